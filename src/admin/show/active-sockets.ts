@@ -1,0 +1,11 @@
+// SHOW ACTIVE_SOCKETS: of SHOW SOCKETS, those that are linked to a peer or have bytes to send.
+
+import { defineTable } from '../table.js'
+import { allSockets, bufferColumns } from './sockets.js'
+
+export const showActiveSockets = defineTable(
+  'ACTIVE_SOCKETS',
+  (administration) =>
+    allSockets(administration).filter(({ link, unsentBytes }) => link !== '' || (unsentBytes ?? 0) > 0),
+  bufferColumns,
+)

@@ -1,0 +1,36 @@
+// SHOW CLIENTS, and the columns that SERVERS and SOCKETS share with it.
+
+import type { SocketStatus } from '../../pool/status.js'
+import { type ColumnDefinition, defineTable, durationColumns, int4, text, timestamp } from '../table.js'
+
+export function socketColumns(stateOf: (socket: SocketStatus) => string): ColumnDefinition<SocketStatus>[] {
+  return [
+    ['type', text, (socket) => socket.type],
+    ['user', text, (socket) => socket.user || '(nouser)'],
+    ['database', text, (socket) => socket.database || '(nodb)'],
+    ['replication', text, (socket) => socket.replication],
+    ['state', text, stateOf],
+    ['addr', text, (socket) => socket.addr],
+    ['port', int4, (socket) => socket.port],
+    ['local_addr', text, (socket) => socket.localAddr],
+    ['local_port', int4, (socket) => socket.localPort],
+    ['connect_time', timestamp, (socket) => socket.connectedAt],
+    ['request_time', timestamp, (socket) => socket.requestAt],
+    ...durationColumns<SocketStatus>('wait', (socket) => socket.waitMs),
+    ['close_needed', int4, (socket) => Number(socket.closeNeeded)],
+    ['ptr', text, (socket) => socket.ptr],
+    ['link', text, (socket) => socket.link],
+    ['remote_pid', int4, (socket) => socket.remotePid],
+    ['tls', text, (socket) => socket.tls],
+    ['application_name', text, (socket) => socket.applicationName],
+    ['prepared_statements', int4, (socket) => socket.preparedStatements],
+    ['id', int4, (socket) => socket.id],
+  ]
+}
+
+/** Clients that are still logging in are in SHOW SOCKETS only. */
+export const showClients = defineTable(
+  'CLIENTS',
+  (administration) => administration.clients().filter((client) => client.state !== 'login'),
+  socketColumns((client) => client.state),
+)

@@ -1,0 +1,48 @@
+// SHOW POOLS, the console's own pool included.
+
+import type { Administration, PoolStatus } from '../../pool/status.js'
+import { defineTable, durationColumns, int4, text } from '../table.js'
+
+export const showPools = defineTable('POOLS', poolsAndConsole, [
+  ['database', text, (pool) => pool.database],
+  ['user', text, (pool) => pool.user],
+  ['cl_active', int4, (pool) => pool.clActive],
+  ['cl_waiting', int4, (pool) => pool.clWaiting],
+  ['cl_active_cancel_req', int4, (pool) => pool.clActiveCancelReq],
+  ['cl_waiting_cancel_req', int4, (pool) => pool.clWaitingCancelReq],
+  ['sv_active', int4, (pool) => pool.svActive],
+  ['sv_active_cancel', int4, (pool) => pool.svActiveCancel],
+  ['sv_being_canceled', int4, (pool) => pool.svBeingCanceled],
+  ['sv_idle', int4, (pool) => pool.svIdle],
+  ['sv_used', int4, (pool) => pool.svUsed],
+  ['sv_tested', int4, (pool) => pool.svTested],
+  ['sv_login', int4, (pool) => pool.svLogin],
+  ...durationColumns<PoolStatus>('maxwait', (pool) => pool.maxWaitMs),
+  ['pool_mode', text, (pool) => pool.poolMode],
+  ['load_balance_hosts', text, (pool) => pool.loadBalanceHosts || null],
+])
+
+/** pgbouncer keeps its console's clients in a pool as well, and monitoring expects that row. */
+function poolsAndConsole(administration: Administration): readonly PoolStatus[] {
+  const pools = administration.pools()
+  if (pools.some((pool) => pool.database === 'pgbouncer')) return pools
+  const console: PoolStatus = {
+    database: 'pgbouncer',
+    user: 'pgbouncer',
+    clActive: administration.clients().filter((client) => client.database === 'pgbouncer').length,
+    clWaiting: 0,
+    clActiveCancelReq: 0,
+    clWaitingCancelReq: 0,
+    svActive: 0,
+    svActiveCancel: 0,
+    svBeingCanceled: 0,
+    svIdle: 0,
+    svUsed: 0,
+    svTested: 0,
+    svLogin: 0,
+    maxWaitMs: 0,
+    poolMode: 'statement',
+    loadBalanceHosts: '',
+  }
+  return [...pools, console]
+}

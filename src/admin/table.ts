@@ -1,0 +1,192 @@
+// A SHOW as a table definition, and the one place where its rows become RowDescription and DataRow messages.
+
+import type { Administration } from '../pool/status.js'
+import { dataRow, rowDescription } from '../protocol/backend.js'
+
+/** Format codes of result columns. https://www.postgresql.org/docs/current/protocol-overview.html#PROTOCOL-FORMAT-CODES */
+export type Format = 0 | 1
+
+export type Cell = string | number | Date | null
+export type Row = readonly Cell[]
+
+export interface ColumnType<Value> {
+  /** PostgreSQL's name of the type, for the documentation. */
+  readonly name: string
+  readonly oid: number
+  /** Bytes of a value, or -1 where it varies. */
+  readonly size: number
+  text(value: Value): string
+  binary(value: Value): Buffer
+}
+
+export const text: ColumnType<string> = {
+  name: 'text',
+  oid: 25,
+  size: -1,
+  text: (value) => value,
+  binary: (value) => Buffer.from(value),
+}
+
+/** A time of day as pgbouncer prints it: seconds, local, with the zone; its type is text. */
+export const timestamp: ColumnType<Date> = {
+  name: 'text',
+  oid: 25,
+  size: -1,
+  text: formatTime,
+  binary: (value) => Buffer.from(formatTime(value)),
+}
+
+export const int4: ColumnType<number> = {
+  name: 'int4',
+  oid: 23,
+  size: 4,
+  text: (value) => String(saturate(value)),
+  binary(value) {
+    const bytes = Buffer.allocUnsafe(4)
+    bytes.writeInt32BE(saturate(value))
+    return bytes
+  },
+}
+
+export const int8: ColumnType<number> = {
+  name: 'int8',
+  oid: 20,
+  size: 8,
+  text: (value) => String(whole(value)),
+  binary(value) {
+    const bytes = Buffer.allocUnsafe(8)
+    bytes.writeBigInt64BE(BigInt.asIntN(64, whole(value)))
+    return bytes
+  },
+}
+
+/** Whole numbers only: counters and averages, as pgbouncer shows them. */
+export const numeric: ColumnType<number> = {
+  name: 'numeric',
+  oid: 1700,
+  size: -1,
+  text: (value) => String(whole(value)),
+  binary: (value) => numericBinary(whole(value)),
+}
+
+type ColumnOf<Item, Value> = readonly [
+  name: string,
+  type: ColumnType<Value>,
+  value: (item: Item) => Value | null | undefined,
+]
+export type ColumnDefinition<Item> = ColumnOf<Item, string> | ColumnOf<Item, number> | ColumnOf<Item, Date>
+
+export interface Column {
+  readonly name: string
+  readonly type: ColumnType<never>
+}
+
+export interface Table {
+  /** What follows SHOW. */
+  readonly name: string
+  readonly columns: readonly Column[]
+  rows(administration: Administration): Row[]
+}
+
+/** Name, type and value of each column; `items` gives one item a row. */
+export function defineTable<Item>(
+  name: string,
+  items: (administration: Administration) => readonly Item[],
+  columns: readonly ColumnDefinition<Item>[],
+): Table {
+  return {
+    name,
+    columns: columns.map(([name, type]) => ({ name, type })),
+    rows: (administration) => items(administration).map((item) => columns.map(([, , value]) => value(item) ?? null)),
+  }
+}
+
+/** A time as pgbouncer splits it: a column of whole seconds, and one of the microseconds beyond. */
+export function durationColumns<Item>(
+  name: string,
+  milliseconds: (item: Item) => number,
+): readonly ColumnDefinition<Item>[] {
+  const microseconds = (item: Item): number => Math.round(milliseconds(item) * 1000)
+  return [
+    [name, int4, (item) => microseconds(item) / 1e6],
+    [`${name}_us`, int4, (item) => microseconds(item) % 1e6],
+  ]
+}
+
+/** The rows as objects by column name, for programs: numbers, texts, Dates and nulls. */
+export function rowsOf(table: Table, administration: Administration): Record<string, unknown>[] {
+  return table
+    .rows(administration)
+    .map((row) => Object.fromEntries(table.columns.map((column, at) => [column.name, row[at]])))
+}
+
+/** `formats`: one for each column, or none, which means text. */
+export function describeTable(table: Table, formats: readonly Format[] = []): Buffer {
+  return rowDescription(
+    table.columns.map(({ name, type }, at) => ({
+      name,
+      typeOid: type.oid,
+      typeSize: type.size,
+      format: formats[at] ?? 0,
+    })),
+  )
+}
+
+export function encodeRow(table: Table, row: Row, formats: readonly Format[] = []): Buffer {
+  return dataRow(
+    table.columns.map((column, at) => {
+      const cell = row[at] ?? null
+      if (cell === null) return null
+      // A cell is what the value function of its own column gave, so it fits the type of that column.
+      const type = column.type as ColumnType<Cell>
+      return formats[at] === 1 ? type.binary(cell) : Buffer.from(type.text(cell))
+    }),
+  )
+}
+
+/** int4 columns that pgbouncer lets overflow stay at the limit: a driver could not read more. */
+function saturate(value: number): number {
+  return Math.min(Math.max(Math.trunc(value) || 0, -(2 ** 31)), 2 ** 31 - 1)
+}
+
+function whole(value: number): bigint {
+  return Number.isFinite(value) ? BigInt(Math.trunc(value)) : 0n
+}
+
+/** Digit count, weight of the first digit, sign, scale, digits; all int16, the digits to base 10,000 (numeric_send). */
+function numericBinary(value: bigint): Buffer {
+  const digits: number[] = []
+  for (let rest = value < 0n ? -value : value; rest > 0n; rest /= 10_000n) digits.unshift(Number(rest % 10_000n))
+  const weight = Math.max(digits.length - 1, 0)
+  while (digits.at(-1) === 0) digits.pop()
+  const bytes = Buffer.alloc(8 + 2 * digits.length)
+  for (const [at, word] of [digits.length, weight, value < 0n ? 0x4000 : 0, 0, ...digits].entries()) {
+    bytes.writeUInt16BE(word, 2 * at)
+  }
+  return bytes
+}
+
+function formatTime(time: Date): string {
+  const two = (part: number): string => String(part).padStart(2, '0')
+  const day = `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`
+  return `${day} ${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())} ${zoneName(time)}`
+}
+
+const zoneNames = new Map<number, string>()
+const zoneFormat = new Intl.DateTimeFormat('en-US', { timeZoneName: 'short' })
+
+/** `UTC`, `EST`; where there is no such name, the offset as in ISO 8601 (`+01`, `+0530`), never `GMT+1`. */
+function zoneName(time: Date): string {
+  const offset = -time.getTimezoneOffset()
+  let name = zoneNames.get(offset)
+  if (name === undefined) {
+    name = zoneFormat.formatToParts(time).find((part) => part.type === 'timeZoneName')?.value ?? ''
+    if (!/^[A-Z]{2,5}$/.test(name)) {
+      const [hours, minutes] = [Math.trunc(Math.abs(offset) / 60), Math.abs(offset) % 60]
+      const two = (part: number): string => String(part).padStart(2, '0')
+      name = `${offset < 0 ? '-' : '+'}${two(hours)}${minutes === 0 ? '' : two(minutes)}`
+    }
+    zoneNames.set(offset, name)
+  }
+  return name
+}

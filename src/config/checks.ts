@@ -1,0 +1,38 @@
+// What settings must hold between themselves, whatever each of them may be alone.
+
+import { ConfigError, type Place } from './config-error.js'
+import type { SettingName, Settings } from './settings.js'
+
+/**
+ * @param placeOf where a setting stands, if it stands anywhere
+ * @throws ConfigError for the first mistake
+ */
+export function checkSettings(settings: Settings, placeOf: (name: SettingName) => Place | undefined): void {
+  for (const [blamed, text] of mistakes(settings)) throw new ConfigError(text, placeOf(blamed))
+}
+
+function* mistakes(settings: Settings): Generator<readonly [blamed: SettingName, text: string]> {
+  const { auth_type: method, client_tls_sslmode: clientMode } = settings
+  if (method === 'cert' && clientMode !== 'verify-full') {
+    yield ['auth_type', 'auth_type=cert requires client_tls_sslmode=verify-full']
+  }
+  if (method === 'hba' && settings.auth_hba_file === '') {
+    yield ['auth_type', 'auth_type=hba requires auth_hba_file']
+  }
+  if (method === 'ldap' && settings.auth_ldap_options === undefined) {
+    yield ['auth_type', 'auth_type=ldap requires auth_ldap_options']
+  }
+  if (clientMode !== 'disable' && (settings.client_tls_key_file === '' || settings.client_tls_cert_file === '')) {
+    const text = 'To allow TLS connections from clients, client_tls_key_file and client_tls_cert_file must be set.'
+    yield ['client_tls_sslmode', text]
+  }
+  if (clientMode === 'verify-full' && settings.client_tls_ca_file === '') {
+    yield ['client_tls_sslmode', 'client_tls_sslmode=verify-full requires client_tls_ca_file']
+  }
+  if (settings.server_tls_key_file !== '' && settings.server_tls_cert_file === '') {
+    yield ['server_tls_key_file', 'server_tls_key_file requires server_tls_cert_file']
+  }
+  if (settings.server_tls_cert_file !== '' && settings.server_tls_key_file === '') {
+    yield ['server_tls_cert_file', 'server_tls_cert_file requires server_tls_key_file']
+  }
+}

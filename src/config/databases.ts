@@ -1,0 +1,216 @@
+// The entries of [databases]: where a database that clients ask for really is, and its own sizes and limits.
+
+import { isIPv6 } from 'node:net'
+import { ConfigError, InvalidValue, type Place, quoted } from './config-error.js'
+import type { Conninfo } from './conninfo.js'
+import {
+  type Draft,
+  type EntryGrammar,
+  key,
+  limit,
+  positiveSeconds,
+  readEntry,
+  secondsOrInherit,
+  size,
+  wholeNumber,
+} from './entry-keys.js'
+import { Secret } from './secret.js'
+import { authDatabase, oneOf } from './setting-types.js'
+import { type PoolMode, poolMode } from './settings.js'
+
+/** One database as clients see it. What is undefined is left to the user's entry or to the global setting. */
+export interface DatabaseConfig {
+  readonly name: string
+  /** Host names, addresses, socket folders (`/dir`) and abstract names (`@name`); none means unix_socket_dir. */
+  readonly hosts: readonly string[]
+  /** One for all hosts, or one for each. */
+  readonly ports: readonly number[]
+  /** Its name on the server. */
+  readonly dbname: string
+  /** Forced user: every client shares its pool. */
+  readonly user?: string | undefined
+  readonly password?: Secret | undefined
+  readonly authUser?: string | undefined
+  readonly authQuery?: string | undefined
+  readonly authDbname?: string | undefined
+  /** Servers for each pool of this database; 0 is unlimited. */
+  readonly poolSize?: number | undefined
+  readonly minPoolSize?: number | undefined
+  readonly reservePoolSize?: number | undefined
+  readonly maxDbConnections?: number | undefined
+  readonly maxDbClientConnections?: number | undefined
+  readonly poolMode?: PoolMode | undefined
+  readonly loadBalanceHosts: LoadBalanceHosts
+  /** Seconds. */
+  readonly serverLifetime?: number | undefined
+  /** Seconds; 0 is never. */
+  readonly queryWaitTimeout?: number | undefined
+  /** Run once on each new server connection. */
+  readonly connectQuery?: string | undefined
+  /** Put into the startup packet to the server: client_encoding, datestyle, timezone, application_name. */
+  readonly startupParameters: Readonly<Record<string, string>>
+  /** Where it is configured. */
+  readonly place: Place
+}
+
+type LoadBalanceHosts = 'round-robin' | 'disable'
+
+/** The entry `*`: for databases without an entry, under their own name if it gives no dbname. */
+export interface DatabaseTemplate extends Omit<DatabaseConfig, 'dbname'> {
+  readonly dbname?: string | undefined
+}
+
+type DatabaseDraft = Draft<DatabaseTemplate> & { startupParameters: Record<string, string> }
+
+/** NAMEDATALEN of PostgreSQL, less one: bytes. */
+const longestName = 63
+
+const loadBalanceHosts = oneOf(['round-robin', 'disable'])
+
+export const databaseKeys = {
+  host: key(
+    'Host name, IPv4 or IPv6 address, socket folder (`/dir`), abstract socket (`@name`), or a list of these between commas. Unset: the Unix socket in `unix_socket_dir`.',
+    (db, text) => {
+      db.hosts = text.split(',').map(hostIn)
+    },
+  ),
+  port: key('Port, 5432 if unset; or a list, one for each host.', (db, text) => {
+    db.ports = text.split(',').map((port) => wholeNumber(port.trim(), 1, 65535))
+  }),
+  dbname: key('Name of the database on the server; unset: the same name.', (db, text) => {
+    db.dbname = text
+  }),
+  user: key(
+    'User for all servers of this database: all clients share one pool. Unset: the user of the client.',
+    (db, text) => {
+      db.user = text
+    },
+  ),
+  password: key('Password of `user`; unset: that of the auth_file.', (db, text) => {
+    db.password = new Secret(text)
+  }),
+  auth_user: key('Instead of the global `auth_user`.', (db, text) => {
+    db.authUser = text
+  }),
+  auth_query: key('Instead of the global `auth_query`, in single quotes.', (db, text) => {
+    db.authQuery = text
+  }),
+  auth_dbname: key('Instead of the global `auth_dbname`.', (db, text) => {
+    db.authDbname = authDatabase.parse(text)
+  }),
+  pool_size: key('Servers for each pool of this database; unset or negative: `default_pool_size`.', (db, text) => {
+    db.poolSize = size(text)
+  }),
+  min_pool_size: key('Instead of the global `min_pool_size`.', (db, text) => {
+    db.minPoolSize = size(text)
+  }),
+  reserve_pool_size: key('Instead of the global `reserve_pool_size`.', (db, text) => {
+    db.reservePoolSize = size(text)
+  }),
+  reserve_pool: key('Older name of `reserve_pool_size`.', (db, text) => {
+    db.reservePoolSize = size(text)
+  }),
+  max_db_connections: key('Servers of all pools of this database; 0: the global `max_db_connections`.', (db, text) => {
+    db.maxDbConnections = limit(text)
+  }),
+  max_db_client_connections: key('Clients of this database; 0: the global `max_db_client_connections`.', (db, text) => {
+    db.maxDbClientConnections = limit(text)
+  }),
+  pool_mode: key('Instead of the global `pool_mode`.', (db, text) => {
+    db.poolMode = poolMode.parse(text)
+  }),
+  load_balance_hosts: key(
+    '`round-robin` (unset): each new server connection goes to the next host. `disable`: to the same, until it fails.',
+    (db, text) => {
+      db.loadBalanceHosts = loadBalanceHosts.parse(text)
+    },
+  ),
+  server_lifetime: key('Seconds; 0: the global `server_lifetime`.', (db, text) => {
+    db.serverLifetime = positiveSeconds(text)
+  }),
+  query_wait_timeout: key('Seconds, 0 for never; -1: the global `query_wait_timeout`.', (db, text) => {
+    db.queryWaitTimeout = secondsOrInherit(text)
+  }),
+  connect_query: key(
+    'Query run on each new server connection before its first use; its errors are logged only.',
+    (db, text) => {
+      db.connectQuery = text
+    },
+  ),
+  client_encoding: startupParameter('client_encoding'),
+  datestyle: startupParameter('datestyle'),
+  timezone: startupParameter('timezone'),
+  application_name: startupParameter('application_name'),
+} satisfies EntryGrammar<DatabaseDraft>['keys']
+
+const grammar: EntryGrammar<DatabaseDraft> = {
+  keys: databaseKeys,
+  syntaxError: 'syntax error in connection string',
+  unrecognized: 'unrecognized connection parameter',
+  hints: {
+    sslmode: 'TLS to servers is set by server_tls_sslmode',
+    sslrootcert: 'TLS to servers is set by server_tls_ca_file',
+    sslcert: 'TLS to servers is set by server_tls_cert_file',
+    sslkey: 'TLS to servers is set by server_tls_key_file',
+  },
+}
+
+/** @throws ConfigError */
+export function readTemplate(name: string, given: string | Conninfo, place: Place): DatabaseTemplate {
+  const draft: DatabaseDraft = {
+    name,
+    hosts: [],
+    ports: [5432],
+    loadBalanceHosts: 'round-robin',
+    startupParameters: {},
+    place: Object.freeze({ ...place }),
+  }
+  readEntry(draft, given, grammar, place)
+  if (draft.ports.length > 1 && draft.ports.length !== draft.hosts.length) {
+    throw new ConfigError(
+      `database ${quoted(name)} has ${draft.hosts.length} hosts but ${draft.ports.length} ports`,
+      place,
+    )
+  }
+  Object.freeze(draft.hosts)
+  Object.freeze(draft.ports)
+  Object.freeze(draft.startupParameters)
+  return Object.freeze(draft)
+}
+
+/** @throws ConfigError */
+export function readDatabase(name: string, given: string | Conninfo, place: Place): DatabaseConfig {
+  if (name === 'pgbouncer') throw new ConfigError(`database name ${quoted(name)} is reserved`, place)
+  if (isTooLong(name)) throw new ConfigError(`too long db name: ${quoted(name)}`, place, `at most ${longestName} bytes`)
+  return databaseNamed(name, readTemplate(name, given, place))
+}
+
+/** The database that `*` stands for when a client asks for `name`; undefined when no database can have that name. */
+export function databaseOf(template: DatabaseTemplate, name: string): DatabaseConfig | undefined {
+  return name === '' || name === 'pgbouncer' || isTooLong(name) ? undefined : databaseNamed(name, template)
+}
+
+function databaseNamed(name: string, template: DatabaseTemplate): DatabaseConfig {
+  return Object.freeze({ ...template, name, dbname: template.dbname ?? name })
+}
+
+function isTooLong(name: string): boolean {
+  return Buffer.byteLength(name) > longestName
+}
+
+export function hostIn(text: string): string {
+  const given = text.trim()
+  if (given === '') throw new InvalidValue('a host is empty')
+  if (given.startsWith('/') || given.startsWith('@')) return given
+  const host = given.startsWith('[') && given.endsWith(']') ? given.slice(1, -1) : given
+  if (/\s/.test(host)) throw new InvalidValue('a host has a blank in it')
+  if (host.includes(':') && !isIPv6(host))
+    throw new InvalidValue('a host with a colon is no IPv6 address (is a port meant?)')
+  return host
+}
+
+function startupParameter(name: string) {
+  return key<DatabaseDraft>(`Put into the startup packet to the server.`, (db, text) => {
+    db.startupParameters[name] = text
+  })
+}

@@ -1,0 +1,328 @@
+// THE table of the [pgbouncer] settings: type, default, reloadable or not, one line of meaning, and how far it is acted on.
+
+import {
+  authDatabase,
+  flag,
+  integer,
+  list,
+  oneOf,
+  optionalText,
+  type SettingType,
+  seconds,
+  secretText,
+  text,
+  tlsProtocols,
+} from './setting-types.js'
+
+/** `warned`: set to another value it has no effect, and loading says so. `refused`: loading fails. */
+export type Support =
+  | { readonly kind: 'full' }
+  | { readonly kind: 'warned' | 'refused'; readonly reason: string; readonly except?: readonly string[] }
+
+export interface Setting<T> {
+  readonly type: SettingType<T>
+  /** Default as written in a file; null is unset. */
+  readonly fallback: string | null
+  /** Applied by RELOAD and SET; otherwise a restart is needed. */
+  readonly reloadable: boolean
+  readonly meaning: string
+  readonly support: Support
+}
+
+const fully: Support = Object.freeze({ kind: 'full' })
+
+function live<T>(type: SettingType<T>, fallback: string | null, meaning: string, support = fully): Setting<T> {
+  return Object.freeze({ type, fallback, reloadable: true, meaning, support })
+}
+
+function boot<T>(type: SettingType<T>, fallback: string | null, meaning: string, support = fully): Setting<T> {
+  return Object.freeze({ type, fallback, reloadable: false, meaning, support })
+}
+
+/** @param except values for which no word is needed, because they ask for what happens anyway */
+function warned(reason: string, except: readonly string[] = []): Support {
+  return Object.freeze({ kind: 'warned', reason, except })
+}
+
+const bytes = integer(0, 2147483647, 'bytes')
+const count = integer()
+const wholeSeconds = integer(0, 2147483647, 'seconds')
+const sslmode = oneOf(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'])
+const authType = oneOf(['any', 'trust', 'plain', 'md5', 'cert', 'hba', 'ldap', 'scram-sha-256'], {
+  pam: 'PAM cannot be reached from Node.js; use ldap, cert, hba or a password method',
+})
+const facility = oneOf([
+  ...(['auth', 'authpriv', 'daemon', 'user'] as const),
+  ...(['local0', 'local1', 'local2', 'local3', 'local4', 'local5', 'local6', 'local7'] as const),
+])
+export const poolMode = oneOf(['session', 'transaction', 'statement'])
+export type PoolMode = ReturnType<typeof poolMode.parse>
+
+const noSocketOption = 'Node.js has no access to this socket option; the system value stays'
+
+/** In the order of SHOW CONFIG. Settings of our own, which pgbouncer does not know, stand where their names belong. */
+export const settings = {
+  admin_users: live(list, '', 'Users who may run every command on the console.'),
+  application_name_add_host: live(flag, '0', 'Append " - host:port" of the client to its application_name at login.'),
+  auth_dbname: live(
+    authDatabase,
+    null,
+    'Entry of [databases] where auth_query runs; unset: the database the client asks for.',
+  ),
+  auth_file: live(optionalText, null, 'File of user names and secrets (userlist.txt).'),
+  auth_hba_file: live(text, '', 'File of HBA rules, read when auth_type = hba.'),
+  auth_ident_file: live(optionalText, null, 'File of user name maps, read when auth_type = hba.'),
+  auth_ldap_options: live(
+    secretText,
+    null,
+    'LDAP server and search, in the words of pg_hba.conf, when auth_type = ldap.',
+  ),
+  auth_query: live(
+    text,
+    'SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END FROM pg_authid WHERE rolname=$1 AND rolcanlogin',
+    'Query for the secret of a user who is not in auth_file: $1 is the name; the row is name and secret.',
+  ),
+  auth_type: live(
+    authType,
+    'md5',
+    'How clients prove who they are; with md5, users who have a SCRAM secret use SCRAM.',
+  ),
+  auth_user: live(optionalText, null, 'User who runs auth_query; its own password comes from auth_file.'),
+  autodb_idle_timeout: live(
+    seconds,
+    '3600',
+    'Forget a database made from the entry * after this long without use; 0: never.',
+  ),
+  cancel_wait_timeout: live(seconds, '10', 'Give up a cancel request that has waited this long; 0: never.'),
+  client_idle_timeout: live(
+    seconds,
+    '0',
+    'Close clients that are idle, outside a transaction, for this long; 0: never.',
+  ),
+  client_login_timeout: live(seconds, '60', 'Close clients that take longer than this to log in; 0: never.'),
+  client_tls13_ciphers: live(
+    optionalText,
+    null,
+    'TLS 1.3 cipher suites for clients, with colons; unset: those of OpenSSL.',
+  ),
+  client_tls_ca_file: live(text, '', 'Certificates (PEM) that client certificates are checked against.'),
+  client_tls_cert_file: live(text, '', 'Certificate (PEM) shown to clients.'),
+  client_tls_ciphers: live(
+    text,
+    'default',
+    'Ciphers up to TLS 1.2: an OpenSSL list, or default, secure, fast, normal, all.',
+  ),
+  client_tls_dheparams: live(
+    oneOf(['auto', 'none', 'legacy']),
+    'auto',
+    'Parameters for the DHE key exchange.',
+    warned('ECDHE is used, which needs no parameters'),
+  ),
+  client_tls_ecdhcurve: live(text, 'auto', 'Curve for the ECDHE key exchange: a name, auto, or none.'),
+  client_tls_key_file: live(text, '', 'Private key (PEM) of client_tls_cert_file.'),
+  client_tls_protocols: live(tlsProtocols, 'secure', 'TLS versions that clients may use; secure is 1.2 and 1.3.'),
+  client_tls_sslmode: live(
+    sslmode,
+    'disable',
+    'TLS with clients: disable; allow and prefer: if they ask; require; verify-ca and verify-full: with a certificate.',
+  ),
+  conffile: live(optionalText, null, 'File that the next reload reads; unset: the one this was started with.'),
+  default_pool_size: live(count, '20', 'Servers for each pool, that is, each pair of database and user; 0: no limit.'),
+  disable_pqexec: boot(flag, '0', 'Refuse simple queries, which may carry several statements.'),
+  dns_max_ttl: live(seconds, '15', 'How long to keep an answer of the DNS.'),
+  dns_nxdomain_ttl: live(seconds, '15', 'How long to remember a failed look-up.'),
+  dns_zone_check_period: live(
+    seconds,
+    '0',
+    'How often to check whether a DNS zone has changed; 0: never.',
+    warned('the serial number of zones is not watched; lower dns_max_ttl instead'),
+  ),
+  idle_transaction_timeout: live(
+    seconds,
+    '0',
+    'Close clients that are idle within a transaction for this long; 0: never.',
+  ),
+  ignore_startup_parameters: live(list, '', 'Startup parameters to drop instead of refusing the client.'),
+  job_name: boot(
+    text,
+    'pgbouncer',
+    'Name of the Windows service; also called service_name.',
+    warned('no Windows service is registered'),
+  ),
+  listen_addr: boot(list, '', 'Addresses to listen on for TCP; *: all; empty: none.'),
+  listen_backlog: boot(count, '128', 'Length of the queue of connections not yet accepted, for listen(2).'),
+  listen_port: boot(integer(0, 65535), '6432', 'Port for TCP, and end of the name of the Unix socket.'),
+  log_connections: live(flag, '1', 'Log logins and new server connections.'),
+  log_disconnections: live(flag, '1', 'Log why connections are closed.'),
+  log_format: boot(
+    oneOf(['text', 'json']),
+    'text',
+    'Log lines like those of pgbouncer, or one JSON object a line. (Not in pgbouncer.)',
+  ),
+  log_pooler_errors: live(flag, '1', 'Log the errors that clients are told.'),
+  log_stats: live(flag, '1', 'Log a line of statistics every stats_period.'),
+  logfile: live(text, '', 'File to log to, besides standard error; opened again on reload.'),
+  login_notify_message: live(text, '', 'Notice sent to every client that logs in.'),
+  max_client_conn: live(count, '100', 'Clients in all; those of the console do not count.'),
+  max_db_client_connections: live(count, '0', 'Clients for each database; 0: no limit.'),
+  max_db_connections: live(count, '0', 'Servers for each database, whoever the user; 0: no limit.'),
+  max_packet_size: live(
+    integer(1, 4294967295, 'bytes'),
+    '2147483647',
+    'Largest message; a peer that sends a larger one is cut off.',
+  ),
+  max_prepared_statements: live(
+    count,
+    '200',
+    'Prepared statements kept on each server in transaction and statement mode; 0: off.',
+  ),
+  max_user_client_connections: live(count, '0', 'Clients for each user; 0: no limit.'),
+  max_user_connections: live(count, '0', 'Servers for each user, whatever the database; 0: no limit.'),
+  min_pool_size: live(count, '0', 'Servers to keep in each pool that has clients or a forced user.'),
+  peer_id: live(integer(0, 16383), '0', 'Number of this pooler among its [peers]; 0: no peering.'),
+  pidfile: boot(text, '', 'File for the process id; required with -d.'),
+  pkt_buf: boot(
+    bytes,
+    '4096',
+    'Size of the buffers for input and output.',
+    warned('all sockets share one read buffer of a fixed size'),
+  ),
+  pool_mode: live(
+    poolMode,
+    'session',
+    'When a server goes back to the pool: when the client leaves, or after each transaction or statement.',
+  ),
+  pool_idle_timeout: live(
+    seconds,
+    '0',
+    'Drop pools that have been empty this long, and their totals with them; 0: never.',
+  ),
+  query_timeout: live(seconds, '0', 'Close clients whose query has run or waited this long; 0: never.'),
+  query_wait_notify: live(
+    wholeSeconds,
+    '5',
+    'Send a notice to a client that has waited this long for a server; 0: never.',
+  ),
+  query_wait_timeout: live(seconds, '120', 'Close clients that have waited this long for a server; 0: never.'),
+  reserve_pool_size: live(
+    count,
+    '0',
+    'Extra servers for a pool whose clients have waited for reserve_pool_timeout; 0: none.',
+  ),
+  reserve_pool_timeout: live(seconds, '5', 'How long a client waits before the reserve is used; 0: it is never used.'),
+  resolv_conf: boot(
+    text,
+    '',
+    'File to use instead of /etc/resolv.conf.',
+    warned('names are resolved by the system, with its own configuration'),
+  ),
+  sbuf_loopcnt: live(
+    count,
+    '5',
+    'Reads from one socket before it is the turn of the next; 0: no limit.',
+    warned('Node.js decides how often a socket is read in one turn'),
+  ),
+  scram_iterations: live(integer(1), '4096', 'Iterations for SCRAM secrets made from plaintext passwords.'),
+  server_check_delay: live(seconds, '30', 'A server released less than this long ago needs no check.'),
+  server_check_query: live(
+    text,
+    '<empty>',
+    'Query that checks an idle server; <empty>: the empty query; nothing: no check.',
+  ),
+  server_connect_timeout: live(
+    seconds,
+    '15',
+    'Give up connecting and logging in to a server after this long; 0: never.',
+  ),
+  server_fast_close: live(
+    flag,
+    '0',
+    'In session mode, close a server that is to be closed at the end of the transaction.',
+  ),
+  server_idle_timeout: live(seconds, '600', 'Close servers that have been idle this long; 0: never.'),
+  server_lifetime: live(seconds, '3600', 'Close free servers that are older than this; 0: use each once.'),
+  server_login_retry: live(seconds, '15', 'Pause after a failed connect; meanwhile clients get its error at once.'),
+  server_reset_query: live(text, 'DISCARD ALL', 'Query run on a server that goes back to the pool, in session mode.'),
+  server_reset_query_always: live(flag, '0', 'Run server_reset_query in every mode.'),
+  server_round_robin: live(flag, '0', 'Use the server that has been idle longest, rather than the last released.'),
+  server_tls13_ciphers: live(
+    optionalText,
+    null,
+    'TLS 1.3 cipher suites for servers, with colons; unset: those of OpenSSL.',
+  ),
+  server_tls_ca_file: live(text, '', 'Certificates (PEM) that server certificates are checked against.'),
+  server_tls_cert_file: live(text, '', 'Certificate (PEM) shown to servers.'),
+  server_tls_ciphers: live(
+    text,
+    'default',
+    'Ciphers up to TLS 1.2: an OpenSSL list, or default, secure, fast, normal, all.',
+  ),
+  server_tls_key_file: live(text, '', 'Private key (PEM) of server_tls_cert_file.'),
+  server_tls_protocols: live(tlsProtocols, 'secure', 'TLS versions to use with servers; secure is 1.2 and 1.3.'),
+  server_tls_sslmode: live(
+    sslmode,
+    'prefer',
+    'TLS with servers: disable; allow and prefer: if they have it; require; verify-ca and verify-full: checked.',
+  ),
+  so_reuseport: boot(flag, '0', 'Let several processes listen on the same address and port.'),
+  stats_period: live(
+    integer(1, 2147483647, 'seconds'),
+    '60',
+    'How often averages are computed and, with log_stats, logged.',
+  ),
+  stats_users: live(list, '', 'Users who may run SHOW on the console.'),
+  suspend_timeout: live(seconds, '10', 'On SUSPEND, close connections that take longer than this to come to rest.'),
+  syslog: live(flag, '0', 'Log to syslog.'),
+  syslog_facility: live(facility, 'daemon', 'Facility for syslog.'),
+  syslog_ident: live(text, 'pgbouncer', 'Name for syslog.'),
+  tcp_defer_accept: live(
+    wholeSeconds,
+    '1',
+    'Accept a connection when its first bytes have come, or after this long.',
+    warned(noSocketOption, ['0']),
+  ),
+  tcp_keepalive: live(flag, '1', 'TCP keepalive.'),
+  tcp_keepcnt: live(
+    count,
+    '0',
+    'Lost keepalive probes that end a connection; 0: as the system.',
+    warned(noSocketOption),
+  ),
+  tcp_keepidle: live(wholeSeconds, '0', 'Silence before the first keepalive probe; 0: as the system.'),
+  tcp_keepintvl: live(wholeSeconds, '0', 'Time between keepalive probes; 0: as the system.', warned(noSocketOption)),
+  tcp_socket_buffer: live(bytes, '0', 'Size of the buffers of the kernel; 0: as the system.', warned(noSocketOption)),
+  tcp_user_timeout: live(
+    integer(0, 2147483647, 'milliseconds'),
+    '0',
+    'Close a connection whose data stays unacknowledged this long; 0: as the system.',
+    warned(noSocketOption),
+  ),
+  track_extra_parameters: boot(
+    list,
+    'IntervalStyle',
+    'Reported parameters (GUC_REPORT) to carry along with each client.',
+  ),
+  transaction_timeout: live(seconds, '0', 'Close clients whose transaction has lasted this long; 0: never.'),
+  unix_socket_dir: boot(
+    text,
+    '/tmp',
+    'Folder of the Unix sockets, ours and that of servers; @ begins an abstract name; empty: none.',
+  ),
+  unix_socket_group: boot(text, '', 'Group of the Unix socket.'),
+  unix_socket_mode: boot(integer(0, 0o7777), '0777', 'Permissions of the Unix socket.'),
+  user: boot(optionalText, null, 'User to run as, when started as root.'),
+  verbose: live(count, '0', 'More detail in the log, 0 to 3; also -v.'),
+} satisfies Record<string, Setting<unknown>>
+
+export type SettingName = keyof typeof settings
+
+/** The values, by the names of the table. */
+export type Settings = { readonly [N in SettingName]: ReturnType<(typeof settings)[N]['type']['parse']> }
+
+export const settingNames = Object.freeze(Object.keys(settings) as SettingName[])
+
+/** The setting that a key of a file means, if any. */
+export function settingNamed(key: string): SettingName | undefined {
+  if (key === 'service_name') return 'job_name'
+  return Object.hasOwn(settings, key) ? (key as SettingName) : undefined
+}

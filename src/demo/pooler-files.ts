@@ -1,0 +1,56 @@
+// The pooler's side of the demo: pgbouncer.ini and its auth_file.
+
+import { writeFile } from 'node:fs/promises'
+import { loopback } from './port.js'
+import { authFile, lookupQuery, type RoleSecret } from './roles.js'
+import type { Workspace } from './workspace.js'
+
+export interface PoolerPorts {
+  readonly pooler: number
+  readonly primary: number
+  readonly standby: number
+}
+
+/** Written anew at every start, since the servers' ports differ each time; its path. */
+export async function writePoolerConfig(workspace: Workspace, ports: PoolerPorts): Promise<string> {
+  const path = workspace.file('pgbouncer.ini')
+  await writeFile(path, poolerConfig(ports, authFilePath(workspace)), { mode: 0o600 })
+  return path
+}
+
+/** Of a new cluster: the secrets in it are those that its roles were made with. */
+export async function writeAuthFile(workspace: Workspace, secrets: readonly RoleSecret[]): Promise<void> {
+  await writeFile(authFilePath(workspace), authFile(secrets), { mode: 0o600 })
+}
+
+function authFilePath(workspace: Workspace): string {
+  return workspace.file('userlist.txt')
+}
+
+function poolerConfig(ports: PoolerPorts, userlist: string): string {
+  return `; Written by the demo at every start: the servers' ports differ each time.
+
+[databases]
+pg_rw = host=${loopback} port=${ports.primary} dbname=chensen
+pg_ro = host=${loopback} port=${ports.standby} dbname=chensen
+chensen = host=${loopback} port=${ports.primary}
+
+[pgbouncer]
+listen_addr = ${loopback}
+listen_port = ${ports.pooler}
+unix_socket_dir =
+
+auth_type = md5
+auth_file = ${userlist}
+; users who are not in that file are looked up in PostgreSQL
+auth_user = pgbouncer
+auth_query = ${lookupQuery}
+admin_users = postgres
+
+pool_mode = transaction
+default_pool_size = 30
+max_client_conn = 500
+
+ignore_startup_parameters = extra_float_digits
+`
+}

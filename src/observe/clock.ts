@@ -1,0 +1,30 @@
+// Time as the rest sees it: passed in by constructor, so that tests can hold it still.
+
+/** A timer that was started; `cancel` is idempotent. */
+export interface Timer {
+  cancel(): void
+}
+
+export interface Clock {
+  /** Monotonic milliseconds with a fraction (microsecond resolution), for ages and durations. */
+  now(): number
+  /** Wall clock, for what people read. */
+  date(): Date
+  /** Runs once after `ms`; does not keep the process alive. */
+  after(ms: number, run: () => void): Timer
+  /** Runs every `ms`; does not keep the process alive. */
+  every(ms: number, run: () => void): Timer
+}
+
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  date: () => new Date(),
+  after(ms, run) {
+    const timer = setTimeout(run, ms).unref()
+    return { cancel: () => clearTimeout(timer) }
+  },
+  every(ms, run) {
+    const timer = setInterval(run, ms).unref()
+    return { cancel: () => clearInterval(timer) }
+  },
+}

@@ -1,0 +1,179 @@
+// The log: pgbouncer's lines, or JSON, through pino; written synchronously, so that what a client has seen is in the file.
+
+import { type BaseLogger, type Logger, pino } from 'pino'
+import { systemClock } from './clock.js'
+import { clipped, type LogLevel, pinoLevels } from './log-line.js'
+import { type LogSettings, LogTargets, type Surroundings } from './log-targets.js'
+
+export type { LogSettings } from './log-targets.js'
+
+/** Whom a line is about: a client or a server. */
+export interface LogPeer {
+  /** How its lines begin: `C-0x56481df9ba80: db/user@host:port`. */
+  readonly logPrefix: string
+  readonly id: number
+  readonly database: string
+  readonly user: string
+  readonly address: string
+}
+
+/** `info` is what pgbouncer calls LOG. Nothing here throws, whatever becomes of disk and terminal. */
+export interface Log {
+  fatal(text: string, who?: LogPeer): void
+  error(text: string, who?: LogPeer): void
+  warning(text: string, who?: LogPeer): void
+  info(text: string, who?: LogPeer): void
+  debug(text: string, who?: LogPeer): void
+  noise(text: string, who?: LogPeer): void
+  /** 1: debug lines are written, 2 and more: noise too. To be asked before a costly text is made. */
+  verbose: number
+  /** Opens files anew, as after a rotation; with settings, as these say from now on. */
+  reopen(settings?: LogSettings): void
+  close(): void
+}
+
+const defaults: LogSettings = Object.freeze({
+  log_format: 'text',
+  logfile: '',
+  syslog: false,
+  syslog_facility: 'daemon',
+  syslog_ident: 'pgbouncer',
+  verbose: 0,
+})
+
+export interface LogOptions extends Partial<LogSettings>, Partial<Surroundings> {}
+
+export function createLog(options: LogOptions = {}): Log {
+  return new OwnLog(options)
+}
+
+class OwnLog implements Log {
+  readonly #logger: Logger<LogLevel, true>
+  readonly #targets: LogTargets
+  #settings: LogSettings
+  #verbose: number
+
+  constructor(options: LogOptions) {
+    const { pid = process.pid, clock = systemClock, stderr = 'all', journald = false } = options
+    this.#settings = { ...defaults, ...options }
+    this.#verbose = this.#settings.verbose
+    this.#targets = new LogTargets({ pid, clock, stderr, journald }, (text) => this.warning(text))
+    this.#logger = pino(
+      {
+        customLevels: pinoLevels,
+        useOnlyCustomLevels: true,
+        level: leastLevel(this.#verbose),
+        base: { pid },
+        timestamp: () => `,"time":"${clock.date().toISOString()}"`,
+        formatters: { level: (level) => ({ level }) },
+      },
+      this.#targets,
+    )
+    this.#targets.open(this.#settings)
+  }
+
+  fatal(text: string, who?: LogPeer): void {
+    this.#write('fatal', text, who)
+  }
+
+  error(text: string, who?: LogPeer): void {
+    this.#write('error', text, who)
+  }
+
+  warning(text: string, who?: LogPeer): void {
+    this.#write('warning', text, who)
+  }
+
+  info(text: string, who?: LogPeer): void {
+    this.#write('info', text, who)
+  }
+
+  debug(text: string, who?: LogPeer): void {
+    this.#write('debug', text, who)
+  }
+
+  noise(text: string, who?: LogPeer): void {
+    this.#write('noise', text, who)
+  }
+
+  get verbose(): number {
+    return this.#verbose
+  }
+
+  set verbose(verbose: number) {
+    this.#verbose = verbose
+    this.#logger.level = leastLevel(verbose)
+  }
+
+  reopen(settings?: LogSettings): void {
+    if (settings !== undefined) {
+      this.#settings = settings
+      this.verbose = settings.verbose
+    }
+    this.#targets.open(this.#settings)
+  }
+
+  close(): void {
+    this.#targets.close()
+  }
+
+  #write(level: LogLevel, text: string, who: LogPeer | undefined): void {
+    if (!this.#logger.isLevelEnabled(level)) return
+    const shown = clipped(text)
+    if (who === undefined) this.#logger[level](shown)
+    else if (this.#settings.log_format === 'json') this.#logger[level](fieldsOf(who), shown)
+    else this.#logger[level](`${who.logPrefix} ${shown}`)
+  }
+}
+
+function leastLevel(verbose: number): LogLevel {
+  if (verbose >= 2) return 'noise'
+  return verbose === 1 ? 'debug' : 'info'
+}
+
+/** `socket` is what text lines call it: the letter, and SHOW's `ptr`. */
+function fieldsOf({ logPrefix, id, database, user, address }: LogPeer): object {
+  return { socket: logPrefix.slice(0, logPrefix.indexOf(':')), id, database, user, address }
+}
+
+/** Says nothing; what a library logs to unless told otherwise. */
+export const silentLog: Log = Object.freeze({
+  fatal() {},
+  error() {},
+  warning() {},
+  info() {},
+  debug() {},
+  noise() {},
+  get verbose() {
+    return 0
+  },
+  set verbose(_verbose: number) {},
+  reopen() {},
+  close() {},
+})
+
+/** A pino logger of the service around us: level, format and files are its own affair. */
+export type PinoLogger = Pick<BaseLogger, 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace'> & {
+  isLevelEnabled(level: string): boolean
+}
+
+/** Logs to a service's own pino logger; noise becomes trace, and peers become fields. */
+export function logTo(logger: PinoLogger): Log {
+  const to = (level: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace') => (text: string, who?: LogPeer) =>
+    logger[level](who === undefined ? {} : fieldsOf(who), text)
+  return {
+    fatal: to('fatal'),
+    error: to('error'),
+    warning: to('warn'),
+    info: to('info'),
+    debug: to('debug'),
+    noise: to('trace'),
+    get verbose() {
+      if (logger.isLevelEnabled('trace')) return 2
+      return logger.isLevelEnabled('debug') ? 1 : 0
+    },
+    set verbose(_verbose) {},
+    reopen() {},
+    close() {},
+  }
+}

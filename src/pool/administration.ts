@@ -1,0 +1,236 @@
+// What an administrator may do, carried out on the pools: PAUSE, KILL and the others, and what SHOW sees.
+
+import { ConfigError } from '../config/config-error.js'
+import type { Config } from '../config/load.js'
+import { PgError } from '../protocol/errors.js'
+import type { Database } from './database.js'
+import type { Registry } from './registry.js'
+import type { Statistics } from './statistics.js'
+import {
+  AdminError,
+  type Administration,
+  type DatabaseStatus,
+  type DnsStatus,
+  type ListCounts,
+  type MemoryStatus,
+  type PeerStatus,
+  type PoolStatus,
+  type ShutdownMode,
+  type SocketStatus,
+  type StatsStatus,
+  type UserStatus,
+} from './status.js'
+import { clientStatus, databaseStatus, listCounts, poolStatus, serverStatus, userStatus } from './views.js'
+
+/** What lies above the pools: configuration, listeners, the end. */
+export interface PoolerControl {
+  readonly version: string
+  reload(): Promise<void>
+  set(key: string, value: string): Promise<void>
+  shutdown(mode: ShutdownMode): Promise<void>
+}
+
+export class PoolAdministration implements Administration {
+  private readonly registry: Registry
+  private readonly statistics: Statistics
+  private readonly control: PoolerControl
+  private isSuspended = false
+
+  constructor(registry: Registry, statistics: Statistics, control: PoolerControl) {
+    this.registry = registry
+    this.statistics = statistics
+    this.control = control
+  }
+
+  get version(): string {
+    return this.control.version
+  }
+
+  config(): Config {
+    return this.registry.context.config
+  }
+
+  pools(): PoolStatus[] {
+    const now = this.registry.context.clock.now()
+    return [...this.registry.pools()].map((pool) => poolStatus(pool, now))
+  }
+
+  databases(): DatabaseStatus[] {
+    return [...this.registry.databases.values()].map((database) => databaseStatus(this.registry, database))
+  }
+
+  clients(): SocketStatus[] {
+    const now = this.registry.context.clock.now()
+    return [...this.registry.clients].map((client) => clientStatus(client, now))
+  }
+
+  servers(): SocketStatus[] {
+    return [...this.registry.pools()].flatMap((pool) => pool.servers().map(serverStatus))
+  }
+
+  users(): UserStatus[] {
+    return userStatus(this.registry)
+  }
+
+  stats(): StatsStatus[] {
+    return this.statistics.status()
+  }
+
+  lists(): ListCounts {
+    return listCounts(this.registry)
+  }
+
+  peers(): PeerStatus[] {
+    const { peers, settings } = this.registry.context.config
+    return [...peers.values()].map((peer) => ({
+      peerId: peer.id,
+      host: peer.host,
+      port: peer.port,
+      poolSize: peer.poolSize ?? settings.default_pool_size,
+      clActiveCancelReq: 0,
+      clWaitingCancelReq: 0,
+      svActiveCancel: 0,
+      svLogin: 0,
+    }))
+  }
+
+  dnsHosts(): readonly DnsStatus[] {
+    return this.registry.context.resolver.status()
+  }
+
+  memory(): readonly MemoryStatus[] {
+    const { statements } = this.registry.context
+    return [
+      { name: 'prepared_statement_cache', size: 0, used: statements.count, free: 0, total: statements.bytes },
+    ]
+  }
+
+  state(): { active: boolean; paused: boolean; suspended: boolean } {
+    const paused = this.registry.context.isPaused
+    return { active: !paused && !this.isSuspended, paused, suspended: this.isSuspended }
+  }
+
+  reload(): Promise<void> {
+    this.registry.context.log.info('RELOAD command issued')
+    return this.control.reload().catch((error: Error) => {
+      this.registry.context.log.error(error.message)
+      throw new AdminError('RELOAD failed, see logs for additional details', 'F0000')
+    })
+  }
+
+  set(key: string, value: string): Promise<void> {
+    return this.control.set(key, value).catch((error: Error) => {
+      throw error instanceof ConfigError ? error : new AdminError('SET failed')
+    })
+  }
+
+  async pause(name: string | undefined, signal: AbortSignal): Promise<void> {
+    const { context } = this.registry
+    const database = name === undefined ? undefined : this.find(name)
+    if (context.isPaused || this.isSuspended || database?.paused) throw new AdminError('already suspended/paused')
+    if (database === undefined) context.isPaused = true
+    else database.paused = true
+    for (const pool of this.registry.pools(database)) {
+      for (const server of [...pool.idle, ...pool.used]) server.close('pooler is paused')
+    }
+    await this.registry.until(() => this.count(database, ['active', 'tested', 'connecting']) === 0, signal)
+  }
+
+  resume(name: string | undefined): void {
+    const { context } = this.registry
+    const database = name === undefined ? undefined : this.find(name)
+    if (this.registry.isClosing) throw new AdminError('pooler is shutting down')
+    if (database !== undefined) {
+      if (!database.paused) throw new AdminError(`database ${name} is not paused`)
+      database.paused = false
+    } else {
+      const wasStopped = context.isPaused || this.isSuspended
+      const paused = [...this.registry.databases.values()].filter((one) => one.paused)
+      if (!wasStopped && paused.length === 0) throw new AdminError('pooler is not paused/suspended')
+      context.isPaused = false
+      for (const one of paused) one.paused = false
+      if (this.isSuspended) this.wake()
+    }
+    for (const pool of this.registry.pools(database)) {
+      pool.serveWaiting()
+      pool.demand()
+    }
+  }
+
+  disable(name: string): void {
+    this.find(name).disabled = true
+  }
+
+  enable(name: string): void {
+    this.find(name).disabled = false
+  }
+
+  kill(name: string | undefined): void {
+    const databases = name === undefined ? [...this.registry.databases.values()] : [this.find(name)]
+    for (const database of databases) {
+      this.registry.dropConnections(database, new PgError('database_removed'))
+      database.paused = true
+    }
+    if (name === undefined) this.registry.context.isPaused = true
+  }
+
+  killClient(id: number): void {
+    for (const client of this.registry.clients) {
+      if (client.id === id) return client.fail(new PgError('admin_disconnect'))
+    }
+    throw new AdminError('client not found')
+  }
+
+  reconnect(name: string | undefined): void {
+    const database = name === undefined ? undefined : this.find(name)
+    this.registry.retireServers(database, 'database configuration changed')
+  }
+
+  async waitClose(name: string | undefined, signal: AbortSignal): Promise<void> {
+    const database = name === undefined ? undefined : this.find(name)
+    await this.registry.until(() => {
+      for (const pool of this.registry.pools(database)) {
+        if (pool.servers().some((server) => server.closeNeeded)) return false
+      }
+      return true
+    }, signal)
+  }
+
+  /** Reads nothing more from clients, and waits until what they asked for has been answered. */
+  async suspend(signal: AbortSignal): Promise<void> {
+    const { context, clients } = this.registry
+    if (context.isPaused || this.isSuspended) throw new AdminError('already suspended/paused')
+    this.isSuspended = true
+    for (const client of clients) if (client.console === undefined) client.relay?.socket.pause()
+    const limit = context.clock.after(context.config.settings.suspend_timeout * 1000, () => {
+      for (const client of [...clients]) {
+        if (client.server?.relay?.isQuiet === false) client.fail(new PgError('suspend_timeout'))
+      }
+    })
+    const isQuiet = (): boolean => [...clients].every((client) => client.server?.relay?.isQuiet !== false)
+    await this.registry.until(isQuiet, signal).finally(() => limit.cancel())
+  }
+
+  private wake(): void {
+    this.isSuspended = false
+    for (const client of this.registry.clients) if (client.console === undefined) client.relay?.resume()
+  }
+
+  shutdown(mode: ShutdownMode): void {
+    void this.control.shutdown(mode)
+  }
+
+  private count(database: Database | undefined, states: readonly string[]): number {
+    let count = 0
+    for (const pool of this.registry.pools(database)) {
+      for (const server of pool.servers()) if (states.includes(server.state)) count++
+    }
+    return count
+  }
+
+  private find(name: string): Database {
+    const database = this.registry.databases.get(name)
+    if (database === undefined) throw new AdminError(`no such database: ${name}`)
+    return database
+  }
+}

@@ -1,0 +1,138 @@
+// Who a client is and whether it may come in: finds what is known of its user, and has its password checked.
+
+import { checkPassword, type LearntSecret } from '../auth/client-login.js'
+import { type HbaMethod, matchHba } from '../auth/hba.js'
+import { identAllows } from '../auth/ident.js'
+import type { StoredSecret } from '../auth/secrets.js'
+import type { Credentials } from '../auth/server-login.js'
+import type { Conversation } from '../protocol/conversation.js'
+import { PgError } from '../protocol/errors.js'
+import type { AuthFiles } from './auth-files.js'
+import type { Context } from './context.js'
+import type { Database } from './database.js'
+
+/** How the client is connected. */
+export interface ClientOrigin {
+  readonly kind: 'tcp' | 'unix'
+  readonly address: string
+  readonly tls: boolean
+  /** Common name of the client's certificate, where it showed one that was checked. */
+  readonly certificateName: string | undefined
+  readonly channelBinding: Buffer | undefined
+}
+
+/** What is known of a user. `name`: as auth_query gives it, or as asked. */
+export interface KnownUser {
+  readonly name: string
+  readonly stored: StoredSecret
+}
+
+export interface LoginRequest {
+  readonly user: string
+  readonly database: Database | undefined
+  readonly databaseName: string
+  readonly replication: 'none' | 'logical' | 'physical'
+  readonly origin: ClientOrigin
+}
+
+export interface LoginSources {
+  readonly files: AuthFiles
+  /** Asks the server, where auth_query applies; undefined: no such user. */
+  readonly lookUp: (database: Database, user: string) => Promise<KnownUser | undefined>
+}
+
+const unknown: StoredSecret = { kind: 'none' }
+
+type Method = HbaMethod | { readonly name: 'any' | 'trust' | 'plain' | 'md5' | 'scram-sha-256' | 'cert' | 'ldap' }
+
+/**
+ * Lets the client prove who it is.
+ * @returns what to log in to servers with, in the client's name
+ * @throws PgError
+ */
+export async function logInClient(
+  client: Conversation,
+  request: LoginRequest,
+  sources: LoginSources,
+  context: Context,
+): Promise<Credentials> {
+  const { settings } = context.config
+  const method: Method = settings.auth_type === 'hba' ? hbaMethod(request, sources) : { name: settings.auth_type }
+  if (method.name === 'any') return anyUser(request, sources)
+  if (method.name === 'reject') throw new PgError('login_rejected')
+  const known = await findUser(request, sources)
+  const learnt = await prove(client, method, request, known, context)
+  return { user: known?.name ?? request.user, stored: known?.stored ?? unknown, ...learnt }
+}
+
+/** auth_type any: whoever comes is the forced user of the database. */
+function anyUser(request: LoginRequest, sources: LoginSources): Credentials {
+  const forced = request.database?.config.user
+  if (request.databaseName !== 'pgbouncer' && request.database !== undefined && forced === undefined) {
+    throw new PgError('config_error')
+  }
+  const user = forced ?? request.user
+  return { user, stored: sources.files.users.get(user) ?? unknown }
+}
+
+async function findUser(request: LoginRequest, sources: LoginSources): Promise<KnownUser | undefined> {
+  const stored = sources.files.users.get(request.user)
+  if (stored !== undefined && stored.kind !== 'none') return { name: request.user, stored }
+  const asked = request.database && (await sources.lookUp(request.database, request.user))
+  return asked ?? (stored && { name: request.user, stored })
+}
+
+function hbaMethod(request: LoginRequest, sources: LoginSources): HbaMethod {
+  const { origin, user, databaseName, replication } = request
+  const rule = matchHba(sources.files.hba, {
+    peer:
+      origin.kind === 'unix'
+        ? { kind: 'unix' }
+        : { kind: 'tcp', address: origin.address, tls: origin.tls },
+    database: databaseName,
+    user,
+    replication: replication === 'physical',
+  })
+  if (rule === undefined) throw new PgError('no_auth_method')
+  return rule.method
+}
+
+async function prove(
+  client: Conversation,
+  method: Exclude<Method, { name: 'any' | 'reject' }>,
+  request: LoginRequest,
+  known: KnownUser | undefined,
+  context: Context,
+): Promise<LearntSecret> {
+  switch (method.name) {
+    case 'trust':
+      if (known === undefined) throw new PgError('trust_failed')
+      return {}
+    case 'cert': {
+      const name = request.origin.certificateName
+      const map = 'map' in method ? method.map : undefined
+      if (name === undefined || known === undefined || !identAllows(map, name, request.user)) {
+        throw new PgError('cert_failed')
+      }
+      return {}
+    }
+    case 'peer':
+      throw new PgError('peer_failed') // Node.js does not tell who is at the other end of a Unix socket
+    case 'ldap':
+      throw new PgError('ldap_failed')
+    case 'password':
+    case 'plain':
+    case 'md5':
+    case 'scram-sha-256':
+      return checkPassword(client, {
+        method: method.name === 'password' ? 'plain' : method.name,
+        user: request.user,
+        stored: known?.stored ?? unknown,
+        keyring: context.keyring,
+        scramIterations: context.config.settings.scram_iterations,
+        channelBinding: request.origin.channelBinding,
+      })
+    default:
+      throw new PgError('no_auth_method')
+  }
+}

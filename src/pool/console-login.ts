@@ -1,0 +1,62 @@
+// Who may use the virtual database "pgbouncer", and as what: decided before any password is asked for.
+
+import * as backend from '../protocol/backend.js'
+import { PgError } from '../protocol/errors.js'
+import { logInClient } from './client-login.js'
+import type { ClientSession } from './client-session.js'
+import type { ConsoleRole } from './destination.js'
+import { DestinationRelay } from './destination.js'
+import type { MessageReader } from './reader.js'
+import type { Registry } from './registry.js'
+
+/**
+ * Logs a client in to the console.
+ * @throws PgError not_allowed, or what the password check says
+ */
+export async function logInToConsole(registry: Registry, client: ClientSession, reader: MessageReader): Promise<ConsoleRole> {
+  const { settings } = registry.context.config
+  const { user, origin } = client
+  // Only processes of the pooler's own user can open such a socket: see docs/admin.md.
+  if (user === 'pgbouncer' && origin.isOwnUser) return 'admin'
+  const role = settings.admin_users.includes(user)
+    ? 'admin'
+    : settings.stats_users.includes(user) || settings.auth_type === 'any'
+      ? 'stats'
+      : undefined
+  if (role === undefined) throw new PgError('not_allowed')
+  await logInClient(
+    reader,
+    {
+      user,
+      database: undefined,
+      databaseName: 'pgbouncer',
+      replication: 'none',
+      origin: { ...origin, tls: origin.tls !== '' },
+    },
+    registry.loginSources,
+    registry.context,
+  )
+  return role
+}
+
+/** Welcomes the client and hands it over to the console. */
+export function openConsole(
+  registry: Registry,
+  client: ClientSession,
+  reader: MessageReader,
+  role: ConsoleRole,
+): DestinationRelay {
+  registry.cancels.register(client)
+  const relay = new DestinationRelay(
+    reader.socket,
+    (consoleClient) => registry.openDestination(role, consoleClient, client),
+    (reason) => client.close(reason),
+  )
+  const messages = [backend.authenticationRequest(backend.authentication.ok)]
+  for (const [name, value] of registry.consoleParameters) messages.push(backend.parameterStatus(name, value))
+  messages.push(backend.backendKeyData(client.cancelKey.pid, client.cancelKey.secret), backend.readyForQuery())
+  reader.write(Buffer.concat(messages))
+  if (reader.rest.length > 0) relay.onBytes(reader.rest)
+  reader.socket.resume()
+  return relay
+}

@@ -1,0 +1,92 @@
+// Something a client can talk to that is not a pool: the admin console, seen from here.
+
+import type { Socket, SocketOwner } from '../io/socket.js'
+import { Cut, Frames, Message } from '../protocol/framing.js'
+
+export type ConsoleRole = 'admin' | 'stats'
+
+/** Takes whole messages and answers through what it was made with; nothing here throws. */
+export interface Destination {
+  receive(code: number, body: Buffer): void
+  /** What was written has gone out. */
+  drained(): void
+  /** The client's CancelRequest. */
+  cancel(): void
+  /** The client has gone. */
+  close(): void
+}
+
+/** What a Destination may do with its client. */
+export interface ConsoleClient {
+  /** False: not all has gone out, `drained` will come. */
+  write(bytes: Buffer): boolean
+  pause(): void
+  resume(): void
+  end(): void
+}
+
+/** Longest message to the console, bytes. */
+const longestMessage = 1024 * 1024
+
+/** Cuts a client's bytes into messages for a Destination. */
+export class DestinationRelay implements SocketOwner {
+  private readonly socket: Socket
+  private readonly frames = new Frames(longestMessage)
+  private readonly destination: Destination
+  private readonly onClosed: (reason: string) => void
+  private closed = false
+
+  constructor(socket: Socket, open: (client: ConsoleClient) => Destination, onClosed: (reason: string) => void) {
+    this.socket = socket
+    this.onClosed = onClosed
+    this.destination = open({
+      write: (bytes) => socket.write(bytes),
+      pause: () => socket.pause(),
+      resume: () => socket.resume(),
+      end: () => this.end('client close request'),
+    })
+    socket.owner = this
+  }
+
+  onBytes(incoming: Buffer): void {
+    const chunk = this.frames.join(incoming)
+    if (chunk === null) return
+    let at = 0
+    while (at < chunk.length && !this.closed) {
+      const found = this.frames.next(chunk, at)
+      if (found === Cut || (found === Message && this.frames.end > chunk.length)) {
+        this.frames.hold(chunk, at, found === Cut ? 5 : this.frames.end - at)
+        return
+      }
+      if (found !== Message) return this.end('bad packet header')
+      this.destination.receive(this.frames.code, Buffer.from(chunk.subarray(at + 5, this.frames.end)))
+      at = this.frames.end
+    }
+  }
+
+  onDrain(): void {
+    this.destination.drained()
+  }
+
+  onGone(): void {
+    this.finish('client unexpected eof')
+  }
+
+  cancel(): void {
+    this.destination.cancel()
+  }
+
+  /** Closes from our side. */
+  end(reason: string): void {
+    if (this.closed) return
+    this.finish(reason)
+    this.socket.end()
+  }
+
+  private finish(reason: string): void {
+    if (this.closed) return
+    this.closed = true
+    this.destination.close()
+    this.onClosed(reason)
+  }
+}

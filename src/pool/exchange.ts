@@ -1,0 +1,129 @@
+// hot path
+// The queue of what a server connection still owes, and to whom: one entry a message that it answers.
+
+/** What an entry waits for. Integers, for `switch`. */
+export const Query = 1
+export const Sync = 2
+export const FunctionCall = 3
+export const Parse = 4
+export const Bind = 5
+export const Describe = 6
+export const Execute = 7
+export const Close = 8
+/** A Parse that the pooler put in front: its ParseComplete is dropped. */
+export const ParseAdded = 9
+/** A Parse that was left out, since the server has the statement: its ParseComplete is put in. */
+export const ParseOmitted = 10
+/** A Close that the pooler put in: its CloseComplete is dropped. */
+export const CloseAdded = 11
+/** A Close that was left out: its CloseComplete is put in. */
+export const CloseOmitted = 12
+/** Not answered: the client's CopyDone or CopyFail passed here, so a Sync behind it counts. */
+export const CopyEnd = 13
+
+/** Does the answer to this entry end with ReadyForQuery? */
+export function endsWithReady(kind: number): boolean {
+  return kind <= FunctionCall
+}
+
+/**
+ * A ring of entries in the order the server will answer. `Owner`: whom the answer goes to. `Note`: what is to be known
+ * when it comes. Capacity grows by doubling and is kept.
+ */
+export class ExchangeQueue<Owner, Note> {
+  private kinds: number[] = new Array(16).fill(0)
+  private owners: (Owner | null)[] = new Array(16).fill(null)
+  private notes: (Note | null)[] = new Array(16).fill(null)
+  private first = 0
+  private mask = 15
+  length = 0
+
+  push(kind: number, owner: Owner | null, note: Note | null): void {
+    if (this.length > this.mask) this.grow()
+    const at = (this.first + this.length) & this.mask
+    this.kinds[at] = kind
+    this.owners[at] = owner
+    this.notes[at] = note
+    this.length++
+  }
+
+  /** Kind of the head, 0 where nothing is owed. */
+  get kind(): number {
+    return this.length === 0 ? 0 : this.kinds[this.first]!
+  }
+
+  /** Whom the head's answer goes to; null: nobody, it is dropped. */
+  get owner(): Owner | null {
+    return this.length === 0 ? null : this.owners[this.first]!
+  }
+
+  get note(): Note | null {
+    return this.length === 0 ? null : this.notes[this.first]!
+  }
+
+  shift(): void {
+    this.owners[this.first] = null
+    this.notes[this.first] = null
+    this.first = (this.first + 1) & this.mask
+    this.length--
+  }
+
+  kindAt(index: number): number {
+    return this.kinds[(this.first + index) & this.mask]!
+  }
+
+  ownerAt(index: number): Owner | null {
+    return this.owners[(this.first + index) & this.mask]!
+  }
+
+  noteAt(index: number): Note | null {
+    return this.notes[(this.first + index) & this.mask]!
+  }
+
+  /** Takes out one entry behind the head. Rare: a Sync that the server ignored in copy mode. */
+  remove(index: number): void {
+    for (let i = index; i < this.length - 1; i++) {
+      const to = (this.first + i) & this.mask
+      const from = (this.first + i + 1) & this.mask
+      this.kinds[to] = this.kinds[from]!
+      this.owners[to] = this.owners[from]!
+      this.notes[to] = this.notes[from]!
+    }
+    const last = (this.first + this.length - 1) & this.mask
+    this.owners[last] = null
+    this.notes[last] = null
+    this.length--
+  }
+
+  /** From now on nobody gets the answers that `owner` was owed. */
+  forget(owner: Owner): void {
+    for (let i = 0; i < this.length; i++) {
+      const at = (this.first + i) & this.mask
+      if (this.owners[at] === owner) this.owners[at] = null
+    }
+  }
+
+  /** ReadyForQuerys still owed. */
+  countReady(): number {
+    let count = 0
+    for (let i = 0; i < this.length; i++) if (endsWithReady(this.kindAt(i))) count++
+    return count
+  }
+
+  private grow(): void {
+    const size = (this.mask + 1) * 2
+    const kinds: number[] = new Array(size).fill(0)
+    const owners: (Owner | null)[] = new Array(size).fill(null)
+    const notes: (Note | null)[] = new Array(size).fill(null)
+    for (let i = 0; i < this.length; i++) {
+      kinds[i] = this.kindAt(i)
+      owners[i] = this.ownerAt(i)
+      notes[i] = this.noteAt(i)
+    }
+    this.kinds = kinds
+    this.owners = owners
+    this.notes = notes
+    this.first = 0
+    this.mask = size - 1
+  }
+}

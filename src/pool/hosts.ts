@@ -1,0 +1,112 @@
+// Where the servers of a database are: host names looked up and remembered, several hosts taken in turn.
+
+import { lookup } from 'node:dns/promises'
+import { isIP } from 'node:net'
+import type { DatabaseConfig } from '../config/databases.js'
+import type { Clock } from '../observe/clock.js'
+import type { DnsStatus } from './status.js'
+
+/** What to connect to: an address and port, or a Unix socket. `name`: as configured, for TLS and SHOW. */
+export type ServerAddress =
+  | { readonly kind: 'tcp'; readonly name: string; readonly address: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string; readonly port: number }
+
+export class LookupFailed extends Error {
+  override readonly name = 'LookupFailed'
+}
+
+interface Known {
+  readonly addresses: readonly string[]
+  /** Clock time until which it is used, ms. */
+  readonly until: number
+}
+
+export interface DnsLimits {
+  /** Seconds an answer is used (`dns_max_ttl`), and a failure (`dns_nxdomain_ttl`). */
+  readonly maxTtl: number
+  readonly failureTtl: number
+}
+
+/** Looks names up, several callers at once in one look-up, and keeps answers and failures for a while. */
+export class Resolver {
+  private readonly known = new Map<string, Known>()
+  private readonly running = new Map<string, Promise<Known>>()
+  private readonly turns = new Map<string, number>()
+  private readonly clock: Clock
+  private readonly limits: () => DnsLimits
+
+  constructor(clock: Clock, limits: () => DnsLimits) {
+    this.clock = clock
+    this.limits = limits
+  }
+
+  get pending(): number {
+    return this.running.size
+  }
+
+  /**
+   * One address of the name; several are taken in turn.
+   * @throws LookupFailed
+   */
+  async address(name: string): Promise<string> {
+    if (isIP(name) !== 0) return name
+    const known = await this.find(name)
+    if (known.addresses.length === 0) throw new LookupFailed(`could not look up ${name}`)
+    const turn = this.turns.get(name) ?? 0
+    this.turns.set(name, turn + 1)
+    return known.addresses[turn % known.addresses.length]!
+  }
+
+  /** For SHOW DNS_HOSTS. */
+  status(): DnsStatus[] {
+    return [...this.known].map(([hostname, known]) => ({
+      hostname,
+      ttl: Math.max(0, Math.ceil((known.until - this.clock.now()) / 1000)),
+      addresses: known.addresses,
+    }))
+  }
+
+  private async find(name: string): Promise<Known> {
+    const known = this.known.get(name)
+    if (known !== undefined && known.until > this.clock.now()) return known
+    let running = this.running.get(name)
+    if (running === undefined) {
+      running = this.ask(name).finally(() => this.running.delete(name))
+      this.running.set(name, running)
+    }
+    return running
+  }
+
+  private async ask(name: string): Promise<Known> {
+    const addresses = await lookup(name, { all: true }).then(
+      (found) => found.map((entry) => entry.address),
+      () => [],
+    )
+    const { maxTtl, failureTtl } = this.limits()
+    const known = { addresses, until: this.clock.now() + (addresses.length > 0 ? maxTtl : failureTtl) * 1000 }
+    this.known.set(name, known)
+    return known
+  }
+}
+
+/** The hosts of one database, in turn or the first that answers (`load_balance_hosts`). */
+export class HostList {
+  private next = 0
+
+  /** @param unixDir `unix_socket_dir`, for a database without a host */
+  async pick(database: DatabaseConfig, unixDir: string, resolver: Resolver): Promise<ServerAddress> {
+    const hosts = database.hosts
+    const index = hosts.length === 0 ? 0 : this.next % hosts.length
+    if (database.loadBalanceHosts === 'round-robin') this.next = index + 1
+    const port = (database.ports.length > 1 ? database.ports[index] : database.ports[0]) ?? 5432
+    const host = hosts[index] ?? unixDir
+    if (host.startsWith('/')) return { kind: 'unix', path: `${host}/.s.PGSQL.${port}`, port }
+    if (host.startsWith('@')) return { kind: 'unix', path: `\0${host.slice(1)}/.s.PGSQL.${port}`, port }
+    return { kind: 'tcp', name: host, address: await resolver.address(host), port }
+  }
+
+  /** The host in use failed: the next one is tried first from now on. */
+  failed(database: DatabaseConfig): void {
+    if (database.loadBalanceHosts === 'disable') this.next++
+  }
+}

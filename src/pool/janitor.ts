@@ -1,0 +1,120 @@
+// Periodic upkeep: time-outs of clients and servers, lifetimes, min_pool_size, databases that nobody uses.
+
+import { PgError } from '../protocol/errors.js'
+import * as backend from '../protocol/backend.js'
+import type { ClientSession } from './client-session.js'
+import type { Pool } from './pool.js'
+import type { Registry } from './registry.js'
+import type { ServerSession } from './server-session.js'
+
+/** How often it looks, ms: as pgbouncer's. */
+const period = 333
+
+export class Janitor {
+  private readonly registry: Registry
+  private timer: { cancel(): void } | undefined
+
+  constructor(registry: Registry) {
+    this.registry = registry
+  }
+
+  start(): void {
+    this.timer = this.registry.context.clock.every(period, () => this.look())
+  }
+
+  stop(): void {
+    this.timer?.cancel()
+  }
+
+  /** One round; public for tests. */
+  look(): void {
+    const now = this.registry.context.clock.now()
+    this.lookAtClients(now)
+    for (const pool of [...this.registry.pools()]) this.lookAtPool(pool, now)
+    for (const database of [...this.registry.databases.values()]) {
+      const timeout = this.registry.context.config.settings.autodb_idle_timeout * 1000
+      if (!database.isAuto || timeout === 0 || database.clients > 0 || database.servers > 0) continue
+      if (now - database.emptySince > timeout) this.registry.forgetDatabase(database)
+    }
+  }
+
+  private lookAtClients(now: number): void {
+    const login = this.registry.context.config.settings.client_login_timeout * 1000
+    for (const client of this.registry.clients) {
+      if (client.phase === 'login') {
+        if (login > 0 && now - client.connectedAt > login) client.fail(this.loginTimeout(client))
+      } else if (client.phase === 'ready' && client.pool !== undefined) {
+        this.lookAtClient(client, now)
+      }
+    }
+  }
+
+  private loginTimeout(client: ClientSession): PgError {
+    return new PgError(client.pool === undefined ? 'client_login_timeout' : 'client_login_timeout_server_down')
+  }
+
+  private lookAtClient(client: ClientSession, now: number): void {
+    const timeouts = client.timeouts!
+    if (client.isWaiting) return this.lookAtWaiting(client, now)
+    const relay = client.relay!
+    if (client.server === null) {
+      if (over(now - client.quietSince, timeouts.clientIdle)) client.fail(new PgError('client_idle_timeout'))
+      return
+    }
+    const owes = client.server.relay!.owed.length > 0
+    if (owes && over(now - relay.requestSince, timeouts.query)) client.fail(new PgError('query_timeout'))
+    else if (client.server.relay!.status !== backend.Idle || owes) {
+      if (over(now - client.transactionSince, timeouts.transaction)) client.fail(new PgError('transaction_timeout'))
+      else if (!owes && over(now - client.quietSince, timeouts.idleTransaction)) {
+        client.fail(new PgError('idle_transaction_timeout'))
+      }
+    } else if (over(now - client.quietSince, timeouts.clientIdle)) {
+      client.fail(new PgError('client_idle_timeout')) // session mode: it has a server all the time
+    }
+  }
+
+  private lookAtWaiting(client: ClientSession, now: number): void {
+    const waited = now - client.waitingSince
+    const timeouts = client.timeouts!
+    if (over(waited, timeouts.query)) return client.fail(new PgError('query_timeout_waiting'))
+    if (over(waited, timeouts.queryWait)) return client.fail(new PgError('query_wait_timeout'))
+    const notifyAfter = this.registry.context.config.settings.query_wait_notify * 1000
+    if (!client.isNotified && over(waited, notifyAfter)) {
+      client.notify('No server connection available in postgres backend, client being queued')
+    }
+  }
+
+  private lookAtPool(pool: Pool, now: number): void {
+    const { settings } = pool.context.config
+    const idleTimeout = settings.server_idle_timeout * 1000
+    const checkAfter = settings.server_check_delay * 1000
+    for (const server of [...pool.idle, ...pool.used]) {
+      const idle = now - server.idleSince
+      const spare = pool.size > pool.limits.minPoolSize
+      if (server.closeNeeded) server.close(server.closeReason)
+      else if (spare && over(idle, idleTimeout)) server.close('server idle timeout')
+      else if (this.isTooOld(pool, server, now)) server.close('server lifetime over')
+      else if (server.state === 'idle' && settings.server_check_query !== '' && idle > checkAfter) {
+        pool.move(server, 'used')
+      }
+    }
+    pool.demand()
+    pool.keepMinimum()
+    if (over(now - pool.emptySince, settings.pool_idle_timeout * 1000)) this.registry.forgetPool(pool)
+  }
+
+  /** Closes of old servers are spaced, so that a pool is not renewed all at once. */
+  private isTooOld(pool: Pool, server: ServerSession, now: number): boolean {
+    const lifetime = pool.limits.serverLifetime
+    if (lifetime === 0 || now - server.connectedAt < lifetime) return false
+    const size = Number.isFinite(pool.limits.poolSize) ? pool.limits.poolSize : Math.max(1, pool.size)
+    if (now - pool.lastLifetimeClose < lifetime / size) return false
+    pool.lastLifetimeClose = now
+    return true
+  }
+}
+
+/** 0 is never. */
+function over(age: number, limit: number): boolean {
+  return limit > 0 && age > limit
+}

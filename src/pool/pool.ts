@@ -1,0 +1,309 @@
+// hot path
+// One (database, user): its servers by state, the clients that wait, who gets which.
+
+import type { Credentials } from '../auth/server-login.js'
+import { Counters } from '../observe/stats.js'
+import * as backend from '../protocol/backend.js'
+import { PgError } from '../protocol/errors.js'
+import type { ClientSession } from './client-session.js'
+import type { Context } from './context.js'
+import type { Database, Limits, User } from './database.js'
+import { ParameterSet } from './parameters.js'
+import { Recycler } from './recycle.js'
+import type { ServerSession, ServerState } from './server-session.js'
+
+/** Whoever waits for a server: a client, or a query of the pooler's own. */
+export interface Waiter {
+  /** Since when, ms on the clock. */
+  waitingSince: number
+  readonly wantsAlignment: boolean
+  /** The server is this waiter's from now on. */
+  onServer(server: ServerSession): void
+  onRefused(error: PgError): void
+}
+
+/** What a pool may do beyond itself: the limits that span pools, and new connections. */
+export interface PoolOwner {
+  /** May this pool have one more server, within the limits above it? May close an idle server elsewhere to make room. */
+  makeRoom(pool: Pool): boolean
+  connect(pool: Pool): void
+  /** A server left the pool, for whatever reason. */
+  onServerClosed(pool: Pool): void
+}
+
+/** Which states a server may go to. */
+const moves: Record<ServerState, readonly ServerState[]> = {
+  connecting: ['tested', 'closed'],
+  idle: ['active', 'used', 'tested', 'closed'],
+  used: ['tested', 'closed'],
+  tested: ['idle', 'active', 'closed'],
+  active: ['idle', 'tested', 'closed'],
+  closed: [],
+}
+
+export class Pool {
+  readonly database: Database
+  readonly user: User
+  readonly limits: Limits
+  readonly counters = new Counters()
+  readonly context: Context
+  /** What its servers log in with; the latest client login knows best. */
+  credentials: Credentials
+  /** Parameters as the first server reported them: for the welcome of clients, and to align what a client left unset. */
+  readonly welcome: Map<string, string> = new Map()
+  readonly defaults: ParameterSet
+  isWelcoming = false
+  /** Least recently used first. */
+  readonly idle: ServerSession[] = []
+  readonly connecting = new Set<ServerSession>()
+  /** Idle for longer than server_check_delay: checked before they are used. */
+  readonly used = new Set<ServerSession>()
+  readonly tested = new Set<ServerSession>()
+  readonly active = new Set<ServerSession>()
+  readonly waiting = new Set<Waiter>()
+  readonly clients = new Set<ClientSession>()
+  /** Clients that wait for the first server, to be welcomed. */
+  readonly arriving = new Set<Waiter>()
+  /** The latest connection attempt's failure, until one succeeds; and when it was. */
+  failure: PgError | undefined
+  failedAt = 0
+  /** When a server was last closed for its age, ms on the clock. */
+  lastLifetimeClose = Number.NEGATIVE_INFINITY
+  /** Since when it has had neither clients nor servers; infinite while it has. */
+  emptySince = Number.POSITIVE_INFINITY
+  private readonly owner: PoolOwner
+  private readonly recycler: Recycler
+
+  constructor(context: Context, owner: PoolOwner, database: Database, user: User, limits: Limits, login: Credentials) {
+    this.context = context
+    this.owner = owner
+    this.database = database
+    this.user = user
+    this.limits = limits
+    this.credentials = login
+    this.defaults = new ParameterSet(context.tracked)
+    this.recycler = new Recycler(this)
+  }
+
+  /** Servers in any state. */
+  get size(): number {
+    return this.idle.length + this.connecting.size + this.used.size + this.tested.size + this.active.size
+  }
+
+  /** In every state, closed ones apart. */
+  servers(): ServerSession[] {
+    return [...this.active, ...this.idle, ...this.used, ...this.tested, ...this.connecting]
+  }
+
+  get isPaused(): boolean {
+    return this.database.paused || this.context.isPaused
+  }
+
+  /** The one place where a server changes state and list. */
+  move(server: ServerSession, to: ServerState): void {
+    const from = server.state
+    if (!moves[from].includes(to)) throw new Error(`server can't go from ${from} to ${to}`)
+    if (from === 'idle') this.takeOut(server)
+    else this.listOf(from)?.delete(server)
+    server.state = to
+    if (to === 'idle') this.idle.push(server)
+    else this.listOf(to)?.add(server)
+    if (to === 'closed') this.owner.onServerClosed(this)
+  }
+
+  private listOf(state: ServerState): Set<ServerSession> | undefined {
+    switch (state) {
+      case 'connecting':
+        return this.connecting
+      case 'used':
+        return this.used
+      case 'tested':
+        return this.tested
+      case 'active':
+        return this.active
+      default:
+        return undefined
+    }
+  }
+
+  private takeOut(server: ServerSession): void {
+    if (this.idle[this.idle.length - 1] === server) this.idle.pop()
+    else this.idle.splice(this.idle.indexOf(server), 1)
+  }
+
+  /** Gives `waiter` a server now, or puts it in the queue. True: it has been given one. */
+  acquire(waiter: Waiter): boolean {
+    waiter.waitingSince = this.context.clock.now()
+    if (!this.isPaused && this.waiting.size === 0) {
+      const server = this.takeIdle()
+      if (server !== null) return this.assign(waiter, server)
+      if (this.failure !== undefined && this.size === this.connecting.size) {
+        waiter.onRefused(new PgError('server_login_failing', this.failure.message))
+        return false
+      }
+    }
+    this.waiting.add(waiter)
+    this.demand()
+    return false
+  }
+
+  /** Waits for the first server of the pool, for its parameters; fails at once where connecting has been failing. */
+  arrive(waiter: Waiter): void {
+    if (this.failure !== undefined && this.size === this.connecting.size && this.connecting.size === 0) {
+      const retryAt = this.failedAt + this.context.config.settings.server_login_retry * 1000
+      if (this.context.clock.now() < retryAt) {
+        waiter.onRefused(new PgError('server_login_failing', this.failure.message))
+        return
+      }
+    }
+    this.arriving.add(waiter)
+    this.demand()
+  }
+
+  private takeIdle(): ServerSession | null {
+    while (this.idle.length > 0) {
+      const server = this.context.config.settings.server_round_robin ? this.idle[0]! : this.idle[this.idle.length - 1]!
+      if (!server.closeNeeded) return server
+      server.close(server.closeReason)
+    }
+    return null
+  }
+
+  /** True: the waiter can use the server at once; false: it is being aligned, `onServer` comes later. */
+  private assign(waiter: Waiter, server: ServerSession): boolean {
+    this.move(server, 'active')
+    this.counters.serverAssignments++
+    this.counters.waitTime += 1000 * (this.context.clock.now() - waiter.waitingSince)
+    if (waiter.wantsAlignment && !this.recycler.isAligned(waiter as ClientSession, server)) return false
+    waiter.onServer(server)
+    return true
+  }
+
+  /** A server is free: the first in the queue gets it, or it becomes idle. */
+  serve(server: ServerSession): void {
+    if (server.state !== 'active' && server.state !== 'tested') return
+    if (this.isPaused) server.retire('pooler is paused')
+    if (server.closeNeeded) {
+      server.close(server.closeReason)
+      this.demand()
+      return
+    }
+    server.idleSince = this.context.clock.now()
+    this.move(server, 'idle')
+    this.serveWaiting()
+  }
+
+  /** Gives idle servers to those who wait, in order. */
+  serveWaiting(): void {
+    while (this.waiting.size > 0 && !this.isPaused) {
+      const server = this.takeIdle()
+      if (server === null) {
+        this.demand()
+        return
+      }
+      const next: Waiter = this.waiting.values().next().value!
+      this.waiting.delete(next)
+      if (this.assign(next, server) && next.wantsAlignment) (next as ClientSession).resume()
+    }
+  }
+
+  /** Starts what is needed for those who wait: a check of a used server, or new connections. */
+  demand(): void {
+    if (this.isPaused) return
+    let wanted = this.waiting.size + (this.arriving.size > 0 && !this.isWelcoming ? 1 : 0)
+    wanted -= this.connecting.size + this.tested.size
+    for (const server of this.used) {
+      if (wanted <= 0) return
+      wanted--
+      this.recycler.check(server)
+    }
+    while (wanted > 0 && this.mayConnect() && this.owner.makeRoom(this)) {
+      wanted--
+      this.owner.connect(this)
+    }
+  }
+
+  /** `min_pool_size`: kept up while there are clients, or always for a forced user. */
+  keepMinimum(): void {
+    const now = this.context.clock.now()
+    if (this.size > 0 || this.clients.size > 0) this.emptySince = Number.POSITIVE_INFINITY
+    else if (this.emptySince === Number.POSITIVE_INFINITY) this.emptySince = now
+    if (this.isPaused || this.database.disabled || this.size >= this.limits.minPoolSize) return
+    if (this.clients.size === 0 && this.database.config.user === undefined) return
+    if (this.connecting.size === 0 && this.mayConnect() && this.owner.makeRoom(this)) this.owner.connect(this)
+  }
+
+  private mayConnect(): boolean {
+    const now = this.context.clock.now()
+    const settings = this.context.config.settings
+    if (this.failure !== undefined) {
+      // After a failure one attempt at a time, with pauses.
+      if (this.connecting.size > 0 || now - this.failedAt < settings.server_login_retry * 1000) return false
+    }
+    const size = this.limits.poolSize
+    if (this.size < size) return true
+    if (this.size >= size + this.limits.reservePoolSize || settings.reserve_pool_timeout <= 0) return false
+    const first = this.waiting.values().next().value
+    if (first === undefined || now - first.waitingSince < settings.reserve_pool_timeout * 1000) return false
+    this.context.log.warning('taking connection from reserve_pool')
+    return true
+  }
+
+  /** A new server has logged in. */
+  onConnected(server: ServerSession): void {
+    this.failure = undefined
+    this.isWelcoming = true
+    this.defaults.fill(server.parameters)
+    this.move(server, 'tested')
+    for (const waiter of this.arriving) waiter.onServer(server)
+    this.arriving.clear()
+    this.serve(server)
+  }
+
+  onConnectFailed(error: PgError | undefined, text: string): void {
+    this.failure = error ?? new PgError({ sqlstate: '08P01', severity: 'FATAL', text })
+    this.failedAt = this.context.clock.now()
+    if (error === undefined || this.isWelcoming) return
+    const failed = [...this.arriving]
+    this.arriving.clear()
+    for (const waiter of failed) waiter.onRefused(error)
+  }
+
+  /** A client is done with its server, which owes nothing. */
+  release(server: ServerSession): void {
+    const client = server.client
+    if (client !== null) client.unlink()
+    server.client = null
+    if (server.cancels > 0) return // the last CancelRequest gives it back
+    this.recycler.recycle(server)
+  }
+
+  /** The last CancelRequest for the server has been delivered. */
+  onCancelled(server: ServerSession): void {
+    if (server.state === 'active' && server.client === null && server.relay?.isQuiet) this.recycler.recycle(server)
+  }
+
+  /** Nothing is owed on a server that no client has. */
+  onServerQuiet(_server: ServerSession): void {}
+
+  onServerLost(server: ServerSession, reason: string): void {
+    const client = server.client
+    if (client !== null) {
+      client.unlink()
+      server.client = null
+      client.onServerLost(server)
+    }
+    server.close(reason)
+    this.demand()
+  }
+
+  onServerParameter(server: ServerSession, name: string, value: string): void {
+    server.parameters.set(name, value)
+    if (!this.isWelcoming) this.welcome.set(name, value)
+  }
+
+  /** Is the server in a state in which it may be given to somebody else? */
+  isClean(server: ServerSession): boolean {
+    return server.relay !== undefined && server.relay.isQuiet && server.relay.status === backend.Idle
+  }
+}

@@ -1,0 +1,261 @@
+// hot path
+// Prepared statement names: the client's own <-> one name for all clients with the same text and parameter types.
+
+/** Server-side names are pgbouncer's, for those who watch pg_prepared_statements. */
+const prefix = 'PGBOUNCER_'
+
+/** Most bytes of statement text that one client may have prepared, and all clients together. */
+const clientLimit = 16 * 1024 * 1024
+const totalLimit = 512 * 1024 * 1024
+
+/** One statement text with its parameter types, shared by everyone who prepared it. */
+export class Statement {
+  readonly name: string
+  /** The Parse message that makes it on a server. */
+  readonly parse: Buffer
+  /** Name and terminator, for rewritten messages. */
+  readonly nameBytes: Buffer
+  readonly key: string
+  users = 0
+
+  constructor(id: number, key: string, body: Buffer) {
+    this.key = key
+    this.name = prefix + id
+    this.nameBytes = Buffer.from(`${this.name}\0`)
+    this.parse = Buffer.allocUnsafe(5 + this.nameBytes.length + body.length)
+    this.parse[0] = 0x50 // Parse
+    this.parse.writeInt32BE(this.parse.length - 1, 1)
+    this.nameBytes.copy(this.parse, 5)
+    body.copy(this.parse, 5 + this.nameBytes.length)
+  }
+}
+
+/** All statements in use, by text and types. */
+export class StatementTable {
+  private readonly byKey = new Map<string, Statement>()
+  private nextId = 1
+  private size = 0
+
+  /** The statement with this body (text, terminator, parameter types), or null where memory for it is used up. */
+  take(body: Buffer): Statement | null {
+    const key = body.toString('latin1')
+    let statement = this.byKey.get(key)
+    if (statement === undefined) {
+      if (this.size + body.length > totalLimit) return null
+      statement = new Statement(this.nextId++, key, body)
+      this.byKey.set(key, statement)
+      this.size += body.length
+    }
+    statement.users++
+    return statement
+  }
+
+  hold(statement: Statement): void {
+    statement.users++
+  }
+
+  drop(statement: Statement): void {
+    if (--statement.users > 0) return
+    this.byKey.delete(statement.key)
+    this.size -= statement.key.length
+  }
+
+  get count(): number {
+    return this.byKey.size
+  }
+
+  /** Bytes of statement text held. */
+  get bytes(): number {
+    return this.size
+  }
+}
+
+/** A name that clients may not use for a look-up as it is: it could meet a statement of ours. */
+export function isOurs(name: string): boolean {
+  return name.startsWith(prefix)
+}
+
+/** The statements of one client, by its own names. */
+export class ClientStatements {
+  private readonly table: StatementTable
+  private readonly byName = new Map<string, Statement>()
+  /** Names whose Parse has not been answered yet. */
+  private readonly pending = new Set<string>()
+  private size = 0
+  private closed = false
+
+  constructor(table: StatementTable) {
+    this.table = table
+  }
+
+  get count(): number {
+    return this.byName.size
+  }
+
+  get(name: string): Statement | undefined {
+    return this.byName.get(name)
+  }
+
+  isPending(name: string): boolean {
+    return this.pending.has(name)
+  }
+
+  /** Remembers a statement until its Parse is answered; null: this client or all together hold too much. */
+  add(name: string, body: Buffer): Statement | null {
+    if (this.size + body.length > clientLimit) return null
+    const statement = this.table.take(body)
+    if (statement === null) return null
+    this.byName.set(name, statement)
+    this.pending.add(name)
+    this.size += statement.key.length
+    return statement
+  }
+
+  confirm(name: string): void {
+    this.pending.delete(name)
+  }
+
+  remove(name: string): void {
+    const statement = this.byName.get(name)
+    if (statement === undefined) return
+    this.byName.delete(name)
+    this.pending.delete(name)
+    this.size -= statement.key.length
+    this.table.drop(statement)
+  }
+
+  /** Forgets a name whose Close is on its way; the statement is held until `settle` or `restore`. */
+  detach(name: string): Statement | undefined {
+    const statement = this.byName.get(name)
+    if (statement === undefined) return undefined
+    this.byName.delete(name)
+    this.pending.delete(name)
+    this.size -= statement.key.length
+    return statement
+  }
+
+  settle(detached: Statement): void {
+    this.table.drop(detached)
+  }
+
+  /** A Close that the server never came to: the name stands for its statement again. */
+  restore(name: string, detached: Statement): void {
+    if (this.closed || this.byName.has(name)) return this.table.drop(detached)
+    this.byName.set(name, detached)
+    this.size += detached.key.length
+  }
+
+  /** The client has gone. */
+  close(): void {
+    this.closed = true
+    this.clear()
+  }
+
+  clear(): void {
+    for (const statement of this.byName.values()) this.table.drop(statement)
+    this.byName.clear()
+    this.pending.clear()
+    this.size = 0
+  }
+}
+
+/** The statements that a server connection has, least recently used first. */
+export class ServerStatements {
+  private readonly table: StatementTable
+  /** Value: its Parse has been answered. */
+  private readonly known = new Map<Statement, boolean>()
+  private latest: Statement | null = null
+
+  constructor(table: StatementTable) {
+    this.table = table
+  }
+
+  get count(): number {
+    return this.known.size
+  }
+
+  has(statement: Statement): boolean {
+    return this.known.has(statement)
+  }
+
+  isPending(statement: Statement): boolean {
+    return this.known.get(statement) === false
+  }
+
+  add(statement: Statement): void {
+    this.table.hold(statement)
+    this.known.set(statement, false)
+    this.latest = statement
+  }
+
+  confirm(statement: Statement): void {
+    if (this.known.has(statement)) this.known.set(statement, true)
+  }
+
+  touch(statement: Statement): void {
+    if (this.latest === statement) return
+    const answered = this.known.get(statement)
+    if (answered === undefined) return
+    this.known.delete(statement)
+    this.known.set(statement, answered)
+    this.latest = statement
+  }
+
+  remove(statement: Statement): void {
+    if (!this.known.delete(statement)) return
+    if (this.latest === statement) this.latest = null
+    this.table.drop(statement)
+  }
+
+  /** Takes out the least recently used statement where there are more than `limit`; one still to be answered stays. */
+  evict(limit: number): Statement | null {
+    if (this.known.size <= limit) return null
+    const first = this.known.entries().next().value
+    if (first === undefined || !first[1]) return null
+    this.known.delete(first[0])
+    return first[0] // the caller drops it, after the Close that names it is written
+  }
+
+  release(statement: Statement): void {
+    this.table.drop(statement)
+  }
+
+  clear(): void {
+    for (const statement of this.known.keys()) this.table.drop(statement)
+    this.known.clear()
+    this.latest = null
+  }
+}
+
+/** What is to be done with a statement when the message that named it is answered, or was skipped after an error. */
+export class PreparedNote {
+  readonly statement: Statement
+  /** The client's name for it; '' where the pooler put the Parse in by itself. */
+  readonly name: string
+  readonly client: ClientStatements
+  readonly isClose: boolean
+
+  constructor(statement: Statement, name: string, client: ClientStatements, isClose: boolean) {
+    this.statement = statement
+    this.name = name
+    this.client = client
+    this.isClose = isClose
+  }
+
+  confirm(server: ServerStatements): void {
+    if (this.isClose) return this.client.settle(this.statement)
+    server.confirm(this.statement)
+    if (this.name !== '') this.client.confirm(this.name)
+  }
+
+  undo(server: ServerStatements): void {
+    if (this.isClose) {
+      this.client.restore(this.name, this.statement)
+      return
+    }
+    if (server.isPending(this.statement)) server.remove(this.statement)
+    if (this.name !== '' && this.client.get(this.name) === this.statement && this.client.isPending(this.name)) {
+      this.client.remove(this.name)
+    }
+  }
+}

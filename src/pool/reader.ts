@@ -1,0 +1,83 @@
+// Messages of a connection one at a time, while it logs in: the socket is read only as far as somebody waits for it.
+
+import type { Socket, SocketOwner } from '../io/socket.js'
+import { ConnectionLost, type Conversation, type Received } from '../protocol/conversation.js'
+import { PgError } from '../protocol/errors.js'
+
+/** Longest message before a login is complete, bytes: as PostgreSQL's PG_MAX_AUTH_TOKEN_LENGTH. */
+const longestMessage = 65_535
+
+export class MessageReader implements SocketOwner, Conversation {
+  readonly socket: Socket
+  private buffered: Buffer = Buffer.alloc(0)
+  private failure: Error | undefined
+  private wake: (() => void) | undefined
+
+  constructor(socket: Socket) {
+    this.socket = socket
+    socket.owner = this
+  }
+
+  /** Bytes that came and that nobody has read: they belong to whoever owns the socket next. */
+  get rest(): Buffer {
+    return this.buffered
+  }
+
+  onBytes(chunk: Buffer): void {
+    this.buffered = this.buffered.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.buffered, chunk])
+    this.socket.pause()
+    this.wake?.()
+  }
+
+  onDrain(): void {}
+
+  onGone(): void {
+    this.fail(new ConnectionLost('connection lost'))
+  }
+
+  /** Whoever waits is told, now and from now on. */
+  fail(reason: Error): void {
+    this.failure ??= reason
+    this.wake?.()
+  }
+
+  /** Exactly `size` bytes. */
+  async take(size: number): Promise<Buffer> {
+    while (this.buffered.length < size) await this.more()
+    if (this.failure !== undefined && !(this.failure instanceof ConnectionLost)) throw this.failure
+    const bytes = this.buffered.subarray(0, size)
+    this.buffered = this.buffered.subarray(size)
+    return bytes
+  }
+
+  /** A packet without a code, as connections begin with; its length word is not part of it. */
+  async readStartup(limit: number): Promise<Buffer> {
+    const length = (await this.take(4)).readInt32BE(0)
+    if (length < 8 || length > limit) throw new PgError('bad_packet_header', hex(length))
+    return this.take(length - 4)
+  }
+
+  async read(): Promise<Received> {
+    const header = await this.take(5)
+    const length = header.readInt32BE(1)
+    if (length < 4 || length > longestMessage) throw new PgError('bad_packet_header', header.toString('hex'))
+    return { code: header[0]!, body: await this.take(length - 4) }
+  }
+
+  write(bytes: Buffer): void {
+    this.socket.write(bytes)
+  }
+
+  private async more(): Promise<void> {
+    if (this.failure !== undefined) throw this.failure
+    await new Promise<void>((resolve) => {
+      this.wake = resolve
+      this.socket.resume()
+    })
+    this.wake = undefined
+  }
+}
+
+function hex(length: number): string {
+  return (length >>> 0).toString(16).padStart(8, '0')
+}

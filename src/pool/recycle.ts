@@ -1,0 +1,95 @@
+// What happens to a server between two clients: reset, check, and the SETs that align it with the next one.
+
+import * as backend from '../protocol/backend.js'
+import { PgError } from '../protocol/errors.js'
+import * as frontend from '../protocol/frontend.js'
+import type { Answer } from './ask.js'
+import type { ClientSession } from './client-session.js'
+import type { Pool } from './pool.js'
+import type { ServerSession } from './server-session.js'
+
+export class Recycler {
+  private readonly pool: Pool
+
+  constructor(pool: Pool) {
+    this.pool = pool
+  }
+
+  /** A server that a client has left goes back to the pool: rolled back and reset where that is due. */
+  recycle(server: ServerSession): void {
+    const { pool } = this
+    if (server.state === 'closed' || server.relay === undefined) return
+    if (pool.limits.serverLifetime === 0) server.retire('server lifetime over')
+    if (server.closeNeeded || pool.isPaused) return pool.serve(server)
+    if (server.relay.status !== backend.Idle) return this.run(server, 'ROLLBACK', () => this.recycle(server))
+    const reset = this.resetQuery
+    if (reset === '') return pool.serve(server)
+    this.run(server, reset, () => {
+      server.relay?.statements.clear()
+      pool.serve(server)
+    })
+  }
+
+  private get resetQuery(): string {
+    const { server_reset_query: text, server_reset_query_always: always } = this.pool.context.config.settings
+    return this.pool.limits.poolMode === 'session' || always ? text : ''
+  }
+
+  /** A query of the pooler's own; the server is closed where it fails or leaves a transaction open. */
+  private run(server: ServerSession, text: string, then: () => void): void {
+    this.pool.move(server, 'tested')
+    server.ask(frontend.query(text), (answer) => {
+      if (answer instanceof Error) return // the loss is told elsewhere
+      if (answer.error !== undefined || answer.status !== backend.Idle) {
+        server.close(`reset query failed: ${answer.error?.message ?? 'transaction left open'}`)
+        this.pool.demand()
+      } else {
+        then()
+      }
+    })
+  }
+
+  /** `server_check_query` on a server that was idle for long. */
+  check(server: ServerSession): void {
+    const text = this.pool.context.config.settings.server_check_query
+    this.pool.move(server, 'tested')
+    if (text === '') return this.pool.serve(server)
+    server.ask(frontend.query(text === '<empty>' ? '' : text), (answer) => {
+      if (answer instanceof Error) return
+      if (answer.error !== undefined || answer.status !== backend.Idle) {
+        server.close('test query failed')
+        this.pool.demand()
+      } else {
+        this.pool.serve(server)
+      }
+    })
+  }
+
+  /** Has the server the client's parameters? If not, they are sent, and the client gets the server when they hold. */
+  isAligned(client: ClientSession, server: ServerSession): boolean {
+    const parameters = client.parameters
+    if (parameters.key === server.parameters.key) return true
+    const sets = parameters.alignment(server.parameters)
+    if (sets === '') return true
+    client.reserve(server)
+    server.ask(frontend.query(sets), (answer) => this.onAligned(client, server, answer))
+    return false
+  }
+
+  private onAligned(client: ClientSession, server: ServerSession, answer: Answer | Error): void {
+    if (answer instanceof Error) return
+    if (server.client !== client) {
+      this.pool.release(server) // the client left meanwhile
+    } else if (answer.error !== undefined || answer.status !== backend.Idle) {
+      this.pool.context.log.warning(`could not set parameters: ${answer.error?.message ?? ''}`, server)
+      client.unlink()
+      server.client = null
+      client.onRefused(new PgError('invalid_server_parameter'))
+      server.close('invalid server parameter')
+      this.pool.demand()
+    } else {
+      client.onServer(server)
+      client.resume()
+    }
+  }
+}

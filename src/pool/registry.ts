@@ -1,0 +1,350 @@
+// All pools by key, the databases and users they belong to, the clients, and the limits above them.
+
+import type { StoredSecret } from '../auth/secrets.js'
+import type { Credentials } from '../auth/server-login.js'
+import { autoDatabase } from '../config/load.js'
+import type { ConfigChanges } from '../config/reload.js'
+import type { Socket } from '../io/socket.js'
+import type { LogPeer } from '../observe/log.js'
+import { PgError } from '../protocol/errors.js'
+import type { AuthFiles } from './auth-files.js'
+import { AuthQuery } from './auth-query.js'
+import { Cancels } from './cancel.js'
+import type { LoginSources } from './client-login.js'
+import { ClientSession } from './client-session.js'
+import type { Arrival } from './client-startup.js'
+import type { Context } from './context.js'
+import { Database, Limits, User } from './database.js'
+import type { ConsoleClient, ConsoleRole, Destination } from './destination.js'
+import { Pool, type PoolOwner } from './pool.js'
+import type { ServerSession } from './server-session.js'
+import { ConnectFailed, ServerSession as Server } from './server-session.js'
+
+/** Opens the console for a client that has logged in to it. */
+export type OpenDestination = (role: ConsoleRole, client: ConsoleClient, who: LogPeer) => Destination
+
+export class Registry implements PoolOwner {
+  readonly context: Context
+  readonly databases = new Map<string, Database>()
+  readonly users = new Map<string, User>()
+  readonly clients = new Set<ClientSession>()
+  readonly cancels: Cancels
+  readonly openDestination: OpenDestination
+  /** What the console welcomes its clients with. */
+  readonly consoleParameters: ReadonlyMap<string, string>
+  files: AuthFiles
+  /** New logins are refused: the pooler is on its way down. */
+  isClosing = false
+  private readonly authQuery: AuthQuery
+  private readonly watchers = new Set<() => void>()
+
+  constructor(
+    context: Context,
+    files: AuthFiles,
+    openDestination: OpenDestination,
+    consoleParameters: ReadonlyMap<string, string>,
+  ) {
+    this.consoleParameters = consoleParameters
+    this.context = context
+    this.files = files
+    this.openDestination = openDestination
+    this.cancels = new Cancels(context)
+    this.authQuery = new AuthQuery(this)
+    for (const config of context.config.databases.values()) {
+      this.databases.set(config.name, new Database(config, false, context.clock.now()))
+    }
+  }
+
+  get loginSources(): LoginSources {
+    return { files: this.files, lookUp: (database, user) => this.authQuery.find(database, user) }
+  }
+
+  /** Takes a new connection. */
+  accept(socket: Socket, arrival: Arrival): void {
+    const client = new ClientSession(this.context, this, socket, arrival)
+    this.clients.add(client)
+    void client.run()
+  }
+
+  leave(client: ClientSession): void {
+    this.clients.delete(client)
+    this.tellWatchers()
+  }
+
+  /** @throws PgError where no more clients may come in */
+  checkArrival(): void {
+    if (this.isClosing) throw new PgError('pooler_shutting_down')
+    let count = 0
+    for (const client of this.clients) if (client.database !== 'pgbouncer') count++
+    if (count > this.context.config.settings.max_client_conn) throw new PgError('too_many_clients')
+  }
+
+  /** The database of this name; `*` makes one up. */
+  databaseNamed(name: string): Database | undefined {
+    const known = this.databases.get(name)
+    if (known !== undefined) return known
+    const config = autoDatabase(this.context.config, name)
+    if (config === undefined) return undefined
+    return new Database(config, true, this.context.clock.now())
+  }
+
+  user(name: string): User {
+    let user = this.users.get(name)
+    if (user === undefined) {
+      user = new User(name, this.context.config.users.get(name))
+      this.users.set(name, user)
+    }
+    return user
+  }
+
+  /**
+   * Lets a client, whose user is proven, into a database.
+   * @throws PgError disabled, or limits reached
+   */
+  admit(asked: Database, userName: string): { database: Database; user: User } {
+    if (this.isClosing) throw new PgError('pooler_shutting_down')
+    const database = this.registered(asked)
+    if (database.disabled) throw new PgError('database_disabled', database.name)
+    const user = this.user(userName)
+    const limits = new Limits(this.context, database, user)
+    if (limits.maxDbClients > 0 && database.clients >= limits.maxDbClients) throw new PgError('too_many_db_clients')
+    const most = user.config?.maxUserClientConnections ?? this.context.config.settings.max_user_client_connections
+    if (most > 0 && user.clients >= most) throw new PgError('too_many_user_clients')
+    database.clients++
+    user.clients++
+    return { database, user }
+  }
+
+  /** The database as everyone knows it: one that `*` made up is remembered when somebody first connects to it. */
+  private registered(database: Database): Database {
+    const known = this.databases.get(database.name)
+    if (known !== undefined) return known
+    this.databases.set(database.name, database)
+    this.context.log.info(`registered new auto-database: ${database.name}`)
+    return database
+  }
+
+  depart(entered: { database: Database; user: User }): void {
+    entered.database.clients--
+    entered.user.clients--
+    this.noteEmpty(entered.database)
+  }
+
+  /** The pool for clients of a database who log in to servers with these credentials, or as the database's forced user. */
+  poolFor(database: Database, credentials: Credentials): Pool {
+    const forced = database.config.user
+    return this.pool(
+      database,
+      database.pools,
+      forced === undefined ? credentials : this.forcedCredentials(database, forced),
+    )
+  }
+
+  /** The pool for the pooler's own look-ups. */
+  authPool(asked: Database, user: string): Pool {
+    const stored = this.files.users.get(user) ?? { kind: 'none' as const }
+    const database = this.registered(asked)
+    return this.pool(database, database.authPools, { user, stored })
+  }
+
+  private forcedCredentials(database: Database, user: string): Credentials {
+    const stored: StoredSecret = this.files.users.get(user) ?? { kind: 'none' }
+    return { user, stored, password: database.config.password }
+  }
+
+  private pool(database: Database, pools: Map<string, Pool>, credentials: Credentials): Pool {
+    const known = pools.get(credentials.user)
+    if (known !== undefined) {
+      // Keys learnt from an earlier SCRAM login are good for as long as the secret is the same.
+      known.credentials = { ...credentials, keys: credentials.keys ?? known.credentials.keys }
+      return known
+    }
+    const user = this.user(credentials.user)
+    const pool = new Pool(this.context, this, database, user, new Limits(this.context, database, user), credentials)
+    pools.set(credentials.user, pool)
+    return pool
+  }
+
+  /** All pools, those of one database, clients' and the pooler's own. */
+  *pools(only?: Database): Generator<Pool> {
+    for (const database of only === undefined ? this.databases.values() : [only]) {
+      yield* database.pools.values()
+      yield* database.authPools.values()
+    }
+  }
+
+  // What a pool may do beyond itself.
+
+  makeRoom(pool: Pool): boolean {
+    const { database, user, limits } = pool
+    if (limits.maxDbConnections > 0 && database.servers >= limits.maxDbConnections) {
+      if (!this.evict((other) => other.database === database && other !== pool)) return false
+    }
+    if (limits.maxUserConnections > 0 && user.servers >= limits.maxUserConnections) {
+      if (!this.evict((other) => other.user === user && other !== pool)) return false
+    }
+    return true
+  }
+
+  /** Closes the server that has been idle longest in the pools that fit. */
+  private evict(fits: (pool: Pool) => boolean): boolean {
+    let oldest: ServerSession | undefined
+    for (const pool of this.pools()) {
+      if (!fits(pool)) continue
+      for (const server of [...pool.idle, ...pool.used]) {
+        if (oldest === undefined || server.idleSince < oldest.idleSince) oldest = server
+      }
+    }
+    oldest?.close('evicted')
+    return oldest !== undefined
+  }
+
+  connect(pool: Pool): void {
+    const server = new Server(this.context, pool)
+    pool.connecting.add(server)
+    pool.database.servers++
+    pool.user.servers++
+    server.connect().then(
+      () => pool.onConnected(server),
+      (error: unknown) => this.onConnectFailed(pool, server, error),
+    )
+  }
+
+  private onConnectFailed(pool: Pool, server: ServerSession, error: unknown): void {
+    const failure = error instanceof ConnectFailed ? error : new ConnectFailed(String(error), undefined)
+    if (server.state === 'closed') return // closed on purpose while it was connecting
+    if (failure.error !== undefined) {
+      this.context.log.warning(`server login failed: FATAL ${failure.message}`, server)
+    }
+    pool.database.hosts.failed(pool.database.config)
+    pool.onConnectFailed(failure.error, failure.message)
+    server.close(failure.message)
+  }
+
+  onServerClosed(pool: Pool): void {
+    pool.database.servers--
+    pool.user.servers--
+    this.noteEmpty(pool.database)
+    this.tellWatchers()
+  }
+
+  /** Resolves when `isTrue` is, looked at whenever a connection ends; rejects when the signal aborts. */
+  until(isTrue: () => boolean, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const done = (): void => {
+        this.watchers.delete(look)
+        poll.cancel()
+        signal?.removeEventListener('abort', aborted)
+      }
+      const look = (): void => {
+        if (!isTrue()) return
+        done()
+        resolve()
+      }
+      const aborted = (): void => {
+        done()
+        reject(signal?.reason)
+      }
+      const poll = this.context.clock.every(100, look) // what becomes true without a connection ending
+      this.watchers.add(look)
+      signal?.addEventListener('abort', aborted)
+      if (signal?.aborted) aborted()
+      else look()
+    })
+  }
+
+  private tellWatchers(): void {
+    for (const look of [...this.watchers]) look()
+  }
+
+  /** Closes all clients and servers of a database. */
+  dropConnections(database: Database, error: PgError): void {
+    for (const client of [...this.clients]) if (client.databaseObject === database) client.fail(error)
+    for (const pool of this.pools(database)) {
+      for (const server of pool.servers()) server.close(error.message)
+    }
+  }
+
+  /** Closes servers at once where nobody uses them, the others when they are released. */
+  retireServers(database: Database | undefined, reason: string): void {
+    for (const pool of this.pools(database)) {
+      for (const server of pool.servers()) {
+        server.retire(reason)
+        if (server.state === 'idle' || server.state === 'used') server.close(reason)
+      }
+    }
+  }
+
+  private noteEmpty(database: Database): void {
+    if (database.clients === 0 && database.servers === 0) database.emptySince = this.context.clock.now()
+  }
+
+  /** Drops a pool that nobody uses (`pool_idle_timeout`); its totals go with it. */
+  forgetPool(pool: Pool): void {
+    for (const pools of [pool.database.pools, pool.database.authPools]) {
+      for (const [name, known] of pools) if (known === pool) pools.delete(name)
+    }
+  }
+
+  /** Drops a database that is not configured any more, or that `*` made up and nobody uses. */
+  forgetDatabase(database: Database): void {
+    this.context.log.warning(
+      `dropping database '${database.name}' as it does not exist anymore or inactive auto-database`,
+    )
+    this.databases.delete(database.name)
+  }
+
+  /** Opens what `min_pool_size` asks for where a forced user makes the pool known before anybody comes. */
+  prepareMinimum(): void {
+    for (const database of this.databases.values()) {
+      const forced = database.config.user
+      if (forced === undefined) continue
+      const pool = this.poolFor(database, { user: forced, stored: { kind: 'none' } })
+      pool.keepMinimum()
+    }
+  }
+
+  /** The configuration has changed: what follows from that for databases, users and servers. */
+  applyConfig(changes: ConfigChanges, files: AuthFiles): void {
+    const { config, clock } = this.context
+    this.files = files
+    for (const name of changes.databases.removed) {
+      const database = this.databases.get(name)
+      if (database === undefined) continue
+      this.dropConnections(database, new PgError('database_removed'))
+      this.forgetDatabase(database)
+    }
+    for (const database of [...this.databases.values()]) {
+      const next = config.databases.get(database.name) ?? autoDatabase(config, database.name)
+      if (next === undefined) {
+        this.dropConnections(database, new PgError('database_removed'))
+        this.forgetDatabase(database)
+        continue
+      }
+      database.config = next
+      const changed = database.isAuto ? '*' : database.name
+      if (changes.databases.changed.includes(changed)) this.retireServers(database, 'database configuration changed')
+    }
+    for (const next of config.databases.values()) {
+      if (!this.databases.has(next.name)) this.databases.set(next.name, new Database(next, false, clock.now()))
+    }
+    for (const user of this.users.values()) user.config = config.users.get(user.name)
+    if (changes.settings.some((name) => name.startsWith('server_tls_'))) {
+      this.retireServers(undefined, 'TLS configuration changed')
+    }
+    for (const pool of this.pools()) {
+      pool.credentials = this.renewed(pool)
+      pool.serveWaiting()
+      pool.demand()
+    }
+  }
+
+  /** What a pool logs in with after auth_file was read again: nothing that is not there any more. */
+  private renewed(pool: Pool): Credentials {
+    const { user } = pool.credentials
+    const forced = pool.database.config.user
+    if (forced === user) return this.forcedCredentials(pool.database, user)
+    const stored = this.files.users.get(user)
+    return stored === undefined ? pool.credentials : { ...pool.credentials, stored, password: undefined }
+  }
+}

@@ -1,0 +1,359 @@
+// hot path
+// Bytes from a server to its client: whole chunks as they come, cut only where the owner of the answer changes.
+
+import { gather } from '../io/gather.js'
+import type { Socket, SocketOwner } from '../io/socket.js'
+import * as backend from '../protocol/backend.js'
+import { Cut, Frames, Message } from '../protocol/framing.js'
+import type { Counters } from '../observe/stats.js'
+import { Ask } from './ask.js'
+import type { ClientRelay } from './client-relay.js'
+import * as exchange from './exchange.js'
+import { ExchangeQueue } from './exchange.js'
+import type { ParameterSet } from './parameters.js'
+import type { PreparedNote, ServerStatements } from './prepared.js'
+
+/** Messages longer than this are passed on unread even where the pooler would like to know what they say. */
+const readLimit = 1024 * 1024
+
+/** What a server connection tells the session that owns it; all of it off the hot path, but `onQuiet`. */
+export interface ServerEvents {
+  /** Nothing is owed any more, and no client is linked. */
+  onQuiet(): void
+  /** The connection broke or the server closed it. */
+  onGone(): void
+  /** The server broke the protocol: what follows on this connection can't be trusted. */
+  onDesync(what: string): void
+  /** An error that no client was owed. */
+  onStrayError(body: Buffer): void
+  onParameter(name: string, value: string): void
+}
+
+export type Note = Ask | PreparedNote
+
+const nothing = Buffer.alloc(0)
+
+export class ServerRelay implements SocketOwner {
+  readonly socket: Socket
+  readonly owed = new ExchangeQueue<ClientRelay, Note>()
+  readonly parameters: ParameterSet
+  readonly statements: ServerStatements
+  /** The client that has this server, or null. */
+  client: ClientRelay | null = null
+  /** Transaction status in the latest ReadyForQuery. */
+  status: number = backend.Idle
+  /** The server is in COPY FROM STDIN: it ignores Sync until CopyDone or CopyFail. */
+  copyIn = false
+  /** A client's bytes wait for this server to take more. */
+  blockedSource: ClientRelay | null = null
+  private readonly frames: Frames
+  private readonly events: ServerEvents
+  private readonly counters: Counters
+  private closed = false
+  // The exchange at the head failed: what it still owes will not come, up to its ReadyForQuery.
+  private failed = false
+  // The chunk in hand, and what of it has not been passed on yet.
+  private chunk: Buffer = nothing
+  private from = 0
+
+  constructor(
+    socket: Socket,
+    parameters: ParameterSet,
+    statements: ServerStatements,
+    counters: Counters,
+    events: ServerEvents,
+  ) {
+    this.socket = socket
+    this.parameters = parameters
+    this.statements = statements
+    this.counters = counters
+    this.events = events
+    this.frames = new Frames(0x7fffffff)
+  }
+
+  /** Nothing owed, no message half way? */
+  get isQuiet(): boolean {
+    return this.owed.length === 0 && this.frames.atBoundary
+  }
+
+  /** Sends a query of the pooler's own; its answer goes to `ask`. */
+  ask(bytes: Buffer, ask: Ask): void {
+    this.owed.push(exchange.Query, null, ask)
+    this.socket.write(bytes)
+  }
+
+  onBytes(incoming: Buffer): void {
+    this.counters.sent += incoming.length
+    const chunk = this.frames.join(incoming)
+    if (chunk === null) return
+    this.chunk = chunk
+    this.from = 0
+    let at = 0
+    if (this.frames.bodyLeft > 0) {
+      at = this.frames.skipBody(chunk)
+      if (this.recipient() === null) this.from = at
+    }
+    while (at < chunk.length) {
+      const found = this.frames.next(chunk, at)
+      if (found !== Message) {
+        if (found !== Cut) {
+          this.desync('bad message length')
+          return
+        }
+        this.hold(at, 5)
+        return
+      }
+      if (this.isReadWhole() && this.frames.end > chunk.length) {
+        this.hold(at, this.frames.end - at)
+        return
+      }
+      if (!this.handle(at)) return
+      at = this.frames.skip(chunk)
+    }
+    this.send(chunk.length)
+  }
+
+  onDrain(): void {
+    const source = this.blockedSource
+    this.blockedSource = null
+    if (source !== null) source.onServerDrain()
+  }
+
+  onGone(): void {
+    this.closed = true
+    this.events.onGone()
+  }
+
+  /** Closes without a word to the session; used by it. */
+  close(): void {
+    this.closed = true
+    this.socket.end()
+  }
+
+  /** Puts in the answers that the pooler owes at the head (left-out Parse and Close), for a Flush that no server message follows. */
+  answerOmitted(): void {
+    this.chunk = nothing
+    this.from = 0
+    this.addOmitted(0)
+    this.send(0)
+  }
+
+  private isReadWhole(): boolean {
+    switch (this.frames.code) {
+      case backend.DataRow:
+      case backend.CopyData:
+        return this.owed.note instanceof Ask
+      case backend.ReadyForQuery:
+        return true
+      case backend.ParameterStatus:
+      case backend.ErrorResponse:
+        return this.frames.bodyLength <= readLimit
+      default:
+        return this.owed.note instanceof Ask && this.frames.bodyLength <= readLimit
+    }
+  }
+
+  /** Deals with the message at `at`. False: the connection was given up. */
+  private handle(at: number): boolean {
+    const code = this.frames.code
+    const kind = this.owed.kind
+    switch (code) {
+      case backend.DataRow:
+      case backend.CopyData:
+        break
+      case backend.ReadyForQuery:
+        return this.handleReady(at)
+      case backend.ErrorResponse:
+        this.handleError(at)
+        break
+      case backend.ParameterStatus:
+        this.handleParameter(at)
+        break
+      case backend.NoticeResponse:
+      case backend.NotificationResponse:
+        break
+      default:
+        if (kind === exchange.Query || kind === exchange.FunctionCall) {
+          if (code === backend.CopyInResponse) this.enterCopyIn()
+        } else if (!this.handleExtended(at, code)) return false
+    }
+    if (this.owed.note instanceof Ask) this.tell(this.owed.note, at)
+    else if (this.recipient() === null) this.drop(at)
+    return true
+  }
+
+  /** Whose the bytes at hand are: the head's owner, or outside of any exchange the client that has this server. */
+  private recipient(): ClientRelay | null {
+    return this.owed.length === 0 ? this.client : this.owed.owner
+  }
+
+  /** The answers of the extended protocol, each matched with what was asked. */
+  private handleExtended(at: number, code: number): boolean {
+    if (this.failed) return true // a CommandComplete of the past can't come; leave it to ReadyForQuery
+    this.addOmitted(at)
+    switch (code) {
+      case backend.ParseComplete:
+        if (this.owed.kind === exchange.ParseAdded) this.drop(at)
+        else if (this.owed.kind !== exchange.Parse) return this.desync('unexpected ParseComplete')
+        this.confirm()
+        break
+      case backend.BindComplete:
+        if (this.owed.kind !== exchange.Bind) return this.desync('unexpected BindComplete')
+        break
+      case backend.CloseComplete:
+        if (this.owed.kind === exchange.CloseAdded) this.drop(at)
+        else if (this.owed.kind !== exchange.Close) return this.desync('unexpected CloseComplete')
+        break
+      case backend.RowDescription:
+      case backend.NoData:
+        if (this.owed.kind !== exchange.Describe) return this.desync('unexpected RowDescription')
+        break
+      case backend.CommandComplete:
+      case backend.EmptyQueryResponse:
+      case backend.PortalSuspended:
+        if (this.owed.kind !== exchange.Execute) return this.desync('unexpected CommandComplete')
+        this.copyIn = false
+        break
+      case backend.CopyInResponse:
+        this.enterCopyIn()
+        return true
+      default:
+        return true // ParameterDescription, CopyOutResponse, CopyDone: more of the same answer follows
+    }
+    if (this.owed.owner === null) this.drop(at)
+    this.owed.shift()
+    this.addOmitted(this.frames.end)
+    return true
+  }
+
+  private handleReady(at: number): boolean {
+    if (this.failed) this.skipFailed()
+    else this.addOmitted(at)
+    const kind = this.owed.kind
+    if (kind === 0 || !exchange.endsWithReady(kind)) return this.desync('unexpected ReadyForQuery')
+    this.failed = false
+    this.copyIn = false
+    this.status = this.chunk[at + 5]!
+    const note = this.owed.note
+    const owner = this.owed.owner
+    if (note instanceof Ask) {
+      this.drop(at)
+      this.owed.shift()
+      note.onMessage(backend.ReadyForQuery, this.chunk.subarray(at + 5, this.frames.end))
+    } else {
+      if (owner === null) this.drop(at)
+      else if (this.owed.length === 1 || this.owed.ownerAt(1) !== owner) this.send(this.frames.end)
+      this.owed.shift()
+    }
+    this.addOmitted(this.frames.end)
+    if (this.owed.length === 0 && !this.closed) {
+      if (this.client !== null) this.client.onServerQuiet(this.status)
+      else this.events.onQuiet()
+    }
+    return !this.closed
+  }
+
+  private handleError(at: number): void {
+    this.copyIn = false
+    const kind = this.owed.kind
+    if (kind === 0) {
+      if (this.frames.end <= this.chunk.length) this.events.onStrayError(this.chunk.subarray(at + 5, this.frames.end))
+      return
+    }
+    if (kind === exchange.Query || kind === exchange.FunctionCall || this.failed) return
+    this.addOmitted(at)
+    this.failed = true
+    // An error of a message that the pooler added is the client's all the same: it stands for the statement it asked for.
+  }
+
+  private handleParameter(at: number): void {
+    if (this.frames.end > this.chunk.length) return
+    const parameter = backend.readParameterStatus(this.chunk.subarray(at + 5, this.frames.end))
+    if (parameter === undefined) return
+    this.parameters.set(parameter.name, parameter.value)
+    const owner = this.recipient()
+    if (owner !== null) owner.parameters.set(parameter.name, parameter.value)
+    this.events.onParameter(parameter.name, parameter.value)
+  }
+
+  /** The server reads COPY data now: the Syncs it has been sent already, it ignores. */
+  private enterCopyIn(): void {
+    while (this.owed.length > 1 && this.owed.kindAt(1) === exchange.Sync) this.owed.remove(1)
+    this.copyIn = this.owed.length < 2 || this.owed.kindAt(1) !== exchange.CopyEnd
+  }
+
+  private confirm(): void {
+    const note = this.owed.note
+    if (note !== null && !(note instanceof Ask)) note.confirm(this.statements)
+  }
+
+  /** After an error the server skips to the next Sync: what stands before it will not be answered. */
+  private skipFailed(): void {
+    while (this.owed.length > 0 && !exchange.endsWithReady(this.owed.kind)) {
+      const note = this.owed.note
+      if (note !== null && !(note instanceof Ask)) note.undo(this.statements)
+      this.owed.shift()
+    }
+  }
+
+  private addOmitted(at: number): void {
+    while (!this.failed) {
+      const kind = this.owed.kind
+      if (kind < exchange.ParseOmitted || kind === exchange.CloseAdded) return
+      if (kind !== exchange.CopyEnd && this.owed.owner !== null) {
+        this.collect(at)
+        this.add(kind === exchange.ParseOmitted ? backend.parseComplete : backend.closeComplete)
+      }
+      this.confirm()
+      this.owed.shift()
+    }
+  }
+
+  private tell(ask: Ask, at: number): void {
+    if (this.frames.end <= this.chunk.length) {
+      ask.onMessage(this.frames.code, this.chunk.subarray(at + 5, this.frames.end))
+    }
+    this.drop(at)
+  }
+
+  /** The message at `at` goes to nobody. */
+  private drop(at: number): void {
+    if (at > this.from) this.collect(at)
+    this.from = this.frames.end
+  }
+
+  private hold(at: number, wanted: number): void {
+    this.send(at)
+    this.frames.hold(this.chunk, at, wanted)
+  }
+
+  /** Puts what has not been passed on, up to `to`, aside for the next `send`. */
+  private collect(to: number): void {
+    if (to > this.from) this.add(this.chunk.subarray(this.from, to))
+    this.from = to
+  }
+
+  private add(bytes: Buffer): void {
+    const owner = this.recipient()
+    if (owner !== null && !gather.add(owner.socket, bytes)) this.waitFor(owner)
+  }
+
+  /** Passes on all that comes before `to`. */
+  private send(to: number): void {
+    const end = to < this.chunk.length ? to : this.chunk.length
+    const owner = this.recipient()
+    if (owner !== null && !gather.send(owner.socket, this.chunk, this.from, end)) this.waitFor(owner)
+    if (end > this.from) this.from = end
+  }
+
+  private waitFor(slow: ClientRelay): void {
+    this.socket.pause()
+    slow.blockedServer = this
+  }
+
+  private desync(what: string): boolean {
+    this.closed = true
+    this.events.onDesync(what)
+    return false
+  }
+}

@@ -1,0 +1,290 @@
+// One server connection: connecting, idle, active, tested, closed.
+
+import { X509Certificate } from 'node:crypto'
+import { connect as netConnect } from 'node:net'
+import { type BackendKey, logIn, ServerRefused } from '../auth/server-login.js'
+import { Socket } from '../io/socket.js'
+import { connectTls, describeTls, endPointBinding } from '../io/tls.js'
+import type { LogPeer } from '../observe/log.js'
+import * as backend from '../protocol/backend.js'
+import { ConnectionLost } from '../protocol/conversation.js'
+import { PgError } from '../protocol/errors.js'
+import * as frontend from '../protocol/frontend.js'
+import { type Answer, Ask } from './ask.js'
+import type { ClientSession } from './client-session.js'
+import { type Context, pointer } from './context.js'
+import { LookupFailed, type ServerAddress } from './hosts.js'
+import { ParameterSet } from './parameters.js'
+import type { Pool } from './pool.js'
+import { ServerStatements } from './prepared.js'
+import { MessageReader } from './reader.js'
+import { type ServerEvents, ServerRelay } from './server-relay.js'
+
+export type ServerState = 'connecting' | 'idle' | 'used' | 'tested' | 'active' | 'closed'
+
+/** Why a connection attempt failed, in pgbouncer's words where the server itself said nothing. */
+export class ConnectFailed extends Error {
+  override readonly name = 'ConnectFailed'
+  /** What clients are told at once; undefined where they keep waiting (the server is starting up, 57P03). */
+  readonly error: PgError | undefined
+
+  constructor(text: string, error: PgError | undefined) {
+    super(text)
+    this.error = error
+  }
+}
+
+export class ServerSession implements ServerEvents, LogPeer {
+  readonly id: number
+  readonly pool: Pool
+  /** Changed by the pool's `move` alone. */
+  state: ServerState = 'connecting'
+  relay: ServerRelay | undefined
+  client: ClientSession | null = null
+  key: BackendKey = { pid: 0, secret: Buffer.alloc(4) }
+  target: ServerAddress | undefined
+  tls = ''
+  readonly parameters: ParameterSet
+  readonly connectedAt: number
+  readonly connectedDate: Date
+  requestDate: Date
+  /** When it was put back, ms on the clock. */
+  idleSince: number
+  /** CancelRequests for this server that are under way: it is not given to anyone meanwhile. */
+  cancels = 0
+  /** The close that is due at the next release, with its reason; '' for none. */
+  closeReason = ''
+  private readonly context: Context
+  private reader: MessageReader | undefined
+  private abort: ((reason: Error) => void) | undefined
+
+  constructor(context: Context, pool: Pool) {
+    this.id = context.nextId++
+    this.context = context
+    this.pool = pool
+    this.parameters = new ParameterSet(context.tracked)
+    this.connectedAt = this.idleSince = context.clock.now()
+    this.connectedDate = this.requestDate = context.clock.date()
+  }
+
+  get ptr(): string {
+    return pointer(this.id)
+  }
+
+  get database(): string {
+    return this.pool.database.name
+  }
+
+  get user(): string {
+    return this.pool.user.name
+  }
+
+  get address(): string {
+    const target = this.target
+    if (target === undefined) return '(nohost)'
+    if (target.kind === 'unix') return 'unix'
+    return `${target.address.includes(':') ? `[${target.address}]` : target.address}:${target.port}`
+  }
+
+  get logPrefix(): string {
+    return `S-${this.ptr}: ${this.database}/${this.user}@${this.address}`
+  }
+
+  get closeNeeded(): boolean {
+    return this.closeReason !== ''
+  }
+
+  /** It will be closed when its client is done with it; the first reason stands. */
+  retire(reason: string): void {
+    if (this.closeReason === '') this.closeReason = reason
+  }
+
+  /**
+   * Connects and logs in, within `server_connect_timeout`.
+   * @throws ConnectFailed
+   */
+  async connect(): Promise<void> {
+    const { clock, config } = this.context
+    const limit = config.settings.server_connect_timeout * 1000
+    const timer =
+      limit > 0 ? clock.after(limit, () => this.abort?.(new ConnectFailed('connect timeout', undefined))) : undefined
+    try {
+      await Promise.race([
+        this.open(),
+        new Promise<never>((_, reject) => {
+          this.abort = reject
+        }),
+      ])
+    } catch (error) {
+      this.reader?.fail(new ConnectionLost('given up'))
+      this.reader?.socket.destroy()
+      throw connectFailure(error)
+    } finally {
+      timer?.cancel()
+      this.abort = undefined
+    }
+  }
+
+  /** Ends a connection attempt that is under way. */
+  giveUp(reason: string): void {
+    this.abort?.(new ConnectFailed(reason, undefined))
+  }
+
+  private async open(): Promise<void> {
+    const { config, resolver, log } = this.context
+    const database = this.pool.database
+    this.target = await database.hosts.pick(database.config, config.settings.unix_socket_dir || '/tmp', resolver)
+    const socket = this.openSocket(this.target)
+    this.reader = new MessageReader(socket)
+    await connected(socket)
+    if (config.settings.log_connections) {
+      const local = socket.stream as { localAddress?: string; localPort?: number }
+      const from = local.localAddress === undefined ? '' : ` (from ${local.localAddress}:${local.localPort})`
+      log.info(`new connection to server${from}`, this)
+    }
+    const channelBinding = await this.secure(this.target)
+    const reader = this.reader
+    this.key = await logIn(reader, {
+      credentials: this.pool.credentials,
+      parameters: { database: database.config.dbname, ...database.config.startupParameters },
+      keyring: this.context.keyring,
+      channelBinding,
+      onParameter: (name, value) => this.pool.onServerParameter(this, name, value),
+    })
+    if (this.state === 'closed') throw new ConnectionLost('closed meanwhile')
+    const relay = new ServerRelay(
+      reader.socket,
+      this.parameters,
+      new ServerStatements(this.context.statements),
+      this.pool.counters,
+      this,
+    )
+    this.relay = relay
+    reader.socket.owner = relay
+    if (reader.rest.length > 0) relay.onBytes(reader.rest)
+    reader.socket.resume()
+    await this.runConnectQuery()
+  }
+
+  private openSocket(address: ServerAddress): Socket {
+    const { settings } = this.context.config
+    const target = address.kind === 'unix' ? { path: address.path } : { host: address.address, port: address.port }
+    return Socket.plain(
+      (onread) =>
+        netConnect({
+          ...target,
+          onread: onread as never,
+          noDelay: true,
+          keepAlive: settings.tcp_keepalive,
+          keepAliveInitialDelay: settings.tcp_keepidle * 1000,
+        }),
+      { onBytes() {}, onDrain() {}, onGone() {} },
+    )
+  }
+
+  /** TLS as `server_tls_sslmode` wants it; gives the data for channel binding. */
+  private async secure(address: ServerAddress): Promise<Buffer | undefined> {
+    const mode = this.context.config.settings.server_tls_sslmode
+    const context = this.context.tls.servers
+    if (address.kind === 'unix' || mode === 'disable' || mode === 'allow' || context === undefined) return undefined
+    const reader = this.reader!
+    reader.write(frontend.sslRequest())
+    const answer = (await reader.take(1))[0]
+    if (reader.rest.length > 0) throw new PgError('bytes_after_ssl_request') // CVE-2021-23222: never take it for TLS
+    if (answer !== 0x53) {
+      if (mode === 'prefer') return undefined
+      throw new ConnectFailed('server refused SSL', undefined)
+    }
+    const verify = mode === 'verify-full' ? 'full' : mode === 'verify-ca' ? 'ca' : 'none'
+    const secured = await connectTls(reader.socket.release(), { context, host: address.name, verify })
+    this.tls = describeTls(secured)
+    this.reader = new MessageReader(Socket.over(secured, reader))
+    const certificate = secured.getPeerCertificate()?.raw
+    return certificate === undefined ? undefined : endPointBinding(new X509Certificate(certificate))
+  }
+
+  private async runConnectQuery(): Promise<void> {
+    const text = this.pool.database.config.connectQuery
+    if (text === undefined) return
+    const answer = await this.query(frontend.query(text))
+    if (answer.error !== undefined) this.context.log.warning(`connect_query: ${answer.error.message}`, this)
+  }
+
+  /** An exchange of the pooler's own. Rejects where the connection is lost. */
+  query(bytes: Buffer): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      this.ask(bytes, (answer) => (answer instanceof Error ? reject(answer) : resolve(answer)))
+    })
+  }
+
+  /** The same with a callback, which runs before anything else happens on this connection. */
+  ask(bytes: Buffer, done: (answer: Answer | Error) => void): void {
+    this.relay!.ask(bytes, new Ask(done))
+  }
+
+  /** Closes, and tells why in the log. */
+  close(reason: string): void {
+    if (this.state === 'closed') return
+    const { log, config, clock } = this.context
+    if (config.settings.log_disconnections) {
+      const age = Math.trunc((clock.now() - this.connectedAt) / 1000)
+      log.info(`closing because: ${reason} (age=${age}s)`, this)
+    }
+    this.pool.move(this, 'closed')
+    const relay = this.relay
+    if (relay === undefined) {
+      this.giveUp(reason)
+      return
+    }
+    if (relay.isQuiet) relay.socket.write(frontend.terminate())
+    relay.close()
+    for (let i = 0; i < relay.owed.length; i++) {
+      const note = relay.owed.noteAt(i)
+      if (note instanceof Ask) note.fail(new ConnectionLost(reason))
+    }
+    relay.statements.clear()
+  }
+
+  onQuiet(): void {
+    this.pool.onServerQuiet(this)
+  }
+
+  onGone(): void {
+    this.pool.onServerLost(this, 'server conn crashed?')
+  }
+
+  onDesync(what: string): void {
+    this.context.log.error(`protocol out of sync: ${what}`, this)
+    this.pool.onServerLost(this, 'protocol out of sync')
+  }
+
+  onStrayError(body: Buffer): void {
+    const fields = backend.reportFields(body)
+    this.context.log.info(`server said: ${fields.get('S') ?? 'ERROR'} ${fields.get('M') ?? ''}`, this)
+  }
+
+  onParameter(): void {}
+}
+
+function connected(socket: Socket): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.stream.once('connect', resolve)
+    socket.stream.once('error', () => reject(new ConnectFailed('connect failed', undefined)))
+    socket.stream.once('close', () => reject(new ConnectFailed('connect failed', undefined)))
+  })
+}
+
+/** A server that is not yet, or not any more, ready for connections: clients go on waiting. */
+const cannotConnectNow = '57P03'
+
+function connectFailure(error: unknown): ConnectFailed {
+  if (error instanceof ConnectFailed) return error
+  if (error instanceof LookupFailed) return new ConnectFailed('server DNS lookup failed', undefined)
+  if (error instanceof ServerRefused) {
+    const sqlstate = error.fields.get('C') ?? 'XX000'
+    const told = new PgError({ sqlstate, severity: 'FATAL', text: error.message })
+    return new ConnectFailed(error.message, sqlstate === cannotConnectNow ? undefined : told)
+  }
+  if (error instanceof PgError) return new ConnectFailed(error.message, error)
+  return new ConnectFailed(error instanceof ConnectionLost ? 'server conn crashed?' : (error as Error).message, undefined)
+}

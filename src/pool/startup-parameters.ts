@@ -1,0 +1,74 @@
+// What a client may ask for in its startup packet, beside user and database.
+
+import type { Settings } from '../config/settings.js'
+import { PgError } from '../protocol/errors.js'
+import type { TrackedNames } from './parameters.js'
+
+export interface ClientStartup {
+  readonly user: string
+  readonly database: string
+  readonly replication: 'none' | 'logical' | 'physical'
+  /** Values of tracked parameters, in the order asked for. */
+  readonly parameters: readonly (readonly [name: string, value: string])[]
+  /** `_pq_.` options, none of which is known. */
+  readonly protocolOptions: readonly string[]
+}
+
+/** NAMEDATALEN has no part in this: pgbouncer's own limit for user names, bytes. */
+const longestUser = 127
+
+/** @throws PgError for parameters that are neither known, nor tracked, nor ignored */
+export function readClientStartup(
+  given: ReadonlyMap<string, string>,
+  settings: Settings,
+  tracked: TrackedNames,
+): ClientStartup {
+  const user = given.get('user') ?? ''
+  if (user === '') throw new PgError('no_username')
+  if (Buffer.byteLength(user) > longestUser) throw new PgError('username_too_long')
+  const ignored = new Set(settings.ignore_startup_parameters.map((name) => name.toLowerCase()))
+  const parameters: [string, string][] = []
+  const protocolOptions: string[] = []
+  let replication: ClientStartup['replication'] = 'none'
+  for (const [name, value] of given) {
+    const lower = name.toLowerCase()
+    if (lower === 'user' || lower === 'database') continue
+    if (lower === 'replication') replication = replicationKind(value)
+    else if (name.startsWith('_pq_.')) protocolOptions.push(name)
+    else if (lower === 'options') parameters.push(...readOptions(value, tracked, ignored))
+    else if (tracked.has(lower)) parameters.push([lower, value])
+    else if (!ignored.has(lower)) throw new PgError('unsupported_startup_parameter', name)
+  }
+  return { user, database: given.get('database') || user, replication, parameters, protocolOptions }
+}
+
+/** As PostgreSQL reads it: a boolean for physical replication, or the word database. */
+function replicationKind(value: string): ClientStartup['replication'] {
+  const word = value.toLowerCase()
+  if (word === 'database') return 'logical'
+  if (['true', 'on', 'yes', '1'].includes(word)) return 'physical'
+  if (['false', 'off', 'no', '0', ''].includes(word)) return 'none'
+  throw new PgError('invalid_startup_parameter', 'replication')
+}
+
+/** `options`: only `-c name=value` and `--name=value`, blanks and backslashes escaped by backslashes. */
+function readOptions(text: string, tracked: TrackedNames, ignored: ReadonlySet<string>): [string, string][] {
+  const found: [string, string][] = []
+  const words = splitOptions(text)
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i]!
+    const assignment = word === '-c' ? words[++i] : word.slice(2)
+    const isOption = word.startsWith('-c') || word.startsWith('--')
+    const equals = assignment?.indexOf('=') ?? -1
+    if (!isOption || assignment === undefined || equals < 1) throw new PgError('unsupported_options')
+    const name = assignment.slice(0, equals).toLowerCase().replaceAll('-', '_')
+    if (tracked.has(name)) found.push([name, assignment.slice(equals + 1)])
+    else if (!ignored.has(name) && !ignored.has('options')) throw new PgError('unsupported_option_parameter', name)
+  }
+  return found
+}
+
+function splitOptions(text: string): string[] {
+  const words = text.match(/(?:\\.|[^\s\\])+/gs) ?? []
+  return words.map((word) => word.replaceAll(/\\(.)/gs, '$1'))
+}

@@ -1,0 +1,200 @@
+// What an administrator may see and do: rows for SHOW, verbs for the console, signals and the library.
+
+import type { Config } from '../config/load.js'
+
+export type PoolMode = 'session' | 'transaction' | 'statement'
+
+/** One row of SHOW CLIENTS or SHOW SERVERS. `connectedAt`, `requestAt`: wall clock; `waitMs`: how long it has waited. */
+export interface SocketStatus {
+  readonly type: 'C' | 'S'
+  readonly id: number
+  /** The name in log lines (`C-0x…`), without its letter; SHOW's `ptr`. */
+  readonly ptr: string
+  readonly user: string
+  readonly database: string
+  readonly replication: 'none' | 'logical' | 'physical'
+  readonly state: string
+  readonly addr: string
+  readonly port: number
+  readonly localAddr: string
+  readonly localPort: number
+  readonly connectedAt: Date
+  readonly requestAt: Date
+  readonly waitMs: number
+  readonly closeNeeded: boolean
+  /** `ptr` of the peer it is linked to, or ''. */
+  readonly link: string
+  readonly remotePid: number
+  readonly tls: string
+  readonly applicationName: string
+  readonly preparedStatements: number
+  /** Bytes written that the kernel has not taken yet; SHOW SOCKETS' `send_avail`. */
+  readonly unsentBytes?: number
+}
+
+export interface PoolStatus {
+  readonly database: string
+  readonly user: string
+  readonly clActive: number
+  readonly clWaiting: number
+  readonly clActiveCancelReq: number
+  readonly clWaitingCancelReq: number
+  readonly svActive: number
+  readonly svActiveCancel: number
+  readonly svBeingCanceled: number
+  readonly svIdle: number
+  readonly svUsed: number
+  readonly svTested: number
+  readonly svLogin: number
+  /** How long the first in the queue has waited, milliseconds. */
+  readonly maxWaitMs: number
+  readonly poolMode: PoolMode
+  /** Empty for the console's own pool. */
+  readonly loadBalanceHosts: string
+}
+
+export interface DatabaseStatus {
+  readonly name: string
+  /** Host list, or undefined for the Unix socket. */
+  readonly host: string | undefined
+  readonly port: number
+  readonly database: string
+  readonly forceUser: string | undefined
+  readonly poolSize: number
+  readonly minPoolSize: number
+  readonly reservePoolSize: number
+  readonly serverLifetime: number
+  readonly poolMode: PoolMode | undefined
+  readonly loadBalanceHosts: string
+  readonly maxConnections: number
+  readonly currentConnections: number
+  readonly maxClientConnections: number
+  readonly currentClientConnections: number
+  readonly paused: boolean
+  readonly disabled: boolean
+}
+
+export interface UserStatus {
+  readonly name: string
+  readonly poolSize: number | undefined
+  readonly reservePoolSize: number | undefined
+  readonly poolMode: PoolMode | undefined
+  readonly maxUserConnections: number
+  readonly currentConnections: number
+  readonly maxUserClientConnections: number
+  readonly currentClientConnections: number
+}
+
+/** Counters since start; times in microseconds. Averages have the same names, per second or per item as in pgbouncer. */
+export interface StatsCounters {
+  serverAssignments: number
+  xacts: number
+  queries: number
+  received: number
+  sent: number
+  xactTime: number
+  queryTime: number
+  waitTime: number
+  clientParses: number
+  serverParses: number
+  binds: number
+  clientLogins: number
+}
+
+export interface StatsStatus {
+  readonly database: string
+  readonly total: StatsCounters
+  readonly average: StatsCounters
+}
+
+/** One row of SHOW LISTS. */
+export interface ListCounts {
+  readonly databases: number
+  readonly users: number
+  readonly peers: number
+  readonly pools: number
+  readonly peerPools: number
+  readonly freeClients: number
+  readonly usedClients: number
+  readonly loginClients: number
+  readonly freeServers: number
+  readonly usedServers: number
+  readonly dnsNames: number
+  readonly dnsZones: number
+  readonly dnsQueries: number
+  readonly dnsPending: number
+}
+
+export interface PeerStatus {
+  readonly peerId: number
+  readonly host: string
+  readonly port: number
+  readonly poolSize: number
+  readonly clActiveCancelReq: number
+  readonly clWaitingCancelReq: number
+  readonly svActiveCancel: number
+  readonly svLogin: number
+}
+
+export interface DnsStatus {
+  readonly hostname: string
+  /** Seconds until it is looked up again. */
+  readonly ttl: number
+  readonly addresses: readonly string[]
+}
+
+export interface MemoryStatus {
+  readonly name: string
+  /** Bytes of one item, items in use, items free, bytes in all. */
+  readonly size: number
+  readonly used: number
+  readonly free: number
+  readonly total: number
+}
+
+export type ShutdownMode = 'now' | 'wait_for_servers' | 'wait_for_clients'
+
+/**
+ * What an administrator may see and do. Verbs that wait resolve when the thing is true, and stop waiting when `signal` aborts.
+ * Refusals throw AdminError with pgbouncer's text.
+ */
+export interface Administration {
+  readonly version: string
+  config(): Config
+  pools(): readonly PoolStatus[]
+  databases(): readonly DatabaseStatus[]
+  clients(): readonly SocketStatus[]
+  servers(): readonly SocketStatus[]
+  users(): readonly UserStatus[]
+  stats(): readonly StatsStatus[]
+  lists(): ListCounts
+  peers(): readonly PeerStatus[]
+  dnsHosts(): readonly DnsStatus[]
+  memory(): readonly MemoryStatus[]
+  state(): { readonly active: boolean; readonly paused: boolean; readonly suspended: boolean }
+
+  reload(): Promise<void>
+  /** `SET key = value`: changes one reloadable setting as RELOAD would. */
+  set(key: string, value: string): Promise<void>
+  pause(database: string | undefined, signal: AbortSignal): Promise<void>
+  resume(database: string | undefined): void
+  disable(database: string): void
+  enable(database: string): void
+  kill(database: string | undefined): void
+  killClient(id: number): void
+  reconnect(database: string | undefined): void
+  waitClose(database: string | undefined, signal: AbortSignal): Promise<void>
+  suspend(signal: AbortSignal): Promise<void>
+  shutdown(mode: ShutdownMode): void
+}
+
+/** A refused administrative verb: pgbouncer's text, and the SQLSTATE the console sends with it. */
+export class AdminError extends Error {
+  override readonly name = 'AdminError'
+  readonly sqlstate: string
+
+  constructor(text: string, sqlstate = '08P01') {
+    super(text)
+    this.sqlstate = sqlstate
+  }
+}

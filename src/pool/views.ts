@@ -1,0 +1,170 @@
+// Clients, servers, pools and databases as rows for SHOW.
+
+import type { ClientSession } from './client-session.js'
+import type { Database } from './database.js'
+import { Limits, User } from './database.js'
+import type { Pool } from './pool.js'
+import type { Registry } from './registry.js'
+import type { ServerSession } from './server-session.js'
+import type { DatabaseStatus, ListCounts, PoolStatus, SocketStatus, UserStatus } from './status.js'
+
+export function clientStatus(client: ClientSession, now: number): SocketStatus {
+  const { origin } = client
+  return {
+    type: 'C',
+    id: client.id,
+    ptr: client.ptr,
+    user: client.user,
+    database: client.database,
+    replication: client.replication,
+    state: clientState(client),
+    addr: origin.kind === 'unix' ? 'unix' : origin.address,
+    port: origin.port,
+    localAddr: origin.kind === 'unix' ? 'unix' : origin.localAddress,
+    localPort: origin.localPort,
+    connectedAt: client.connectedDate,
+    requestAt: client.requestDate,
+    waitMs: client.isWaiting ? now - client.waitingSince : 0,
+    closeNeeded: false,
+    link: client.server?.ptr ?? '',
+    remotePid: 0,
+    tls: client.tls,
+    applicationName: client.parameters.get('application_name') ?? '',
+    preparedStatements: client.relay?.statements.count ?? 0,
+  }
+}
+
+function clientState(client: ClientSession): string {
+  if (client.phase === 'login') return 'login'
+  if (client.isWaiting) return 'waiting'
+  return client.server !== null || client.console !== undefined ? 'active' : 'idle'
+}
+
+export function serverStatus(server: ServerSession): SocketStatus {
+  const stream = server.relay?.socket.stream as { localAddress?: string; localPort?: number } | undefined
+  const target = server.target
+  return {
+    type: 'S',
+    id: server.id,
+    ptr: server.ptr,
+    user: server.user,
+    database: server.database,
+    replication: 'none',
+    state: serverState(server),
+    addr: target === undefined ? '' : target.kind === 'unix' ? 'unix' : target.address,
+    port: target?.port ?? 0,
+    localAddr: target?.kind === 'unix' ? 'unix' : (stream?.localAddress ?? ''),
+    localPort: stream?.localPort ?? target?.port ?? 0,
+    connectedAt: server.connectedDate,
+    requestAt: server.requestDate,
+    waitMs: 0,
+    closeNeeded: server.closeNeeded,
+    link: server.client?.ptr ?? '',
+    remotePid: server.key.pid,
+    tls: server.tls,
+    applicationName: server.parameters.get('application_name') ?? '',
+    preparedStatements: server.relay?.statements.count ?? 0,
+  }
+}
+
+function serverState(server: ServerSession): string {
+  if (server.cancels > 0) return 'being_canceled'
+  return server.state === 'connecting' ? 'new' : server.state
+}
+
+export function poolStatus(pool: Pool, now: number): PoolStatus {
+  const first = pool.waiting.values().next().value ?? pool.arriving.values().next().value
+  let active = 0
+  let waiting = 0
+  for (const client of pool.clients) {
+    if (client.isWaiting) waiting++
+    else if (client.phase === 'ready') active++
+  }
+  const beingCancelled = [...pool.active].filter((server) => server.cancels > 0).length
+  return {
+    database: pool.database.name,
+    user: pool.user.name,
+    clActive: active,
+    clWaiting: waiting + pool.arriving.size,
+    clActiveCancelReq: beingCancelled,
+    clWaitingCancelReq: 0,
+    svActive: pool.active.size - beingCancelled,
+    svActiveCancel: beingCancelled,
+    svBeingCanceled: beingCancelled,
+    svIdle: pool.idle.length,
+    svUsed: pool.used.size,
+    svTested: pool.tested.size,
+    svLogin: pool.connecting.size,
+    maxWaitMs: first === undefined ? 0 : now - first.waitingSince,
+    poolMode: pool.limits.poolMode,
+    loadBalanceHosts: pool.database.config.loadBalanceHosts,
+  }
+}
+
+export function databaseStatus(registry: Registry, database: Database): DatabaseStatus {
+  const { config } = database
+  const limits = new Limits(registry.context, database, new User('', undefined))
+  return {
+    name: database.name,
+    host: config.hosts.length === 0 ? undefined : config.hosts.join(','),
+    port: config.ports[0] ?? 5432,
+    database: config.dbname,
+    forceUser: config.user,
+    poolSize: Number.isFinite(limits.poolSize) ? limits.poolSize : 0,
+    minPoolSize: limits.minPoolSize,
+    reservePoolSize: limits.reservePoolSize,
+    serverLifetime: limits.serverLifetime / 1000,
+    poolMode: config.poolMode,
+    loadBalanceHosts: config.loadBalanceHosts,
+    maxConnections: limits.maxDbConnections,
+    currentConnections: database.servers,
+    maxClientConnections: limits.maxDbClients,
+    currentClientConnections: database.clients,
+    paused: database.paused || registry.context.isPaused,
+    disabled: database.disabled,
+  }
+}
+
+/** Every name that is known: from auth_file, from [users], and of those who have been here. */
+export function userStatus(registry: Registry): UserStatus[] {
+  const { config } = registry.context
+  const names = new Set([...registry.files.users.keys(), ...config.users.keys(), ...registry.users.keys()])
+  return [...names].sort().map((name) => {
+    const own = config.users.get(name)
+    const user = registry.users.get(name)
+    return {
+      name,
+      poolSize: own?.poolSize,
+      reservePoolSize: own?.reservePoolSize,
+      poolMode: own?.poolMode,
+      maxUserConnections: own?.maxUserConnections ?? config.settings.max_user_connections,
+      currentConnections: user?.servers ?? 0,
+      maxUserClientConnections: own?.maxUserClientConnections ?? config.settings.max_user_client_connections,
+      currentClientConnections: user?.clients ?? 0,
+    }
+  })
+}
+
+export function listCounts(registry: Registry): ListCounts {
+  const pools = [...registry.pools()]
+  const clients = [...registry.clients]
+  const free = pools.reduce((sum, pool) => sum + pool.idle.length + pool.used.size, 0)
+  const inLogin = clients.filter((client) => client.phase === 'login').length
+  const { resolver, config } = registry.context
+  return {
+    databases: registry.databases.size + 1, // the console's is one, too
+    users: userStatus(registry).length,
+    peers: config.peers.size,
+    pools: pools.length + 1,
+    peerPools: config.peers.size,
+    freeClients: 0, // nothing is kept in reserve
+    usedClients: clients.length - inLogin,
+    loginClients: inLogin,
+    freeServers: free,
+    usedServers: pools.reduce((sum, pool) => sum + pool.size, 0) - free,
+    dnsNames: resolver.status().length,
+    dnsZones: 0,
+    dnsQueries: 0,
+    dnsPending: resolver.pending,
+  }
+}

@@ -1,0 +1,333 @@
+// The composition root: Config -> pools -> console -> listeners; start, reload, stop.
+
+import { Socket as NetSocket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { TLSSocket } from 'node:tls'
+import { AdminConsole, consoleParameters } from './admin/console.js'
+import { rowsOf } from './admin/table.js'
+import { tableNamed } from './admin/tables.js'
+import { ScramKeyring } from './auth/scram-keys.js'
+import type { ConfigInput } from './config/input.js'
+import { type Config, loadConfig, withSetting } from './config/load.js'
+import { applicable, diffConfig } from './config/reload.js'
+import { type ListenOptions, Listener } from './io/listener.js'
+import { Socket } from './io/socket.js'
+import { type Clock, systemClock } from './observe/clock.js'
+import { type Log, silentLog } from './observe/log.js'
+import { versionText } from './observe/version.js'
+import { PoolAdministration } from './pool/administration.js'
+import { readAuthFiles } from './pool/auth-files.js'
+import type { Arrival } from './pool/client-startup.js'
+import type { Context } from './pool/context.js'
+import { Resolver } from './pool/hosts.js'
+import { InProcessClient } from './pool/in-process.js'
+import { Janitor } from './pool/janitor.js'
+import { trackedNames } from './pool/parameters.js'
+import { StatementTable } from './pool/prepared.js'
+import { Registry } from './pool/registry.js'
+import { Statistics } from './pool/statistics.js'
+import type { Administration, ShutdownMode } from './pool/status.js'
+import { readTlsFiles } from './pool/tls-files.js'
+import { PgError } from './protocol/errors.js'
+
+/** A row of a SHOW command: column name to value. */
+export type Row = Readonly<Record<string, unknown>>
+
+export interface PoolerOptions {
+  /** Path of a pgbouncer.ini, the settings as an object, or a Config that was loaded before. */
+  readonly config: string | ConfigInput | Config
+  /** Default: nothing is logged. */
+  readonly log?: Log
+  readonly clock?: Clock
+}
+
+export interface Pooler extends AsyncDisposable {
+  /**
+   * Loads the configuration and opens what `listen_addr` and `unix_socket_dir` say.
+   * @returns where it listens: `127.0.0.1:6432`, `unix:/tmp/.s.PGSQL.6432`
+   * @throws ConfigError, or the system's error for an address in use
+   */
+  listen(): Promise<readonly string[]>
+  /** Loads the configuration without listening: for `accept` and `connect` alone. */
+  start(): Promise<void>
+  /** Serves a connection that was accepted elsewhere; nothing of it may have been read. */
+  accept(socket: Duplex): void
+  /** A connection to this pooler without a socket in between; a `pg.Client` takes it as its `stream`. */
+  connect(): Duplex
+  /** Reads the configuration again. Rejects with ConfigError, and then nothing has changed. */
+  reload(): Promise<void>
+  /** The rows of a SHOW command, such as `pools`. */
+  show(name: string): Promise<readonly Row[]>
+  /** The port of the first TCP listener; undefined while not listening. */
+  readonly port: number | undefined
+  readonly admin: Administration
+  /** Resolves when it is down. */
+  shutdown(mode: ShutdownMode): Promise<void>
+  /** Closes everything now. */
+  close(): Promise<void>
+  /** Resolves when it is down, for whatever reason. */
+  readonly stopped: Promise<void>
+}
+
+/** A pooler that does nothing yet: `listen` or `start` brings it up. */
+export function createPooler(options: PoolerOptions): Pooler {
+  return new OwnPooler(options)
+}
+
+interface Running {
+  readonly context: Context
+  readonly registry: Registry
+  readonly janitor: Janitor
+  readonly statistics: Statistics
+  readonly admin: PoolAdministration
+}
+
+class OwnPooler implements Pooler {
+  readonly stopped: Promise<void>
+  private readonly options: PoolerOptions
+  private readonly log: Log
+  private running: Running | undefined
+  private listeners: Listener[] = []
+  private resolveStopped!: () => void
+  private isStopped = false
+
+  constructor(options: PoolerOptions) {
+    this.options = options
+    this.log = options.log ?? silentLog
+    this.stopped = new Promise((resolve) => {
+      this.resolveStopped = resolve
+    })
+  }
+
+  get port(): number | undefined {
+    return this.listeners.find((listener) => listener.kind === 'tcp')?.port
+  }
+
+  get admin(): Administration {
+    return this.up().admin
+  }
+
+  async start(): Promise<void> {
+    if (this.running !== undefined) return
+    const { config: source } = this.options
+    const config = isLoaded(source) ? source : await loadConfig(source)
+    if (!isLoaded(source)) for (const warning of config.warnings) this.log.warning(warning)
+    const files = await readAuthFiles(config.settings)
+    for (const warning of files.warnings) this.log.warning(warning)
+    const clock = this.options.clock ?? systemClock
+    const context: Context = {
+      config,
+      clock,
+      log: this.log,
+      keyring: new ScramKeyring(),
+      statements: new StatementTable(),
+      tracked: trackedNames(config.settings.track_extra_parameters),
+      resolver: new Resolver(clock, () => ({
+        maxTtl: context.config.settings.dns_max_ttl,
+        failureTtl: context.config.settings.dns_nxdomain_ttl,
+      })),
+      tls: await readTlsFiles(config.settings),
+      isPaused: false,
+      nextId: 1,
+    }
+    const registry = new Registry(
+      context,
+      files,
+      (role, client, who) =>
+        new AdminConsole({
+          ...client,
+          administration: this.up().admin,
+          role,
+          log: {
+            info: (text) => this.log.info(text, who),
+            warning: (text) => this.log.warning(text, who),
+            error: (text) => this.log.error(text, who),
+          },
+        }),
+      consoleParameters(versionText),
+    )
+    const statistics = new Statistics(registry)
+    const janitor = new Janitor(registry)
+    const admin = new PoolAdministration(registry, statistics, {
+      version: versionText,
+      reload: () => this.reload(),
+      set: (key, value) => this.set(key, value),
+      shutdown: (mode) => this.shutdown(mode),
+    })
+    this.running = { context, registry, janitor, statistics, admin }
+    janitor.start()
+    statistics.start()
+    registry.prepareMinimum()
+  }
+
+  async listen(): Promise<readonly string[]> {
+    await this.start()
+    const { settings } = this.up().context.config
+    try {
+      for (const options of listenOptions(settings)) {
+        this.listeners.push(
+          await Listener.open(options, (socket, kind, isOwnUser) => this.welcome(socket, kind, isOwnUser)),
+        )
+      }
+    } catch (error) {
+      await this.close()
+      throw error
+    }
+    return this.listeners.map((listener) => listener.description)
+  }
+
+  accept(stream: Duplex): void {
+    const { registry } = this.up()
+    const socket =
+      stream instanceof NetSocket && !(stream instanceof TLSSocket) && stream.isPaused()
+        ? Socket.accepted(stream, nobody)
+        : Socket.over(stream, nobody)
+    registry.accept(socket, arrivalOf(stream, stream instanceof NetSocket && stream.remoteAddress ? 'tcp' : 'unix', false))
+  }
+
+  connect(): Duplex {
+    const { registry } = this.up()
+    const client = new InProcessClient()
+    registry.accept(Socket.over(client.far, nobody), arrivalOf(client.far, 'unix', false))
+    return client
+  }
+
+  private welcome(socket: NetSocket, kind: 'tcp' | 'unix', isOwnUser: boolean): void {
+    const arrival = arrivalOf(socket, kind, isOwnUser)
+    this.up().registry.accept(Socket.accepted(socket, nobody), arrival)
+  }
+
+  async reload(): Promise<void> {
+    const { context } = this.up()
+    const source = context.config.settings.conffile || context.config.file
+    if (source === undefined) {
+      await this.apply(context.config) // given as an object: the files it names are read again
+    } else {
+      const next = await loadConfig(source)
+      for (const warning of next.warnings) this.log.warning(warning)
+      const { needRestart } = diffConfig(context.config, next)
+      for (const name of needRestart) this.log.warning(`${name} is changed in ${source}: it needs a restart to take effect`)
+      await this.apply(applicable(context.config, next))
+    }
+  }
+
+  private async set(key: string, value: string): Promise<void> {
+    const next = withSetting(this.up().context.config, key, value)
+    for (const warning of next.warnings) this.log.warning(warning)
+    await this.apply(next)
+  }
+
+  /** All files are read before anything changes. */
+  private async apply(next: Config): Promise<void> {
+    const { context, registry } = this.up()
+    const files = await readAuthFiles(next.settings)
+    const tls = await readTlsFiles(next.settings)
+    for (const warning of files.warnings) this.log.warning(warning)
+    const changes = diffConfig(context.config, next)
+    context.config = next
+    context.tls = tls
+    this.log.verbose = next.settings.verbose
+    registry.applyConfig(changes, files)
+  }
+
+  async show(name: string): Promise<readonly Row[]> {
+    const table = tableNamed(name)
+    if (table === undefined) throw new Error(`there is no SHOW ${name.toUpperCase()}`)
+    return rowsOf(table, this.up().admin)
+  }
+
+  async shutdown(mode: ShutdownMode): Promise<void> {
+    if (mode === 'now') return this.close()
+    const { registry, context } = this.up()
+    registry.isClosing = true
+    for (const listener of this.listeners) if (listener.kind === 'tcp') listener.close()
+    const clients = () => [...registry.clients].filter((client) => client.console === undefined)
+    if (mode === 'wait_for_servers') {
+      context.isPaused = true
+      for (const client of clients()) {
+        if (client.isWaiting || client.phase === 'login') client.fail(new PgError('server_shutting_down'))
+      }
+      for (const pool of registry.pools()) {
+        for (const server of [...pool.idle, ...pool.used]) server.close('server shutting down')
+      }
+      await registry.until(() => [...registry.pools()].every((pool) => pool.size === 0))
+      this.log.info('server connections dropped, exiting')
+    } else {
+      await registry.until(() => clients().length === 0)
+      this.log.info('client connections dropped, exiting')
+    }
+    await this.close()
+  }
+
+  async close(): Promise<void> {
+    if (this.isStopped) return this.stopped
+    this.isStopped = true
+    for (const listener of this.listeners) listener.close()
+    const running = this.running
+    if (running !== undefined) {
+      const { registry, janitor, statistics } = running
+      registry.isClosing = true
+      janitor.stop()
+      statistics.stop()
+      for (const client of [...registry.clients]) {
+        if (client.console !== undefined) client.close('pooler is shutting down')
+        else client.fail(new PgError('server_shutting_down'))
+      }
+      for (const pool of registry.pools()) for (const server of pool.servers()) server.close('pooler is shutting down')
+    }
+    this.resolveStopped()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  private up(): Running {
+    if (this.running === undefined) throw new Error('the pooler has not been started: call listen() or start() first')
+    return this.running
+  }
+}
+
+/** Whoever owns a socket until its session does. */
+const nobody = { onBytes() {}, onDrain() {}, onGone() {} }
+
+function isLoaded(source: PoolerOptions['config']): source is Config {
+  return typeof source === 'object' && 'raw' in source
+}
+
+function listenOptions(settings: Config['settings']): ListenOptions[] {
+  const port = settings.listen_port
+  const backlog = settings.listen_backlog
+  const options: ListenOptions[] = settings.listen_addr.map((host) => ({
+    kind: 'tcp',
+    host,
+    port,
+    backlog,
+    reusePort: settings.so_reuseport,
+    keepAlive: settings.tcp_keepalive,
+    keepIdle: settings.tcp_keepidle,
+  }))
+  const folder = settings.unix_socket_dir
+  if (folder !== '' && process.platform !== 'win32') {
+    const mode = settings.unix_socket_mode
+    options.push({ kind: 'unix', folder, port, backlog, mode, group: settings.unix_socket_group })
+  }
+  return options
+}
+
+function arrivalOf(stream: Duplex, kind: 'tcp' | 'unix', isOwnUser: boolean): Arrival {
+  const { remoteAddress = '', remotePort = 0, localAddress = '', localPort = 0 } = stream as Partial<NetSocket>
+  const address = remoteAddress.replace(/^::ffff:(?=\d+\.)/, '')
+  return {
+    kind,
+    address,
+    port: remotePort,
+    localAddress: localAddress.replace(/^::ffff:(?=\d+\.)/, ''),
+    localPort,
+    description: kind === 'unix' ? 'unix' : `${address.includes(':') ? `[${address}]` : address}:${remotePort}`,
+    tls: '',
+    certificateName: undefined,
+    isOwnUser,
+    channelBinding: undefined,
+  }
+}

@@ -1,0 +1,106 @@
+// The pooler as a process: configuration, user, pid file, listening, signals, end; one step a line, in pgbouncer's order.
+
+import { ConfigError } from '../config/config-error.js'
+import { type Config, loadConfig } from '../config/load.js'
+import { systemClock } from '../observe/clock.js'
+import { createLog, type Log } from '../observe/log.js'
+import { versionText } from '../observe/version.js'
+import type { createPooler } from '../pooler.js'
+import { reportReady } from './background.js'
+import type { ServeCommand } from './cli.js'
+import { logFileDescriptors } from './file-descriptors.js'
+import { catchTheRest, stackOf } from './last-resort.js'
+import { Pidfile } from './pidfile.js'
+import { Signals } from './signals.js'
+import { StartFailure } from './start-failure.js'
+import { createNotify, stderrIsJournal } from './systemd.js'
+import { becomeUser } from './user.js'
+
+/**
+ * Runs until it is told to stop.
+ * @param command with `daemon`, we are the process in the background already
+ * @returns exit code; why it is not 0 is in the log
+ */
+export async function runDaemon(command: ServeCommand, create: typeof createPooler): Promise<number> {
+  const log = createLog({
+    stderr: stderrOf(command),
+    journald: stderrIsJournal(process.env),
+    verbose: command.verbose,
+  })
+  const letGo = catchTheRest(log, process, (code) => process.exit(code))
+  try {
+    return await serve(command, create, log)
+  } catch (error) {
+    log.fatal(isForPeople(error) ? error.message : stackOf(error))
+    return 1
+  } finally {
+    letGo()
+    log.close()
+  }
+}
+
+async function serve(command: ServeCommand, create: typeof createPooler, log: Log): Promise<number> {
+  if (command.reboot) throw new StartFailure(noReboot)
+  const config = await load(command, log)
+  const { settings } = config
+  becomeUser(settings.user)
+  log.reopen(settings)
+  for (const warning of config.warnings) log.warning(warning)
+  if (command.daemon && settings.pidfile === '') throw new StartFailure('daemon needs pidfile configured')
+  const pidfile = new Pidfile(settings.pidfile)
+  pidfile.check(log)
+
+  const pooler = create({ config, log })
+  const notify = createNotify(process.env, log)
+  const signals = new Signals({ pooler, log, notify, clock: systemClock, source: process })
+  const removePidfile = (): void => pidfile.remove()
+  process.once('exit', removePidfile) // for ends that do not pass here
+  try {
+    const addresses = await pooler.listen()
+    logFileDescriptors(log, config, pooler.admin)
+    for (const address of addresses) log.info(`listening on ${address}`)
+    pidfile.write()
+    log.info(`process up: ${versionText}, ${surroundings()}`)
+    void notify('READY=1')
+    if (command.daemon) reportReady()
+    return await Promise.race([pooler.stopped.then(() => 0), signals.exit])
+  } catch (error) {
+    await Promise.allSettled([pooler.close()])
+    throw error
+  } finally {
+    signals.stop()
+    removePidfile()
+    process.off('exit', removePidfile)
+  }
+}
+
+const noReboot =
+  'online restart (-R) is not supported, Node.js cannot take over the sockets of another process: ' +
+  'with so_reuseport = 1 start the new pooler beside the old one, then end the old one with SIGTERM'
+
+async function load({ file, user, verbose }: ServeCommand, log: Log): Promise<Config> {
+  try {
+    return await loadConfig(file, { defaults: { verbose: String(verbose) }, overrides: { user } })
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    log.error(error.message)
+    throw new StartFailure('cannot load config file')
+  }
+}
+
+/** In the background, standard error is the terminal of who started us, and only until we are ready. */
+function stderrOf({ quiet, daemon }: ServeCommand): 'all' | 'problems' | 'nothing' {
+  if (quiet) return 'nothing'
+  return daemon ? 'problems' : 'all'
+}
+
+function surroundings(): string {
+  const { node, uv, openssl } = process.versions
+  return `node v${node}, libuv ${uv}, tls: OpenSSL ${openssl}`
+}
+
+/** Errors that say all that is to be said: ours, and the system's, such as a port in use. */
+function isForPeople(error: unknown): error is Error {
+  if (error instanceof StartFailure || error instanceof ConfigError) return true
+  return error instanceof Error && 'syscall' in error
+}

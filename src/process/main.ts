@@ -1,0 +1,31 @@
+#!/usr/bin/env node
+// The command: tsbouncer, alias pgbouncer.
+
+import { basename } from 'node:path'
+import { type Command, parseCommandLine } from './cli.js'
+
+const program = basename(process.argv[1] ?? '') === 'pgbouncer' ? 'pgbouncer' : 'tsbouncer'
+process.exit(await run(await parseCommandLine(process.argv.slice(2), program)))
+
+/** Loads only what the command needs: --version and -d answer at once. Returns the exit code. */
+async function run(command: Command): Promise<number> {
+  switch (command.name) {
+    case 'say': {
+      const output = command.exitCode === 0 ? process.stdout : process.stderr
+      output.write(`${command.text}\n`)
+      return command.exitCode
+    }
+    case 'demo': {
+      const { runDemoCommand } = await import('./demo.js')
+      const { createPooler } = await import('../pooler.js')
+      return runDemoCommand(command, createPooler)
+    }
+    case 'serve': {
+      const { startInBackground, takeBackgroundMark } = await import('./background.js')
+      if (command.daemon && !takeBackgroundMark(process.env)) return startInBackground()
+      const { runDaemon } = await import('./daemon.js')
+      const { createPooler } = await import('../pooler.js')
+      return runDaemon(command, createPooler)
+    }
+  }
+}

@@ -1,0 +1,83 @@
+// hot path
+// Where messages begin and end in a byte stream; looks at headers only.
+
+/** What `Frames.next` found at a place in a chunk. */
+export const Cut = 0 // a header, or a message asked for whole, is cut by the end of the chunk: `hold` the rest
+export const Message = 1 // a message begins here; `code`, `bodyLength` and `end` tell
+export const Bad = 2 // a length that cannot be
+
+/**
+ * Walks over the messages of a stream of chunks. Bodies may span chunks and are not kept; what must be seen whole, and a
+ * header cut in two, is held back with `hold` and joined to the next chunk by `join`.
+ */
+export class Frames {
+  /** Of the message that `next` found. */
+  code = 0
+  /** Bytes of its body, without code and length. */
+  bodyLength = 0
+  /** Where it ends; may lie beyond the chunk. */
+  end = 0
+  /** Bytes of the current body that are still to come in later chunks. */
+  bodyLeft = 0
+  private readonly maxLength: number
+  private held: Buffer[] = []
+  private heldLength = 0
+  private wanted = 0
+
+  /** @param maxLength of a message with its length word, bytes (`max_packet_size`) */
+  constructor(maxLength: number) {
+    this.maxLength = maxLength
+  }
+
+  /** Between two messages, and nothing held? */
+  get atBoundary(): boolean {
+    return this.bodyLeft === 0 && this.heldLength === 0
+  }
+
+  /** Looks at the message that begins at `at`; Cut where its header is not all there. */
+  next(chunk: Buffer, at: number): number {
+    if (chunk.length - at < 5) return Cut
+    const length = (chunk[at + 1]! << 24) | (chunk[at + 2]! << 16) | (chunk[at + 3]! << 8) | chunk[at + 4]!
+    if (length < 4 || length > this.maxLength) return Bad
+    this.code = chunk[at]!
+    this.bodyLength = length - 4
+    this.end = at + 1 + length
+    return Message
+  }
+
+  /** Steps over what is in this chunk of the message that `next` found; returns where the chunk goes on. */
+  skip(chunk: Buffer): number {
+    if (this.end <= chunk.length) return this.end
+    this.bodyLeft = this.end - chunk.length
+    return chunk.length
+  }
+
+  /** Steps over the rest of a body that began in an earlier chunk. */
+  skipBody(chunk: Buffer): number {
+    const step = this.bodyLeft < chunk.length ? this.bodyLeft : chunk.length
+    this.bodyLeft -= step
+    return step
+  }
+
+  /** Keeps a copy of the chunk from `at`; `join` gives nothing before `wanted` bytes of it are there. */
+  hold(chunk: Buffer, at: number, wanted: number): void {
+    this.held.push(Buffer.from(chunk.subarray(at)))
+    this.heldLength += chunk.length - at
+    this.wanted = wanted
+  }
+
+  /** What was held and the new chunk in one, or null while that is still too little. The usual case, nothing held: the chunk. */
+  join(chunk: Buffer): Buffer | null {
+    if (this.heldLength === 0) return chunk
+    if (this.heldLength + chunk.length < this.wanted) {
+      this.held.push(Buffer.from(chunk))
+      this.heldLength += chunk.length
+      return null
+    }
+    this.held.push(chunk)
+    const joined = Buffer.concat(this.held)
+    this.held = []
+    this.heldLength = 0
+    return joined
+  }
+}

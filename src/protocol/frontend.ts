@@ -1,0 +1,125 @@
+// What a frontend sends: message codes, the startup packets, and writers for what the pooler sends to servers.
+// https://www.postgresql.org/docs/current/protocol-message-formats.html
+
+import { serialize } from 'pg-protocol'
+import { PgError } from './errors.js'
+
+export const Bind = 0x42 // B
+export const Close = 0x43 // C
+export const CopyData = 0x64 // d
+export const CopyDone = 0x63 // c
+export const CopyFail = 0x66 // f
+export const Describe = 0x44 // D
+export const Execute = 0x45 // E
+export const Flush = 0x48 // H
+export const FunctionCall = 0x46 // F
+export const Parse = 0x50 // P
+/** PasswordMessage, SASLInitialResponse, SASLResponse and GSSResponse share a code. */
+export const Password = 0x70 // p
+export const Query = 0x51 // Q
+export const Sync = 0x53 // S
+export const Terminate = 0x58 // X
+
+/** What the first, codeless packet of a connection asks for. */
+export const requestCode = { ssl: 80877103, gss: 80877104, cancel: 80877102 } as const
+
+/** PostgreSQL's own limit for a startup packet (MAX_STARTUP_PACKET_LENGTH). */
+export const maxStartupPacket = 10_000
+
+export interface StartupMessage {
+  readonly kind: 'startup'
+  /** Protocol version asked for, 3.minor. */
+  readonly minor: number
+  /** As sent, in order; `user`, `database`, `replication`, `options`, `_pq_.*` and settings. A repeated name: last wins. */
+  readonly parameters: ReadonlyMap<string, string>
+}
+
+export interface CancelRequest {
+  readonly kind: 'cancel'
+  readonly pid: number
+  /** 4 bytes in protocol 3.0, up to 256 in 3.2. */
+  readonly secret: Buffer
+}
+
+export type StartupPacket = StartupMessage | CancelRequest | { readonly kind: 'ssl' | 'gss' }
+
+/**
+ * Reads a startup packet without its length word.
+ * @throws PgError for a layout or version that can't be served
+ */
+export function readStartupPacket(body: Buffer): StartupPacket {
+  if (body.length < 4) throw new PgError('bad_startup_layout')
+  const code = body.readInt32BE(0)
+  if (code === requestCode.ssl && body.length === 4) return { kind: 'ssl' }
+  if (code === requestCode.gss && body.length === 4) return { kind: 'gss' }
+  if (code === requestCode.cancel) {
+    if (body.length < 12 || body.length > 8 + 256) throw new PgError('bad_startup_layout')
+    return { kind: 'cancel', pid: body.readInt32BE(4), secret: Buffer.from(body.subarray(8)) }
+  }
+  const major = code >>> 16
+  if (major === 2) throw new PgError('old_protocol')
+  if (major !== 3) throw new PgError('unsupported_protocol', `${major}.${code & 0xffff}`)
+  return { kind: 'startup', minor: code & 0xffff, parameters: readParameters(body) }
+}
+
+function readParameters(body: Buffer): Map<string, string> {
+  if (body[body.length - 1] !== 0) throw new PgError('bad_startup_layout')
+  const parameters = new Map<string, string>()
+  let at = 4
+  while (at < body.length - 1) {
+    const nameEnd = body.indexOf(0, at)
+    const valueEnd = body.indexOf(0, nameEnd + 1)
+    if (nameEnd === at || valueEnd < 0 || valueEnd === body.length - 1) throw new PgError('bad_startup_layout')
+    parameters.set(body.toString('utf8', at, nameEnd), body.toString('utf8', nameEnd + 1, valueEnd))
+    at = valueEnd + 1
+  }
+  return parameters
+}
+
+/** A CancelRequest for a server; pg-protocol's writer knows 4-byte keys only. */
+export function cancelRequest(pid: number, secret: Buffer): Buffer {
+  const bytes = Buffer.allocUnsafe(12 + secret.length)
+  bytes.writeInt32BE(bytes.length, 0)
+  bytes.writeInt32BE(requestCode.cancel, 4)
+  bytes.writeInt32BE(pid, 8)
+  secret.copy(bytes, 12)
+  return bytes
+}
+
+/** StartupMessage for a server. pg-protocol's own writer always adds client_encoding, so it is written here. */
+export function startupMessage(parameters: Readonly<Record<string, string>>, minor = 0): Buffer {
+  const text = Object.entries(parameters).map(([name, value]) => `${name}\0${value}\0`)
+  const body = Buffer.from(`${text.join('')}\0`)
+  const bytes = Buffer.allocUnsafe(8 + body.length)
+  bytes.writeInt32BE(bytes.length, 0)
+  bytes.writeInt32BE((3 << 16) | minor, 4)
+  body.copy(bytes, 8)
+  return bytes
+}
+
+export { message } from './message.js'
+
+export const sslRequest = (): Buffer => serialize.requestSsl()
+export const password = (text: string): Buffer => serialize.password(text)
+export const saslInitialResponse = (mechanism: string, first: string): Buffer =>
+  serialize.sendSASLInitialResponseMessage(mechanism, first)
+export const saslResponse = (text: string): Buffer => serialize.sendSCRAMClientFinalMessage(text)
+export const query = (text: string): Buffer => serialize.query(text)
+export const terminate = (): Buffer => serialize.end()
+
+/** Parse, Bind, Describe, Execute, Sync of one unnamed statement with text parameters. */
+export function extendedQuery(text: string, values: readonly (string | null)[]): Buffer {
+  return Buffer.concat([
+    serialize.parse({ text }),
+    serialize.bind({ values: [...values] }),
+    serialize.describe({ type: 'P' }),
+    serialize.execute({}),
+    serialize.sync(),
+  ])
+}
+
+/** The zero-terminated text that begins at `at`, or undefined where it has no end. */
+export function readText(body: Buffer, at: number): string | undefined {
+  const end = body.indexOf(0, at)
+  return end < 0 ? undefined : body.toString('utf8', at, end)
+}

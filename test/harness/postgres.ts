@@ -1,0 +1,68 @@
+// The PostgreSQL servers that all tests of a run share, as a test file sees them.
+
+import pg from 'pg'
+import { inject } from 'vitest'
+import type { Address, PostgresFacts } from './cluster.js'
+
+export type { PostgresFacts, TestRole } from './cluster.js'
+
+/** Where the primary and the standby are, and who may log in to them. */
+export function postgres(): PostgresFacts {
+  return inject('postgres')
+}
+
+/** A database of one test file's own. */
+export interface TestDatabase extends AsyncDisposable {
+  readonly name: string
+  drop(): Promise<void>
+}
+
+let made = 0
+
+/** On the primary, owned by postgres and open to all roles; on the standby after `standbyCaughtUp`. */
+export async function createDatabase(): Promise<TestDatabase> {
+  const name = `test_${process.pid}_${++made}`
+  await query(`CREATE DATABASE ${name}`)
+  await query('GRANT ALL ON SCHEMA public TO PUBLIC', { database: name })
+  const drop = async (): Promise<void> => {
+    await query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
+  }
+  return { name, drop, [Symbol.asyncDispose]: drop }
+}
+
+export interface QueryOptions {
+  readonly values?: readonly unknown[]
+  readonly database?: string
+  /** The primary if left out. */
+  readonly on?: Address
+}
+
+/** Asks a server itself, past any pooler, as the superuser, over a connection of its own. */
+export async function query(sql: string, options: QueryOptions = {}): Promise<Record<string, unknown>[]> {
+  await using client = await superuser(options)
+  return await client.query(sql, options.values)
+}
+
+/** Resolves when the standby shows all that the primary has committed by now. */
+export async function standbyCaughtUp(): Promise<void> {
+  const [primary] = await query('SELECT pg_current_wal_lsn()::text AS lsn')
+  await using standby = await superuser({ on: postgres().standby })
+  const deadline = performance.now() + 20_000
+  for (;;) {
+    const [row] = await standby.query('SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn AS done', [primary?.lsn])
+    if (row?.done === true) return
+    if (performance.now() > deadline) throw new Error(`the standby has not reached ${String(primary?.lsn)}`)
+  }
+}
+
+async function superuser({ database = 'postgres', on = postgres().primary }: QueryOptions) {
+  const { user, password } = postgres().roles.postgres
+  const client = new pg.Client({ ...on, user, password, database })
+  await client.connect()
+  return {
+    async query(sql: string, values: readonly unknown[] = []): Promise<Record<string, unknown>[]> {
+      return (await client.query<Record<string, unknown>>(sql, [...values])).rows
+    },
+    [Symbol.asyncDispose]: () => client.end(),
+  }
+}

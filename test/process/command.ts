@@ -1,0 +1,79 @@
+// The built command as a process of its own, watched through what it writes.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { chownSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
+const main = join(root, 'dist', 'process', 'main.js')
+
+export const isRoot = process.getuid?.() === 0
+/** The pooler does not run as root. */
+export const asUser: readonly string[] = isRoot ? ['-u', 'nobody'] : []
+
+/** A folder where the pooler may write, whoever it runs as. */
+export function makeFolder(): { readonly path: string; [Symbol.dispose](): void } {
+  const path = mkdtempSync(join(tmpdir(), 'tsbouncer-process-'))
+  if (isRoot) chownSync(path, 65534, 65534)
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) }
+}
+
+export class Running {
+  readonly child: ChildProcess
+  /** Exit code, or the signal that ended it. */
+  readonly ended: Promise<number | NodeJS.Signals | null>
+  stdout = ''
+  stderr = ''
+  #heard: () => void = () => {}
+
+  constructor(child: ChildProcess) {
+    this.child = child
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text
+      this.#heard()
+    })
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text
+      this.#heard()
+    })
+    this.ended = new Promise((resolve) => {
+      child.once('close', (code, signal) => {
+        resolve(code ?? signal)
+        this.#heard()
+      })
+    })
+  }
+
+  /** Waits until standard error has this text; rejects if the process ends without it. */
+  async says(text: string): Promise<void> {
+    while (!this.stderr.includes(text)) {
+      if (this.child.exitCode !== null) throw new Error(`ended without saying "${text}":\n${this.stderr}`)
+      await new Promise<void>((resolve) => {
+        this.#heard = resolve
+      })
+    }
+  }
+
+  /** What it wrote to standard error, without time, zone and process. */
+  lines(): string[] {
+    return this.stderr
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => line.replace(/^\S+ \S+ \S+ \[\d+\] /, ''))
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.child.kill(signal)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.child.kill('SIGKILL')
+    await this.ended
+  }
+}
+
+export function run(words: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
+  return new Running(spawn(process.execPath, [main, ...words], { env: { ...process.env, ...env } }))
+}

@@ -1,0 +1,76 @@
+import { spawnSync } from 'node:child_process'
+import { fstatSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { createNotify, reloading, stderrIsJournal } from '../../src/process/systemd.js'
+import { root } from './command.js'
+import { RecordingLog } from './recording-log.js'
+
+let folder: string
+let log: RecordingLog
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'tsbouncer-systemd-'))
+  log = new RecordingLog()
+})
+
+afterEach(() => rmSync(folder, { recursive: true }))
+
+/** An environment where systemd-notify(1) is this script. */
+function environment(script: string): NodeJS.ProcessEnv {
+  writeFileSync(join(folder, 'systemd-notify'), `#!/bin/sh\n${script}\n`, { mode: 0o755 })
+  return { PATH: `${folder}:${process.env.PATH}`, NOTIFY_SOCKET: join(folder, 'notify') }
+}
+
+test('systemd is told one thing after another', async () => {
+  const notify = createNotify(environment(`sleep 0.0$1; echo "$@ $NOTIFY_SOCKET" >> ${folder}/told`), log)
+  await Promise.all([notify('9', 'a=1'), notify('1'), notify('0')])
+  const socket = join(folder, 'notify')
+  expect(readFileSync(join(folder, 'told'), 'utf8')).toBe(`9 a=1 ${socket}\n1 ${socket}\n0 ${socket}\n`)
+  expect(log.lines).toEqual([])
+})
+
+test('without NOTIFY_SOCKET nobody is told', async () => {
+  const env = environment(`echo >> ${folder}/told`)
+  await createNotify({ ...env, NOTIFY_SOCKET: undefined }, log)('READY=1')
+  expect(() => readFileSync(join(folder, 'told'))).toThrow(/ENOENT/)
+})
+
+test('that systemd could not be told is a warning', async () => {
+  await createNotify(environment('exit 3'), log)('READY=1')
+  await createNotify({ PATH: folder + '/absent', NOTIFY_SOCKET: '/x' }, log)('STOPPING=1')
+  expect(log.lines).toEqual([
+    'warning could not notify systemd of READY=1: systemd-notify ended with 3',
+    'warning could not notify systemd of STOPPING=1: spawn systemd-notify ENOENT',
+  ])
+})
+
+test('a reload says when it began, in microseconds of the monotonic clock', () => {
+  const [state, began] = reloading()
+  expect(state).toBe('RELOADING=1')
+  const [, microseconds] = /^MONOTONIC_USEC=(\d+)$/.exec(began!)!
+  const uptime = Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0])
+  // The two clocks differ only by suspended time.
+  expect(Number(microseconds) / 1e6).toBeLessThanOrEqual(uptime + 1)
+  expect(Number(microseconds)).toBeGreaterThan(0)
+})
+
+test('standard error is the journal if it is the very file that JOURNAL_STREAM names', () => {
+  const program = `
+    const { stderrIsJournal } = await import('./dist/process/systemd.js')
+    console.log(stderrIsJournal(process.env))`
+  const journal = openSync(join(folder, 'journal'), 'w')
+  const { dev, ino } = fstatSync(journal)
+  const says = (stream: string, stderr: number | 'pipe') =>
+    spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+      cwd: root,
+      encoding: 'utf8',
+      env: { ...process.env, JOURNAL_STREAM: stream },
+      stdio: ['ignore', 'pipe', stderr],
+    }).stdout
+  expect(says(`${dev}:${ino}`, journal)).toBe('true\n')
+  expect(says(`${dev}:${ino}`, 'pipe')).toBe('false\n')
+  expect(says(`${dev}:${ino}0`, journal)).toBe('false\n')
+  expect(stderrIsJournal({})).toBe(false)
+})
