@@ -10,7 +10,7 @@ import { ScramKeyring } from './auth/scram-keys.js'
 import type { ConfigInput } from './config/input.js'
 import { type Config, loadConfig, withSetting } from './config/load.js'
 import { applicable, diffConfig } from './config/reload.js'
-import { type ListenOptions, Listener } from './io/listener.js'
+import { Listener, type ListenOptions } from './io/listener.js'
 import { Socket } from './io/socket.js'
 import { type Clock, systemClock } from './observe/clock.js'
 import { type Log, silentLog } from './observe/log.js'
@@ -182,7 +182,10 @@ class OwnPooler implements Pooler {
       stream instanceof NetSocket && !(stream instanceof TLSSocket) && stream.isPaused()
         ? Socket.accepted(stream, nobody)
         : Socket.over(stream, nobody)
-    registry.accept(socket, arrivalOf(stream, stream instanceof NetSocket && stream.remoteAddress ? 'tcp' : 'unix', false))
+    registry.accept(
+      socket,
+      arrivalOf(stream, stream instanceof NetSocket && stream.remoteAddress ? 'tcp' : 'unix', false),
+    )
   }
 
   connect(): Duplex {
@@ -206,7 +209,8 @@ class OwnPooler implements Pooler {
       const next = await loadConfig(source)
       for (const warning of next.warnings) this.log.warning(warning)
       const { needRestart } = diffConfig(context.config, next)
-      for (const name of needRestart) this.log.warning(`${name} is changed in ${source}: it needs a restart to take effect`)
+      for (const name of needRestart)
+        this.log.warning(`${name} is changed in ${source}: it needs a restart to take effect`)
       await this.apply(applicable(context.config, next))
     }
   }

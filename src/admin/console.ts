@@ -240,9 +240,7 @@ export class AdminConsole {
       const aborted = new Promise((resolve) => abort.signal.addEventListener('abort', resolve))
       await Promise.race([action.act(this.#administration, abort.signal), aborted])
     } catch (error) {
-      if (error instanceof AdminError || action.failure === undefined) throw error
-      log.error(error instanceof ConfigError ? error.message : describe(error))
-      throw new CommandFailed(action.failure, error)
+      if (!abort.signal.aborted) throw this.#failureOf(action, error)
     } finally {
       this.#waiting = undefined
     }
@@ -251,6 +249,13 @@ export class AdminConsole {
       throw new AdminError('canceling statement due to user request', '57014')
     }
     if (action.last) this.#closed = true
+  }
+
+  /** pgbouncer has one text for whatever went wrong in some commands; the log has the rest. */
+  #failureOf({ failure }: Action, error: unknown): unknown {
+    if (error instanceof AdminError || failure === undefined) return error
+    this.#options.log.error(error instanceof ConfigError ? error.message : describe(error))
+    return new CommandFailed(failure, error)
   }
 
   #undo(action: Action): void {

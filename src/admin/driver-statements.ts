@@ -6,7 +6,7 @@ import { isParameter, parameterTable } from './show/parameters.js'
 import { defineTable, int4, type Table, text } from './table.js'
 import type { Token } from './tokens.js'
 
-export const setIgnored: Answer = { does: 'answer', tag: 'SET', notice: { text: 'SET ignored' } }
+const setIgnored: Answer = { does: 'answer', tag: 'SET', notice: { text: 'SET ignored' } }
 
 const answer = (tag: string): Answer => ({ does: 'answer', tag })
 const begin = (tag: string): Answer => ({ ...answer(tag), inTransaction: true })
@@ -17,6 +17,10 @@ const show = (table: Table): Command => ({ does: 'show', table })
 const one = defineTable('1', () => [1], [['?column?', int4, (value) => value]])
 const version = defineTable('version', ({ version }) => [version], [['version', text, (version) => version]])
 const database = defineTable('database', () => ['pgbouncer'], [['current_database', text, (name) => name]])
+const noArrayTypes = defineTable('array types', (): number[] => [], [
+  ['oid', int4, (oid) => oid],
+  ['typarray', int4, (oid) => oid],
+])
 const isolation = parameterTable('transaction_isolation') as Table
 
 /** Matched against the tokens of the statement, in lower case, with a blank between them. */
@@ -39,6 +43,8 @@ const statements: readonly (readonly [RegExp, Command])[] = [
   [/^set transaction /, setIgnored],
   [/^show transaction isolation level$/, show(isolation)],
   [/^select 1$/, show(one)],
+  // postgres.js looks for array types when it has connected; an error there is thrown where no program can catch it.
+  [/^select b\.oid , b\.typarray from pg_catalog\.pg_type /, show(noArrayTypes)],
   [/^select (pg_catalog\.)?version \( \)$/, show(version)],
   [/^select (pg_catalog\.)?current_database \( \)$/, show(database)],
 ]

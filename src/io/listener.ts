@@ -1,7 +1,7 @@
 // Where clients come in: TCP addresses and a Unix socket.
 
 import { chmodSync, chownSync, readFileSync, rmSync, statSync } from 'node:fs'
-import { createServer, connect as netConnect, type Server, type Socket as NetSocket } from 'node:net'
+import { createServer, type Socket as NetSocket, connect as netConnect, type Server } from 'node:net'
 
 export interface TcpOptions {
   readonly kind: 'tcp'
@@ -127,7 +127,9 @@ async function removeStale(path: string): Promise<void> {
       probe.destroy()
       resolve(true)
     })
-    probe.on('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'ENOENT' && error.code !== 'ECONNREFUSED'))
+    probe.on('error', (error: NodeJS.ErrnoException) =>
+      resolve(error.code !== 'ENOENT' && error.code !== 'ECONNREFUSED'),
+    )
   })
   if (isAlive) throw new Error('unix socket is in use, cannot continue')
   rmSync(path, { force: true })

@@ -56,8 +56,9 @@ export class Socket {
   /** A connection that a server accepted with `pauseOnConnect`; reads nothing until `resume`. */
   static accepted(accepted: NetSocket, owner: SocketOwner): Socket {
     const handle = (accepted as Handled)._handle
-    if (!canRead(handle)) return Socket.over(accepted, owner)
-    // The handle moves into a socket made with `onread`; the husk must not close it.
+    if (!canRead(handle))
+      return Socket.over(accepted, owner)
+      // The handle moves into a socket made with `onread`; the husk must not close it.
     ;(accepted as Handled)._handle = null
     accepted.destroy()
     return Socket.plain((onread) => new NetSocket({ handle, onread, allowHalfOpen: false } as object), owner)

@@ -1,9 +1,9 @@
 // TLS on both sides: a plain connection handed over to Node's tls, and what channel binding needs of it.
 
-import { createHash, X509Certificate } from 'node:crypto'
+import { createHash, type X509Certificate } from 'node:crypto'
+import { isIP, type Socket as NetSocket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { checkServerIdentity, connect, createSecureContext, type SecureContext, TLSSocket } from 'node:tls'
-import { isIP, type Socket as NetSocket } from 'node:net'
 
 export interface TlsMaterial {
   /** PEM. */
@@ -107,5 +107,7 @@ export function endPointBinding(certificate: X509Certificate): Buffer | undefine
   const algorithm = (certificate as { signatureAlgorithm?: string }).signatureAlgorithm ?? ''
   const named = /sha-?(224|256|384|512)/i.exec(algorithm)?.[1]
   if (named === undefined && !/sha-?1|md5/i.test(algorithm)) return undefined
-  return createHash(`sha${named ?? '256'}`).update(certificate.raw).digest()
+  return createHash(`sha${named ?? '256'}`)
+    .update(certificate.raw)
+    .digest()
 }

@@ -5,8 +5,6 @@ import { systemClock } from './clock.js'
 import { clipped, type LogLevel, pinoLevels } from './log-line.js'
 import { type LogSettings, LogTargets, type Surroundings } from './log-targets.js'
 
-export type { LogSettings } from './log-targets.js'
-
 /** Whom a line is about: a client or a server. */
 export interface LogPeer {
   /** How its lines begin: `C-0x56481df9ba80: db/user@host:port`. */

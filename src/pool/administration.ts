@@ -100,9 +100,7 @@ export class PoolAdministration implements Administration {
 
   memory(): readonly MemoryStatus[] {
     const { statements } = this.registry.context
-    return [
-      { name: 'prepared_statement_cache', size: 0, used: statements.count, free: 0, total: statements.bytes },
-    ]
+    return [{ name: 'prepared_statement_cache', size: 0, used: statements.count, free: 0, total: statements.bytes }]
   }
 
   state(): { active: boolean; paused: boolean; suspended: boolean } {

@@ -1,7 +1,7 @@
 // An exchange of the pooler's own with a server: its answer is collected here and never reaches a client.
 
-import { PgError } from '../protocol/errors.js'
 import * as backend from '../protocol/backend.js'
+import { PgError } from '../protocol/errors.js'
 
 /** Most rows' bytes that an own query may answer with. */
 const answerLimit = 1024 * 1024

@@ -85,10 +85,7 @@ async function findUser(request: LoginRequest, sources: LoginSources): Promise<K
 function hbaMethod(request: LoginRequest, sources: LoginSources): HbaMethod {
   const { origin, user, databaseName, replication } = request
   const rule = matchHba(sources.files.hba, {
-    peer:
-      origin.kind === 'unix'
-        ? { kind: 'unix' }
-        : { kind: 'tcp', address: origin.address, tls: origin.tls },
+    peer: origin.kind === 'unix' ? { kind: 'unix' } : { kind: 'tcp', address: origin.address, tls: origin.tls },
     database: databaseName,
     user,
     replication: replication === 'physical',

@@ -1,7 +1,7 @@
 // hot path
 // Bytes from a client to its server: whole chunks as they come, rewritten only where they name a prepared statement.
 
-import { gather } from '../io/gather.js'
+import { Cutter } from '../io/cutter.js'
 import type { Socket, SocketOwner } from '../io/socket.js'
 import type { Clock } from '../observe/clock.js'
 import type { Counters } from '../observe/stats.js'
@@ -11,15 +11,13 @@ import { Cut, Frames, Message } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
 import * as exchange from './exchange.js'
 import type { ParameterSet } from './parameters.js'
-import { type ClientStatements, isOurs, PreparedNote, type Statement } from './prepared.js'
+import type { ClientStatements, PreparedNote } from './prepared.js'
 import type { ServerRelay } from './server-relay.js'
+import { longestSqlStatement, mayNameStatement, rewriteQuery } from './sql-statements.js'
+import { Done, Incomplete, Later, StatementNames } from './statement-names.js'
 
 /** What a client may send while it waits for a server, before it is read no further; bytes. */
 const pendingLimit = 64 * 1024
-/** Where the names in a message that is longer than this are looked for. */
-const nameReach = 1024
-
-const nothing = Buffer.alloc(0)
 
 /** What a client connection asks of the session that owns it. */
 export interface ClientEvents {
@@ -45,26 +43,23 @@ export class ClientRelay implements SocketOwner {
   blockedServer: ServerRelay | null = null
   /** When the exchange under way, and the transaction, began; ms on the clock. */
   requestSince = 0
-  /** Most prepared statements kept on a server; 0: names are not touched. */
-  preparedLimit: number
   /** Simple Query is refused (`disable_pqexec`). */
   refuseQuery = false
   private readonly clock: Clock
   private readonly events: ClientEvents
   private readonly frames: Frames
+  private readonly cutter = new Cutter()
+  /** Prepared statement names of this client, and what is due for them. */
+  readonly names: StatementNames
   private closed = false
   // Bytes that wait: for a server, or for what is under way to be answered.
   private pending: Buffer[] = []
   private pendingLength = 0
-  private stalled = false
+  stalled = false
   // Messages of the extended protocol were sent, and no Sync behind them yet.
   private unsynced = false
   // The exchange at hand was refused: it is read up to its end, and not carried out.
   private refusing = false
-  private chunk: Buffer = nothing
-  private from = 0
-  // Empty statements left on the server by a Parse that was made to fail with PostgreSQL's own words.
-  private leftBehind: string[] = []
 
   constructor(
     socket: Socket,
@@ -83,7 +78,7 @@ export class ClientRelay implements SocketOwner {
     this.counters = counters
     this.events = events
     this.frames = new Frames(maxPacketSize)
-    this.preparedLimit = preparedLimit
+    this.names = new StatementNames(this, this.frames, this.cutter, preparedLimit)
   }
 
   /** Between two messages, and nothing waiting? */
@@ -122,12 +117,14 @@ export class ClientRelay implements SocketOwner {
   /** All that was sent has been answered. */
   onServerQuiet(status: number): void {
     this.events.onAnswered(status)
-    if (this.stalled) {
-      this.stalled = false
-      this.resume()
-      if (this.closed || this.server === null || this.server.owed.length > 0) return
-    }
     if (this.isIdle) this.events.onQuiet(status)
+  }
+
+  /** What the client sent may have to wait for earlier answers; these are all there now. */
+  wake(): void {
+    if (!this.stalled) return
+    this.stalled = false
+    this.resume()
   }
 
   /** Goes on with what waited; called when a server was linked, or to try again for one. */
@@ -169,12 +166,11 @@ export class ClientRelay implements SocketOwner {
   private take(incoming: Buffer): void {
     const chunk = this.frames.join(incoming)
     if (chunk === null) return
-    this.chunk = chunk
-    this.from = 0
+    this.cutter.begin(chunk)
     let at = 0
     if (this.frames.bodyLeft > 0) {
       at = this.frames.skipBody(chunk)
-      if (this.server === null) this.from = at // the rest of late COPY data
+      if (this.server === null) this.cutter.from = at // the rest of late COPY data
     }
     while (at < chunk.length) {
       const found = this.frames.next(chunk, at)
@@ -203,6 +199,7 @@ export class ClientRelay implements SocketOwner {
       case frontend.Query:
         if (this.refuseQuery) return this.violation('pqexec_disallowed', '')
         if (!this.linked(at)) return false
+        if (this.names.limit > 0 && this.frames.bodyLength > 8) return this.handleQuery(at)
         this.owe(exchange.Query, null)
         return true
       case frontend.Sync:
@@ -221,7 +218,7 @@ export class ClientRelay implements SocketOwner {
       case frontend.Close:
         if (!this.linked(at)) return false
         this.unsynced = true
-        if (this.preparedLimit > 0) return this.handleNamed(at, code)
+        if (this.names.limit > 0) return this.handleNamed(at)
         this.owe(plainKind(code), null)
         return true
       case frontend.Execute:
@@ -267,217 +264,92 @@ export class ClientRelay implements SocketOwner {
   private linked(at: number): boolean {
     if (this.server !== null) return true
     if (this.socket.blocked || !this.events.acquire()) {
-      this.keep(this.chunk, at)
+      this.keep(this.cutter.chunk, at)
       return false
     }
     return this.server !== null
   }
 
-  private owe(kind: number, note: PreparedNote | null): void {
+  /** Another entry of what the server owes this client. */
+  owe(kind: number, note: PreparedNote | null): void {
     const owed = this.server!.owed
     if (owed.length === 0) this.requestSince = this.clock.now()
     owed.push(kind, this, note)
   }
 
-  /** A message that may name a prepared statement. */
-  private handleNamed(at: number, code: number): boolean {
-    const frames = this.frames
-    if (frames.end > this.chunk.length) {
-      // A Parse is needed whole; of the others only the names.
-      const whole = code === frontend.Parse || frames.end - at <= nameReach
-      if (whole || this.chunk.length - at < nameReach) {
-        this.hold(at, whole ? frames.end - at : nameReach)
-        return false
-      }
-    }
-    switch (code) {
-      case frontend.Parse:
-        return this.handleParse(at)
-      case frontend.Bind:
-        return this.handleBind(at)
-      default:
-        return this.handleByName(at, code)
-    }
-  }
-
-  private handleParse(at: number): boolean {
-    const server = this.server!
+  /** A Query, which may be PREPARE, EXECUTE or DEALLOCATE. */
+  private handleQuery(at: number): boolean {
+    const { chunk } = this.cutter
     const end = this.frames.end
-    const nameEnd = this.chunk.indexOf(0, at + 5)
-    if (nameEnd < 0 || nameEnd >= end) return this.violation('broken_parse', '')
-    this.counters.clientParses++
-    if (nameEnd === at + 5) {
-      this.counters.serverParses++
-      this.owe(exchange.Parse, null)
+    if (chunk.length > at + 5 && !mayNameStatement(chunk[at + 5]!)) {
+      this.owe(exchange.Query, null)
       return true
     }
-    const name = this.chunk.toString('utf8', at + 5, nameEnd)
-    if (this.statements.get(name) !== undefined) {
-      if (this.statements.isPending(name) && server.owed.length > 0) return this.stall(at)
-      this.failDuplicate(at, name)
+    if (end > chunk.length && end - at <= longestSqlStatement) {
+      this.hold(at, end - at)
+      return false
+    }
+    this.send(at) // what is asked now on behalf of this statement goes out behind it
+    const rewritten = end > chunk.length ? undefined : rewriteQuery(this, chunk.toString('utf8', at + 5, end - 1))
+    if (rewritten === undefined) {
+      this.owe(exchange.Query, null)
       return true
     }
-    const statement = this.statements.add(name, this.chunk.subarray(nameEnd + 1, end))
-    if (statement === null) return this.violation('out_of_memory', '')
-    if (server.statements.isPending(statement) && server.owed.countReady() > 0) {
-      this.statements.remove(name)
-      return this.stall(at)
-    }
-    const note = new PreparedNote(statement, name, this.statements, false)
-    this.collect(at)
-    if (server.statements.has(statement)) {
-      server.statements.touch(statement)
-      this.owe(exchange.ParseOmitted, note)
-    } else {
-      this.addParse(statement, note, exchange.Parse)
-    }
-    this.from = end
-    return true
-  }
-
-  private handleBind(at: number): boolean {
-    const portalEnd = this.chunk.indexOf(0, at + 5)
-    const nameEnd = portalEnd < 0 ? -1 : this.chunk.indexOf(0, portalEnd + 1)
-    if (nameEnd < 0 || nameEnd >= this.frames.end) return this.violation('broken_parse', '')
-    this.counters.binds++
-    if (nameEnd > portalEnd + 1) this.rename(at, portalEnd + 1, nameEnd)
-    this.owe(exchange.Bind, null)
-    return true
-  }
-
-  /** Describe or Close: of a statement (S) or a portal (P). */
-  private handleByName(at: number, code: number): boolean {
-    const nameEnd = this.chunk.indexOf(0, at + 6)
-    if (this.frames.bodyLength < 2 || nameEnd < 0 || nameEnd >= this.frames.end) {
-      return this.violation('broken_parse', '')
-    }
-    const isStatement = this.chunk[at + 5] === 0x53 && nameEnd > at + 6
-    if (code === frontend.Describe) {
-      if (isStatement) this.rename(at, at + 6, nameEnd)
-      this.owe(exchange.Describe, null)
-      return true
-    }
-    if (!isStatement) {
-      this.owe(exchange.Close, null)
-      return true
-    }
-    const name = this.chunk.toString('utf8', at + 6, nameEnd)
-    if (this.statements.isPending(name) && this.server!.owed.countReady() > 0) return this.stall(at)
-    const statement = this.statements.detach(name)
-    this.owe(
-      exchange.CloseOmitted,
-      statement === undefined ? null : new PreparedNote(statement, name, this.statements, true),
-    )
     this.skip(at)
+    this.send(end)
+    this.owe(exchange.Query, rewritten.note)
+    if (!this.server!.socket.write(rewritten.query)) this.waitFor(this.server!)
     return true
   }
 
-  /** Puts the server-side name in place of the client's, which stands from `start` to `end` of the chunk. */
-  private rename(at: number, start: number, end: number): void {
-    const name = this.chunk.toString('utf8', start, end)
-    const statement = this.statements.get(name)
-    if (statement === undefined) {
-      // Sent as it is, for the server to refuse in its own words; a name like ours is made one that can't exist.
-      if (isOurs(name)) this.replace(at, start, end, Buffer.from(`${name} \0`))
-      return
+  /** A message that may name a prepared statement. */
+  private handleNamed(at: number): boolean {
+    const names = this.names
+    switch (names.handle(at)) {
+      case Done:
+        return true
+      case Incomplete:
+        this.hold(at, names.wanted)
+        return false
+      case Later:
+        return this.stall(at)
+      default:
+        return this.violation(names.problem, '')
     }
-    const known = this.server!.statements
-    if (known.has(statement)) {
-      known.touch(statement)
-    } else {
-      this.collect(at)
-      this.addParse(statement, new PreparedNote(statement, '', this.statements, false), exchange.ParseAdded)
-    }
-    this.replace(at, start, end, statement.nameBytes)
-  }
-
-  private replace(at: number, start: number, end: number, name: Buffer): void {
-    this.collect(at)
-    const head = Buffer.from(this.chunk.subarray(at, start))
-    head.writeInt32BE(this.frames.bodyLength + 4 + name.length - (end + 1 - start), 1)
-    this.add(head)
-    this.add(name)
-    this.from = end + 1
-  }
-
-  private addParse(statement: Statement, note: PreparedNote, kind: number): void {
-    const server = this.server!
-    const oldest = server.statements.evict(this.preparedLimit - 1)
-    if (oldest !== null) {
-      this.add(closeStatement(oldest.name))
-      this.owe(exchange.CloseAdded, null)
-      server.statements.release(oldest)
-    }
-    this.counters.serverParses++
-    this.add(statement.parse)
-    server.statements.add(statement)
-    this.owe(kind, note)
-  }
-
-  /**
-   * A name that is taken: PostgreSQL itself is made to refuse it, so that text, position and transaction are right. The name is
-   * prepared on the server as an empty statement, and then once more.
-   */
-  private failDuplicate(at: number, name: string): void {
-    this.collect(at)
-    const empty = emptyParse(name)
-    this.add(empty)
-    this.owe(exchange.ParseAdded, null)
-    this.add(empty)
-    this.owe(exchange.Parse, null)
-    this.from = this.frames.end
-    this.leftBehind.push(name)
-  }
-
-  /** The messages that remove the empty statements which refused duplicates left behind, or null. */
-  takeCleanup(): Buffer | null {
-    if (this.leftBehind.length === 0) return null
-    const closes = this.leftBehind.map(closeStatement)
-    this.leftBehind = []
-    return Buffer.concat([...closes, syncMessage])
   }
 
   /** Waits with the rest of the chunk until all that was sent has been answered. */
   private stall(at: number): boolean {
     this.send(at)
     this.stalled = true
-    this.keep(this.chunk, at)
+    this.keep(this.cutter.chunk, at)
     return false
   }
 
   private hold(at: number, wanted: number): void {
     this.send(at)
-    this.frames.hold(this.chunk, at, wanted)
+    this.frames.hold(this.cutter.chunk, at, wanted)
   }
 
   /** The message at `at` goes to nobody. */
   private skip(at: number): void {
-    this.collect(at)
-    this.from = this.frames.end
-  }
-
-  private collect(to: number): void {
-    if (to > this.from) this.add(this.chunk.subarray(this.from, to))
-    this.from = to
-  }
-
-  private add(bytes: Buffer): void {
-    if (this.server !== null && !gather.add(this.server.socket, bytes)) this.waitFor(this.server)
+    const server = this.server
+    if (!this.cutter.drop(server === null ? null : server.socket, at, this.frames.end)) this.waitFor(server!)
   }
 
   private send(to: number): void {
-    const end = to < this.chunk.length ? to : this.chunk.length
-    if (this.server !== null && !gather.send(this.server.socket, this.chunk, this.from, end)) this.waitFor(this.server)
-    if (end > this.from) this.from = end
+    const server = this.server
+    if (!this.cutter.send(server === null ? null : server.socket, to)) this.waitFor(server!)
   }
 
-  private waitFor(slow: ServerRelay): void {
+  /** The server does not take more for now. */
+  waitFor(slow: ServerRelay): void {
     this.socket.pause()
     slow.blockedSource = this
   }
 
   private violation(condition: Condition, detail: string): false {
-    this.send(this.from)
+    this.send(this.cutter.from)
     this.closed = true
     this.events.onViolation(condition, detail)
     return false
@@ -495,14 +367,4 @@ function plainKind(code: number): number {
     default:
       return exchange.Close
   }
-}
-
-const syncMessage = Buffer.of(frontend.Sync, 0, 0, 0, 4)
-
-function closeStatement(name: string): Buffer {
-  return frontend.message(frontend.Close, `S${name}\0`)
-}
-
-function emptyParse(name: string): Buffer {
-  return frontend.message(frontend.Parse, `${name}\0\0\0\0`)
 }

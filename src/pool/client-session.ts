@@ -8,11 +8,11 @@ import { type Condition, PgError } from '../protocol/errors.js'
 import type { StartupMessage } from '../protocol/frontend.js'
 import type { Cancellable } from './cancel.js'
 import { logInClient } from './client-login.js'
-import { ClientRelay, type ClientEvents } from './client-relay.js'
+import { type ClientEvents, ClientRelay } from './client-relay.js'
 import { type Arrival, negotiateStartup } from './client-startup.js'
+import { logInToConsole, openConsole } from './console-login.js'
 import { type Context, pointer } from './context.js'
 import { type Database, Timeouts, type User } from './database.js'
-import { logInToConsole, openConsole } from './console-login.js'
 import type { DestinationRelay } from './destination.js'
 import { ParameterSet } from './parameters.js'
 import type { Pool, Waiter } from './pool.js'
@@ -77,7 +77,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   }
 
   get isWaiting(): boolean {
-    return this.pool !== undefined && this.pool.waiting.has(this)
+    return this.pool?.waiting.has(this) === true
   }
 
   /** The database it has been let into. */
@@ -266,7 +266,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     const server = this.server
     const pool = this.pool!
     if (server === null) return
-    const cleanup = this.relay!.takeCleanup()
+    const cleanup = this.relay!.names.takeCleanup()
     if (cleanup !== null) server.ask(cleanup, () => {})
     const mode = pool.limits.poolMode
     if (status !== backend.Idle) {

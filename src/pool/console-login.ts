@@ -13,7 +13,11 @@ import type { Registry } from './registry.js'
  * Logs a client in to the console.
  * @throws PgError not_allowed, or what the password check says
  */
-export async function logInToConsole(registry: Registry, client: ClientSession, reader: MessageReader): Promise<ConsoleRole> {
+export async function logInToConsole(
+  registry: Registry,
+  client: ClientSession,
+  reader: MessageReader,
+): Promise<ConsoleRole> {
   const { settings } = registry.context.config
   const { user, origin } = client
   // Only processes of the pooler's own user can open such a socket: see docs/admin.md.

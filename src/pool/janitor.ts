@@ -1,7 +1,7 @@
 // Periodic upkeep: time-outs of clients and servers, lifetimes, min_pool_size, databases that nobody uses.
 
-import { PgError } from '../protocol/errors.js'
 import * as backend from '../protocol/backend.js'
+import { PgError } from '../protocol/errors.js'
 import type { ClientSession } from './client-session.js'
 import type { Pool } from './pool.js'
 import type { Registry } from './registry.js'

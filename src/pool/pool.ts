@@ -304,6 +304,6 @@ export class Pool {
 
   /** Is the server in a state in which it may be given to somebody else? */
   isClean(server: ServerSession): boolean {
-    return server.relay !== undefined && server.relay.isQuiet && server.relay.status === backend.Idle
+    return server.relay?.isQuiet === true && server.relay.status === backend.Idle
   }
 }

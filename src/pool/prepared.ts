@@ -1,6 +1,9 @@
 // hot path
 // Prepared statement names: the client's own <-> one name for all clients with the same text and parameter types.
 
+import { Parse, Query } from '../protocol/frontend.js'
+import { message } from '../protocol/message.js'
+
 /** Server-side names are pgbouncer's, for those who watch pg_prepared_statements. */
 const prefix = 'PGBOUNCER_'
 
@@ -11,22 +14,20 @@ const totalLimit = 512 * 1024 * 1024
 /** One statement text with its parameter types, shared by everyone who prepared it. */
 export class Statement {
   readonly name: string
-  /** The Parse message that makes it on a server. */
-  readonly parse: Buffer
   /** Name and terminator, for rewritten messages. */
   readonly nameBytes: Buffer
+  /** The message that makes it on a server: a Parse, or a Query with PREPARE where only SQL can say its types. */
+  readonly create: Buffer
+  readonly isSql: boolean
   readonly key: string
   users = 0
 
-  constructor(id: number, key: string, body: Buffer) {
+  constructor(id: number, key: string, create: Buffer, isSql: boolean) {
     this.key = key
     this.name = prefix + id
     this.nameBytes = Buffer.from(`${this.name}\0`)
-    this.parse = Buffer.allocUnsafe(5 + this.nameBytes.length + body.length)
-    this.parse[0] = 0x50 // Parse
-    this.parse.writeInt32BE(this.parse.length - 1, 1)
-    this.nameBytes.copy(this.parse, 5)
-    body.copy(this.parse, 5 + this.nameBytes.length)
+    this.create = create
+    this.isSql = isSql
   }
 }
 
@@ -36,15 +37,24 @@ export class StatementTable {
   private nextId = 1
   private size = 0
 
-  /** The statement with this body (text, terminator, parameter types), or null where memory for it is used up. */
-  take(body: Buffer): Statement | null {
-    const key = body.toString('latin1')
+  /**
+   * The statement with this body (text, terminator, parameter types), or null where memory for it is used up.
+   * `sql`: what follows the name in a PREPARE, for a statement that a Parse can't make (`body` undefined).
+   */
+  take(body: Buffer | undefined, sql = ''): Statement | null {
+    const key = body === undefined ? `PREPARE${sql}` : body.toString('latin1')
     let statement = this.byKey.get(key)
     if (statement === undefined) {
-      if (this.size + body.length > totalLimit) return null
-      statement = new Statement(this.nextId++, key, body)
+      if (this.size + key.length > totalLimit) return null
+      const id = this.nextId++
+      const name = prefix + id
+      const create =
+        body === undefined
+          ? message(Query, `PREPARE "${name}"${sql}\0`)
+          : message(Parse, Buffer.concat([Buffer.from(`${name}\0`), body]))
+      statement = new Statement(id, key, create, body === undefined)
       this.byKey.set(key, statement)
-      this.size += body.length
+      this.size += key.length
     }
     statement.users++
     return statement
@@ -101,9 +111,9 @@ export class ClientStatements {
   }
 
   /** Remembers a statement until its Parse is answered; null: this client or all together hold too much. */
-  add(name: string, body: Buffer): Statement | null {
-    if (this.size + body.length > clientLimit) return null
-    const statement = this.table.take(body)
+  add(name: string, body: Buffer | undefined, sql = ''): Statement | null {
+    if (this.size + (body === undefined ? sql.length : body.length) > clientLimit) return null
+    const statement = this.table.take(body, sql)
     if (statement === null) return null
     this.byName.set(name, statement)
     this.pending.add(name)
@@ -227,35 +237,61 @@ export class ServerStatements {
   }
 }
 
+const prepare = 0
+const close = 1
+const deallocate = 2
+
 /** What is to be done with a statement when the message that named it is answered, or was skipped after an error. */
 export class PreparedNote {
-  readonly statement: Statement
-  /** The client's name for it; '' where the pooler put the Parse in by itself. */
-  readonly name: string
-  readonly client: ClientStatements
-  readonly isClose: boolean
+  private readonly statement: Statement
+  /** The client's name for it; '' where the pooler made it by itself. */
+  private readonly name: string
+  private readonly client: ClientStatements
+  private readonly action: number
 
-  constructor(statement: Statement, name: string, client: ClientStatements, isClose: boolean) {
+  constructor(statement: Statement, name: string, client: ClientStatements, action: number) {
     this.statement = statement
     this.name = name
     this.client = client
-    this.isClose = isClose
+    this.action = action
   }
 
   confirm(server: ServerStatements): void {
-    if (this.isClose) return this.client.settle(this.statement)
-    server.confirm(this.statement)
-    if (this.name !== '') this.client.confirm(this.name)
+    switch (this.action) {
+      case prepare:
+        server.confirm(this.statement)
+        if (this.name !== '') this.client.confirm(this.name)
+        return
+      case close:
+        return this.client.settle(this.statement)
+      default:
+        server.remove(this.statement)
+        this.client.remove(this.name)
+    }
   }
 
   undo(server: ServerStatements): void {
-    if (this.isClose) {
-      this.client.restore(this.name, this.statement)
-      return
-    }
-    if (server.isPending(this.statement)) server.remove(this.statement)
-    if (this.name !== '' && this.client.get(this.name) === this.statement && this.client.isPending(this.name)) {
-      this.client.remove(this.name)
+    switch (this.action) {
+      case prepare:
+        if (server.isPending(this.statement)) server.remove(this.statement)
+        if (this.name !== '' && this.client.get(this.name) === this.statement && this.client.isPending(this.name)) {
+          this.client.remove(this.name)
+        }
+        return
+      case close:
+        return this.client.restore(this.name, this.statement)
     }
   }
+}
+
+export const noteOf = {
+  /** A Parse or PREPARE under the client's `name`, or '' for one that the pooler puts in. */
+  prepare: (statement: Statement, name: string, client: ClientStatements): PreparedNote =>
+    new PreparedNote(statement, name, client, prepare),
+  /** A Close: the name is forgotten already. */
+  close: (statement: Statement, name: string, client: ClientStatements): PreparedNote =>
+    new PreparedNote(statement, name, client, close),
+  /** A DEALLOCATE: the name is forgotten when it is answered. */
+  deallocate: (statement: Statement, name: string, client: ClientStatements): PreparedNote =>
+    new PreparedNote(statement, name, client, deallocate),
 }

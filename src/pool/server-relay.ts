@@ -1,11 +1,11 @@
 // hot path
 // Bytes from a server to its client: whole chunks as they come, cut only where the owner of the answer changes.
 
-import { gather } from '../io/gather.js'
+import { Cutter } from '../io/cutter.js'
 import type { Socket, SocketOwner } from '../io/socket.js'
+import type { Counters } from '../observe/stats.js'
 import * as backend from '../protocol/backend.js'
 import { Cut, Frames, Message } from '../protocol/framing.js'
-import type { Counters } from '../observe/stats.js'
 import { Ask } from './ask.js'
 import type { ClientRelay } from './client-relay.js'
 import * as exchange from './exchange.js'
@@ -29,9 +29,11 @@ export interface ServerEvents {
   onParameter(name: string, value: string): void
 }
 
-export type Note = Ask | PreparedNote
-
 const nothing = Buffer.alloc(0)
+const discardAll = Buffer.from('DISCARD ALL\0')
+const deallocateAll = Buffer.from('DEALLOCATE ALL\0')
+
+export type Note = Ask | PreparedNote
 
 export class ServerRelay implements SocketOwner {
   readonly socket: Socket
@@ -52,9 +54,9 @@ export class ServerRelay implements SocketOwner {
   private closed = false
   // The exchange at the head failed: what it still owes will not come, up to its ReadyForQuery.
   private failed = false
-  // The chunk in hand, and what of it has not been passed on yet.
-  private chunk: Buffer = nothing
-  private from = 0
+  // An error was part of the answer to the Query at the head.
+  private queryFailed = false
+  private readonly cutter = new Cutter()
 
   constructor(
     socket: Socket,
@@ -86,12 +88,17 @@ export class ServerRelay implements SocketOwner {
     this.counters.sent += incoming.length
     const chunk = this.frames.join(incoming)
     if (chunk === null) return
-    this.chunk = chunk
-    this.from = 0
+    this.take(chunk)
+    const client = this.client
+    if (client !== null && client.stalled && this.owed.countReady() === 0) client.wake()
+  }
+
+  private take(chunk: Buffer): void {
+    this.cutter.begin(chunk)
     let at = 0
     if (this.frames.bodyLeft > 0) {
       at = this.frames.skipBody(chunk)
-      if (this.recipient() === null) this.from = at
+      if (this.recipient() === null) this.cutter.from = at
     }
     while (at < chunk.length) {
       const found = this.frames.next(chunk, at)
@@ -132,10 +139,12 @@ export class ServerRelay implements SocketOwner {
 
   /** Puts in the answers that the pooler owes at the head (left-out Parse and Close), for a Flush that no server message follows. */
   answerOmitted(): void {
-    this.chunk = nothing
-    this.from = 0
+    const { chunk, from } = this.cutter // may be called from within `onBytes`
+    this.cutter.begin(nothing)
     this.addOmitted(0)
     this.send(0)
+    this.cutter.begin(chunk)
+    this.cutter.from = from
   }
 
   private isReadWhole(): boolean {
@@ -145,6 +154,7 @@ export class ServerRelay implements SocketOwner {
         return this.owed.note instanceof Ask
       case backend.ReadyForQuery:
         return true
+      case backend.CommandComplete:
       case backend.ParameterStatus:
       case backend.ErrorResponse:
         return this.frames.bodyLength <= readLimit
@@ -173,6 +183,7 @@ export class ServerRelay implements SocketOwner {
       case backend.NotificationResponse:
         break
       default:
+        if (code === backend.CommandComplete) this.noteReset(at)
         if (kind === exchange.Query || kind === exchange.FunctionCall) {
           if (code === backend.CopyInResponse) this.enterCopyIn()
         } else if (!this.handleExtended(at, code)) return false
@@ -226,6 +237,17 @@ export class ServerRelay implements SocketOwner {
     return true
   }
 
+  /** DISCARD ALL and DEALLOCATE ALL take all prepared statements with them. */
+  private noteReset(at: number): void {
+    const length = this.frames.bodyLength
+    if (length !== discardAll.length && length !== deallocateAll.length) return
+    const tag = this.cutter.chunk.subarray(at + 5, at + 5 + length)
+    if (!tag.equals(length === discardAll.length ? discardAll : deallocateAll)) return
+    this.statements.clear()
+    const owner = this.recipient()
+    if (owner !== null) owner.statements.clear()
+  }
+
   private handleReady(at: number): boolean {
     if (this.failed) this.skipFailed()
     else this.addOmitted(at)
@@ -233,14 +255,17 @@ export class ServerRelay implements SocketOwner {
     if (kind === 0 || !exchange.endsWithReady(kind)) return this.desync('unexpected ReadyForQuery')
     this.failed = false
     this.copyIn = false
-    this.status = this.chunk[at + 5]!
+    const failed = this.queryFailed
+    this.queryFailed = false
+    this.status = this.cutter.chunk[at + 5]!
     const note = this.owed.note
     const owner = this.owed.owner
     if (note instanceof Ask) {
       this.drop(at)
       this.owed.shift()
-      note.onMessage(backend.ReadyForQuery, this.chunk.subarray(at + 5, this.frames.end))
+      note.onMessage(backend.ReadyForQuery, this.cutter.chunk.subarray(at + 5, this.frames.end))
     } else {
+      if (note !== null && kind === exchange.Query) this.settle(note, failed)
       if (owner === null) this.drop(at)
       else if (this.owed.length === 1 || this.owed.ownerAt(1) !== owner) this.send(this.frames.end)
       this.owed.shift()
@@ -257,9 +282,11 @@ export class ServerRelay implements SocketOwner {
     this.copyIn = false
     const kind = this.owed.kind
     if (kind === 0) {
-      if (this.frames.end <= this.chunk.length) this.events.onStrayError(this.chunk.subarray(at + 5, this.frames.end))
+      if (this.frames.end <= this.cutter.chunk.length)
+        this.events.onStrayError(this.cutter.chunk.subarray(at + 5, this.frames.end))
       return
     }
+    if (kind === exchange.Query) this.queryFailed = true
     if (kind === exchange.Query || kind === exchange.FunctionCall || this.failed) return
     this.addOmitted(at)
     this.failed = true
@@ -267,8 +294,8 @@ export class ServerRelay implements SocketOwner {
   }
 
   private handleParameter(at: number): void {
-    if (this.frames.end > this.chunk.length) return
-    const parameter = backend.readParameterStatus(this.chunk.subarray(at + 5, this.frames.end))
+    if (this.frames.end > this.cutter.chunk.length) return
+    const parameter = backend.readParameterStatus(this.cutter.chunk.subarray(at + 5, this.frames.end))
     if (parameter === undefined) return
     this.parameters.set(parameter.name, parameter.value)
     const owner = this.recipient()
@@ -280,6 +307,11 @@ export class ServerRelay implements SocketOwner {
   private enterCopyIn(): void {
     while (this.owed.length > 1 && this.owed.kindAt(1) === exchange.Sync) this.owed.remove(1)
     this.copyIn = this.owed.length < 2 || this.owed.kindAt(1) !== exchange.CopyEnd
+  }
+
+  private settle(note: PreparedNote, failed: boolean): void {
+    if (failed) note.undo(this.statements)
+    else note.confirm(this.statements)
   }
 
   private confirm(): void {
@@ -310,40 +342,38 @@ export class ServerRelay implements SocketOwner {
   }
 
   private tell(ask: Ask, at: number): void {
-    if (this.frames.end <= this.chunk.length) {
-      ask.onMessage(this.frames.code, this.chunk.subarray(at + 5, this.frames.end))
+    if (this.frames.end <= this.cutter.chunk.length) {
+      ask.onMessage(this.frames.code, this.cutter.chunk.subarray(at + 5, this.frames.end))
     }
     this.drop(at)
   }
 
+  // To whom it goes is decided here: nobody's bytes are dropped, a slow client stops the server.
+
   /** The message at `at` goes to nobody. */
   private drop(at: number): void {
-    if (at > this.from) this.collect(at)
-    this.from = this.frames.end
+    const owner = this.recipient()
+    if (!this.cutter.drop(owner === null ? null : owner.socket, at, this.frames.end)) this.waitFor(owner!)
   }
 
   private hold(at: number, wanted: number): void {
     this.send(at)
-    this.frames.hold(this.chunk, at, wanted)
+    this.frames.hold(this.cutter.chunk, at, wanted)
   }
 
-  /** Puts what has not been passed on, up to `to`, aside for the next `send`. */
   private collect(to: number): void {
-    if (to > this.from) this.add(this.chunk.subarray(this.from, to))
-    this.from = to
+    const owner = this.recipient()
+    if (!this.cutter.collect(owner === null ? null : owner.socket, to)) this.waitFor(owner!)
   }
 
   private add(bytes: Buffer): void {
     const owner = this.recipient()
-    if (owner !== null && !gather.add(owner.socket, bytes)) this.waitFor(owner)
+    if (!this.cutter.add(owner === null ? null : owner.socket, bytes)) this.waitFor(owner!)
   }
 
-  /** Passes on all that comes before `to`. */
   private send(to: number): void {
-    const end = to < this.chunk.length ? to : this.chunk.length
     const owner = this.recipient()
-    if (owner !== null && !gather.send(owner.socket, this.chunk, this.from, end)) this.waitFor(owner)
-    if (end > this.from) this.from = end
+    if (!this.cutter.send(owner === null ? null : owner.socket, to)) this.waitFor(owner!)
   }
 
   private waitFor(slow: ClientRelay): void {

@@ -286,5 +286,8 @@ function connectFailure(error: unknown): ConnectFailed {
     return new ConnectFailed(error.message, sqlstate === cannotConnectNow ? undefined : told)
   }
   if (error instanceof PgError) return new ConnectFailed(error.message, error)
-  return new ConnectFailed(error instanceof ConnectionLost ? 'server conn crashed?' : (error as Error).message, undefined)
+  return new ConnectFailed(
+    error instanceof ConnectionLost ? 'server conn crashed?' : (error as Error).message,
+    undefined,
+  )
 }

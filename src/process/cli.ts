@@ -46,7 +46,7 @@ export async function parseCommandLine(words: readonly string[], program: string
 }
 
 /** What --version prints: tools read the first line, people the others. */
-export function versionLines(): string {
+function versionLines(): string {
   const { node, uv, openssl } = process.versions
   return `${versionText}\nnode v${node}\nlibuv ${uv}\ntls: OpenSSL ${openssl}`
 }

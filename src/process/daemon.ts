@@ -52,11 +52,11 @@ async function serve(command: ServeCommand, create: typeof createPooler, log: Lo
 
   const pooler = create({ config, log })
   const notify = createNotify(process.env, log)
-  const signals = new Signals({ pooler, log, notify, clock: systemClock, source: process })
   const removePidfile = (): void => pidfile.remove()
   process.once('exit', removePidfile) // for ends that do not pass here
   try {
     const addresses = await pooler.listen()
+    using signals = new Signals({ pooler, log, notify, clock: systemClock, source: process })
     logFileDescriptors(log, config, pooler.admin)
     for (const address of addresses) log.info(`listening on ${address}`)
     pidfile.write()
@@ -68,7 +68,6 @@ async function serve(command: ServeCommand, create: typeof createPooler, log: Lo
     await Promise.allSettled([pooler.close()])
     throw error
   } finally {
-    signals.stop()
     removePidfile()
     process.off('exit', removePidfile)
   }

@@ -27,7 +27,7 @@ const drains = {
   SIGINT: { mode: 'wait_for_servers', awaited: 'all servers connections to be released' },
 } as const
 
-/** Listens from its making until `stop`. */
+/** In force from its making until it is disposed of. */
 export class Signals {
   /** Resolves with the exit code when a signal wants an end that waits for nobody. */
   readonly exit: Promise<number>
@@ -56,7 +56,7 @@ export class Signals {
     for (const [signal, handler] of this.#handlers) options.source.on(signal, handler)
   }
 
-  stop(): void {
+  [Symbol.dispose](): void {
     for (const [signal, handler] of this.#handlers) this.#options.source.off(signal, handler)
     this.#pause?.abort()
   }

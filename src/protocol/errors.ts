@@ -42,11 +42,7 @@ const conditions = {
   invalid_startup_parameter: [protocolViolation, 'FATAL', 'invalid value for startup parameter: %s'],
   no_username: [protocolViolation, 'FATAL', 'no username supplied'],
   username_too_long: [protocolViolation, 'FATAL', 'username too long'],
-  bad_startup_layout: [
-    protocolViolation,
-    'FATAL',
-    'invalid startup packet layout: expected terminator as last byte',
-  ],
+  bad_startup_layout: [protocolViolation, 'FATAL', 'invalid startup packet layout: expected terminator as last byte'],
   old_protocol: [protocolViolation, 'FATAL', 'old V2 protocol not supported'],
   unsupported_protocol: [protocolViolation, 'FATAL', 'unsupported protocol version %s'],
   startup_twice: [protocolViolation, 'FATAL', 'client re-sent startup pkt'],

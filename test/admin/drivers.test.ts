@@ -42,13 +42,12 @@ test('postgres.js, which speaks the extended protocol only', async () => {
     user: 'admin',
     database: 'pgbouncer',
     max: 1,
-    fetch_types: false,
     onnotice: () => undefined,
   })
   try {
     const [first] = await sql`SHOW CLIENTS`
     expect(first).toMatchObject({ user: 'sam', port: 51234, wait_us: 234567 })
-    expect(await sql`SHOW DATABASES`).toMatchObject([{ name: 'pg', force_user: null }])
+    expect(await sql`SHOW DATABASES`).toMatchObject([{ name: 'pg', force_user: null }, { name: 'pgbouncer' }])
     await expect(Promise.resolve(sql`SHOW NONSENSE`)).rejects.toThrow("invalid command 'SHOW NONSENSE', use SHOW HELP;")
     await sql`KILL pg`
     const seen = await sql.begin(async (transaction) => await transaction`SHOW VERSION`)
@@ -65,7 +64,7 @@ test('a cancelled PAUSE of a driver is resumed, and the connection is usable', a
   const sql = postgres({ host: '127.0.0.1', port: server.port, database: 'pgbouncer', max: 1, fetch_types: false })
   try {
     const pause = sql`PAUSE`
-    pause.execute()
+    void pause.execute()
     await expect.poll(() => administration.calls).toContain('pause')
     pause.cancel()
     await expect(Promise.resolve(pause)).rejects.toMatchObject({ code: '57014' })

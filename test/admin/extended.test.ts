@@ -21,10 +21,8 @@ const version = 'D PgBouncer 1.25.2 (tsbouncer 0.1.0)'
 
 function withPools(count: number): FakeAdministration {
   const administration = new FakeAdministration()
-  administration.poolRows = Array.from({ length: count }, (_, at) => ({
-    ...pool,
-    database: at === 0 ? 'pgbouncer' : `db${at}`,
-  }))
+  // One more is the console's own.
+  administration.poolRows = Array.from({ length: count - 1 }, (_, at) => ({ ...pool, database: `db${at + 1}` }))
   return administration
 }
 
@@ -106,7 +104,7 @@ test('max_rows suspends the portal, and it goes on where it was', async () => {
   const client = new ConsoleClient('stats', withPools(5))
   const lines = await client.ask(parse('SHOW POOLS'), bind(), execute('', 2), execute('', 2), execute('', 2), sync)
   const names = lines.map((line) => line.split('|')[0])
-  expect(names).toEqual([...['1', '2', 'D pgbouncer', 'D db1', 's', 'D db2', 'D db3', 's', 'D db4', 'C SHOW', 'Z I']])
+  expect(names).toEqual([...['1', '2', 'D db1', 'D db2', 's', 'D db3', 'D db4', 's', 'D pgbouncer', 'C SHOW', 'Z I']])
 })
 
 test('a portal that gave its last row with the limit is suspended, then complete; as in PostgreSQL', async () => {
@@ -120,7 +118,7 @@ test('a suspended portal has the rows of the moment when it began', async () => 
   await client.ask(parse('SHOW POOLS'), bind(), execute('', 1), flush)
   client.administration.poolRows = []
   expect((await client.ask(execute(), sync)).map((line) => line.split('|')[0])).toEqual([
-    ...['D db1', 'D db2', 'C SHOW', 'Z I'],
+    ...['D db2', 'D pgbouncer', 'C SHOW', 'Z I'],
   ])
 })
 

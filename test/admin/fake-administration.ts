@@ -61,7 +61,7 @@ export const pool: PoolStatus = {
   loadBalanceHosts: '',
 }
 
-export const database: DatabaseStatus = {
+const database: DatabaseStatus = {
   name: 'pg',
   host: 'a,b',
   port: 5432,
@@ -81,7 +81,7 @@ export const database: DatabaseStatus = {
   disabled: true,
 }
 
-export const user: UserStatus = {
+const user: UserStatus = {
   name: 'sam',
   poolSize: 12,
   reservePoolSize: undefined,
@@ -92,7 +92,7 @@ export const user: UserStatus = {
   currentClientConnections: 4,
 }
 
-export const peer: PeerStatus = {
+const peer: PeerStatus = {
   peerId: 2,
   host: '10.0.0.2',
   port: 6432,
@@ -138,7 +138,7 @@ export class FakeAdministration implements Administration {
 
   config = () => this.configNow
   pools = () => this.poolRows
-  databases = () => [database]
+  databases = (): DatabaseStatus[] => [database]
   clients = () => this.clientRows
   servers = () => this.serverRows
   users = () => [user]
@@ -193,9 +193,12 @@ export class FakeAdministration implements Administration {
 
   async #wait(signal: AbortSignal, ...call: (string | undefined)[]): Promise<void> {
     this.#note(...call)
-    await new Promise<void>((resolve) => {
+    await new Promise<void>((resolve, reject) => {
       this.finish = resolve
-      signal.addEventListener('abort', () => this.calls.push(`${call[0]} aborted`))
+      signal.addEventListener('abort', () => {
+        this.calls.push(`${call[0]} aborted`)
+        reject(signal.reason)
+      })
     })
   }
 }

@@ -136,13 +136,12 @@ test('a pool is shown with the wait of its first client in whole seconds and mic
   expect(row).toEqual(['pg', 'sam', ...'1 2 3 4 5 6 7 8 9 10 11 2 500250 transaction'.split(' '), null])
 })
 
-test("the console's own pool is in POOLS, once", async () => {
+test("the console's own pool is in POOLS, with its clients that have logged in", async () => {
   const administration = new FakeAdministration()
-  administration.clientRows = [socket, { ...socket, database: 'pgbouncer' }, { ...socket, database: 'pgbouncer' }]
-  const added = (await rows('POOLS', administration)).at(-1)
-  expect(added?.join('|')).toBe('pgbouncer|pgbouncer|2|0|0|0|0|0|0|0|0|0|0|0|0|statement|')
-  administration.poolRows = [{ ...pool, database: 'pgbouncer', user: 'pgbouncer', poolMode: 'statement' }, pool]
-  expect((await rows('POOLS', administration)).map((row) => row[0])).toEqual(['pgbouncer', 'pg'])
+  const console = { ...socket, database: 'pgbouncer' }
+  administration.clientRows = [socket, console, console, { ...console, state: 'login' }]
+  const row = (await rows('POOLS', administration)).at(-1)
+  expect(row?.join('|')).toBe('pgbouncer|pgbouncer|2|0|0|0|0|0|0|0|0|0|0|0|0|statement|')
 })
 
 test('a database is shown with NULL where it has no value of its own', async () => {
@@ -153,14 +152,32 @@ test('a database is shown with NULL where it has no value of its own', async () 
   ])
 })
 
-test('load_balance_hosts is NULL for a database with one host', () => {
+test("the console's own database is in DATABASES", async () => {
   const administration = new FakeAdministration()
-  const [database] = administration.databases()
-  administration.databases = () => [
-    { ...database!, host: 'one' },
-    { ...database!, host: undefined as never },
-  ]
-  expect(rowsOf(tableNamed('databases')!, administration).map((row) => row.load_balance_hosts)).toEqual([null, null])
+  administration.clientRows = [{ ...socket, database: 'pgbouncer' }]
+  expect((await rows('DATABASES', administration)).at(-1)).toEqual([
+    ...['pgbouncer', null, '6432', 'pgbouncer', 'pgbouncer', '2', '0', '0', '3600', 'statement', null],
+    ...['0', '0', '0', '1', '0', '0'],
+  ])
+})
+
+test('load_balance_hosts is NULL for a database with one host, and for its pools', async () => {
+  const administration = new FakeAdministration()
+  const [several] = administration.databases()
+  const shown = async (show: string): Promise<unknown[]> =>
+    rowsOf(tableNamed(show)!, administration).map((row) => row.load_balance_hosts)
+  administration.poolRows = [{ ...pool, loadBalanceHosts: 'round-robin' }]
+  expect([await shown('POOLS'), await shown('DATABASES')]).toEqual([
+    ['round-robin', null],
+    ['round-robin', null],
+  ])
+  for (const host of ['one', undefined]) {
+    administration.databases = () => [{ ...several!, host }]
+    expect([await shown('POOLS'), await shown('DATABASES')]).toEqual([
+      [null, null],
+      [null, null],
+    ])
+  }
 })
 
 test('sizes of a user are padded, or empty where it has none', async () => {

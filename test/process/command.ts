@@ -10,13 +10,15 @@ export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 const main = join(root, 'dist', 'process', 'main.js')
 
 export const isRoot = process.getuid?.() === 0
+/** Its number, and that of its group, on Linux. */
+export const nobody = 65534
 /** The pooler does not run as root. */
 export const asUser: readonly string[] = isRoot ? ['-u', 'nobody'] : []
 
 /** A folder where the pooler may write, whoever it runs as. */
 export function makeFolder(): { readonly path: string; [Symbol.dispose](): void } {
   const path = mkdtempSync(join(tmpdir(), 'tsbouncer-process-'))
-  if (isRoot) chownSync(path, 65534, 65534)
+  if (isRoot) chownSync(path, nobody, nobody)
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) }
 }
 
@@ -38,8 +40,12 @@ export class Running {
       this.stderr += text
       this.#heard()
     })
+    // A test that ran out of time leaves nothing running.
+    const end = () => child.kill('SIGKILL')
+    process.once('exit', end)
     this.ended = new Promise((resolve) => {
       child.once('close', (code, signal) => {
+        process.off('exit', end)
         resolve(code ?? signal)
         this.#heard()
       })

@@ -173,9 +173,9 @@ test('SIGUSR2 does not undo a shutdown', () => {
   expect(log.lines.at(-1)).toBe('info got SIGUSR2 while shutting down, ignoring')
 })
 
-test('after stop, signals are no longer taken', () => {
+test('once disposed of, signals are no longer taken', () => {
   const { source, signals } = setUp()
   expect(source.eventNames()).toHaveLength(6)
-  signals.stop()
+  signals[Symbol.dispose]()
   expect(source.eventNames()).toHaveLength(0)
 })

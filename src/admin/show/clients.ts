@@ -1,6 +1,6 @@
 // SHOW CLIENTS, and the columns that SERVERS and SOCKETS share with it.
 
-import type { SocketStatus } from '../../pool/status.js'
+import type { Administration, SocketStatus } from '../../pool/status.js'
 import { type ColumnDefinition, defineTable, durationColumns, int4, text, timestamp } from '../table.js'
 
 export function socketColumns(stateOf: (socket: SocketStatus) => string): ColumnDefinition<SocketStatus>[] {
@@ -29,8 +29,16 @@ export function socketColumns(stateOf: (socket: SocketStatus) => string): Column
 }
 
 /** Clients that are still logging in are in SHOW SOCKETS only. */
+const loggedIn = (administration: Administration): SocketStatus[] =>
+  administration.clients().filter((client) => client.state !== 'login')
+
+/** How many clients the console has. */
+export function consoleClients(administration: Administration): number {
+  return loggedIn(administration).filter((client) => client.database === 'pgbouncer').length
+}
+
 export const showClients = defineTable(
   'CLIENTS',
-  (administration) => administration.clients().filter((client) => client.state !== 'login'),
+  loggedIn,
   socketColumns((client) => client.state),
 )

@@ -1,8 +1,10 @@
-// SHOW DATABASES.
+// SHOW DATABASES, the console's own included.
 
+import type { Administration, DatabaseStatus } from '../../pool/status.js'
 import { defineTable, int4, text } from '../table.js'
+import { consoleClients } from './clients.js'
 
-export const showDatabases = defineTable('DATABASES', (administration) => administration.databases(), [
+export const showDatabases = defineTable('DATABASES', databasesAndConsole, [
   ['name', text, (database) => database.name],
   ['host', text, (database) => database.host],
   ['port', int4, (database) => database.port],
@@ -22,3 +24,28 @@ export const showDatabases = defineTable('DATABASES', (administration) => admini
   ['paused', int4, (database) => Number(database.paused)],
   ['disabled', int4, (database) => Number(database.disabled)],
 ])
+
+/** The console is a database among the others to pgbouncer: of this port, with two servers that it never has. */
+function databasesAndConsole(administration: Administration): readonly DatabaseStatus[] {
+  const { settings } = administration.config()
+  const console: DatabaseStatus = {
+    name: 'pgbouncer',
+    host: undefined,
+    port: settings.listen_port,
+    database: 'pgbouncer',
+    forceUser: 'pgbouncer',
+    poolSize: 2,
+    minPoolSize: settings.min_pool_size,
+    reservePoolSize: settings.reserve_pool_size,
+    serverLifetime: settings.server_lifetime,
+    poolMode: 'statement',
+    loadBalanceHosts: '',
+    maxConnections: settings.max_db_connections,
+    currentConnections: 0,
+    maxClientConnections: settings.max_db_client_connections,
+    currentClientConnections: consoleClients(administration),
+    paused: false,
+    disabled: false,
+  }
+  return [...administration.databases(), console]
+}

@@ -2,6 +2,7 @@
 
 import type { Administration, PoolStatus } from '../../pool/status.js'
 import { defineTable, durationColumns, int4, text } from '../table.js'
+import { consoleClients } from './clients.js'
 
 export const showPools = defineTable('POOLS', poolsAndConsole, [
   ['database', text, (pool) => pool.database],
@@ -22,14 +23,23 @@ export const showPools = defineTable('POOLS', poolsAndConsole, [
   ['load_balance_hosts', text, (pool) => pool.loadBalanceHosts || null],
 ])
 
-/** pgbouncer keeps its console's clients in a pool as well, and monitoring expects that row. */
+/** pgbouncer keeps the clients of its console in a pool as well, and monitoring expects that row. */
 function poolsAndConsole(administration: Administration): readonly PoolStatus[] {
-  const pools = administration.pools()
-  if (pools.some((pool) => pool.database === 'pgbouncer')) return pools
-  const console: PoolStatus = {
+  const severalHosts = new Set(
+    administration.databases().flatMap(({ name, host }) => (host?.includes(',') ? name : [])),
+  )
+  const pools = administration.pools().map((pool) => ({
+    ...pool,
+    loadBalanceHosts: severalHosts.has(pool.database) ? pool.loadBalanceHosts : '',
+  }))
+  return [...pools, consolePool(consoleClients(administration))]
+}
+
+function consolePool(clients: number): PoolStatus {
+  return {
     database: 'pgbouncer',
     user: 'pgbouncer',
-    clActive: administration.clients().filter((client) => client.database === 'pgbouncer').length,
+    clActive: clients,
     clWaiting: 0,
     clActiveCancelReq: 0,
     clWaitingCancelReq: 0,
@@ -44,5 +54,4 @@ function poolsAndConsole(administration: Administration): readonly PoolStatus[] 
     poolMode: 'statement',
     loadBalanceHosts: '',
   }
-  return [...pools, console]
 }

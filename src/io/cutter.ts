@@ -1,0 +1,48 @@
+// hot path
+// A chunk on its way to a socket: passed on whole where nothing is to change, in pieces where something is left out or put in.
+
+import { gather } from './gather.js'
+import type { Socket } from './socket.js'
+
+const nothing = Buffer.alloc(0)
+
+/** Every method that sends returns false where the socket is blocked now; a null socket swallows. */
+export class Cutter {
+  /** The chunk in hand. */
+  chunk: Buffer = nothing
+  /** What of it comes before this has been dealt with. */
+  from = 0
+
+  begin(chunk: Buffer): void {
+    this.chunk = chunk
+    this.from = 0
+  }
+
+  /** Puts what has not been passed on, up to `to`, aside for the next `send`. */
+  collect(socket: Socket | null, to: number): boolean {
+    const from = this.from
+    if (to <= from) return true
+    this.from = to
+    return socket === null || gather.add(socket, this.chunk.subarray(from, to))
+  }
+
+  /** Puts bytes of ours behind it. */
+  add(socket: Socket | null, bytes: Buffer): boolean {
+    return socket === null || gather.add(socket, bytes)
+  }
+
+  /** The chunk goes on at `end`; what lies between, nobody gets. */
+  drop(socket: Socket | null, at: number, end: number): boolean {
+    const free = this.collect(socket, at)
+    this.from = end
+    return free
+  }
+
+  /** Passes on all that comes before `to`. */
+  send(socket: Socket | null, to: number): boolean {
+    const end = to < this.chunk.length ? to : this.chunk.length
+    const from = this.from
+    if (end > from) this.from = end
+    return socket === null || gather.send(socket, this.chunk, from, end)
+  }
+}

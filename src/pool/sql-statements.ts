@@ -1,0 +1,132 @@
+// PREPARE, EXECUTE and DEALLOCATE as SQL: the same names as in the protocol, so that they hold on whatever server a client gets.
+
+import * as frontend from '../protocol/frontend.js'
+import { singleStatement, type Token } from '../protocol/sql.js'
+import { Ask } from './ask.js'
+import type { ClientRelay } from './client-relay.js'
+import { isOurs, noteOf, type PreparedNote, type Statement } from './prepared.js'
+
+/** Longer texts are passed on as they are. */
+export const longestSqlStatement = 256 * 1024
+
+/** What is sent in place of a Query, and what is to be known when it is answered; undefined: the Query as it is. */
+export interface Rewritten {
+  readonly query: Buffer
+  readonly note: PreparedNote | null
+}
+
+interface Command {
+  readonly verb: 'prepare' | 'execute' | 'deallocate'
+  readonly name: string
+  /** Where the name stands in the text. */
+  readonly start: number
+  readonly end: number
+}
+
+/** May a Query whose text begins with this byte be one of the three? Blanks and comments may stand before the word. */
+export function mayNameStatement(firstByte: number): boolean {
+  switch (firstByte | 0x20) {
+    case 0x70: // p
+    case 0x65: // e
+    case 0x64: // d
+      return true
+    default:
+      return firstByte <= 0x20 || firstByte === 0x2f || firstByte === 0x2d // blank, / or -
+  }
+}
+
+/** Rewrites a Query of a client that has a server; sends what has to come before it. */
+export function rewriteQuery(client: ClientRelay, text: string): Rewritten | undefined {
+  const command = readCommand(text)
+  if (command === undefined) return undefined
+  return command.verb === 'prepare' ? rewritePrepare(client, text, command) : rewriteUse(client, text, command)
+}
+
+function readCommand(text: string): Command | undefined {
+  const tokens = singleStatement(text)
+  const verb = tokens?.[0]?.kind === 'word' ? tokens[0].text : undefined
+  if (tokens === undefined || (verb !== 'prepare' && verb !== 'execute' && verb !== 'deallocate')) return undefined
+  const skip = verb === 'deallocate' && isWord(tokens[1], 'prepare') && tokens.length > 2 ? 2 : 1
+  const name = tokens[skip]
+  if (name === undefined || (name.kind !== 'word' && name.kind !== 'quoted')) return undefined
+  if (verb === 'prepare' && isWord(name, 'transaction')) return undefined
+  if (verb === 'deallocate' && (isWord(name, 'all') || tokens.length > skip + 1)) return undefined // ALL: seen when answered
+  return { verb, name: name.text, start: name.start, end: name.end }
+}
+
+function isWord(token: Token | undefined, word: string): boolean {
+  return token?.kind === 'word' && token.text === word
+}
+
+function rewritePrepare(client: ClientRelay, text: string, command: Command): Rewritten | undefined {
+  const server = client.server!
+  if (client.statements.get(command.name) !== undefined) {
+    // PostgreSQL itself refuses it: with this name taken, as the client believes it to be.
+    server.ask(frontend.query(`PREPARE ${quoteName(command.name)} AS SELECT 1`), new Ask(ignore))
+    client.names.leaveBehind(command.name)
+    return undefined
+  }
+  const rest = text.slice(command.end)
+  const statement = client.statements.add(command.name, statementBody(rest), rest)
+  if (statement === null) return undefined
+  if (server.statements.has(statement)) {
+    server.statements.remove(statement)
+    server.ask(Buffer.concat([closeStatement(statement.name), frontend.message(frontend.Sync)]), new Ask(ignore))
+  }
+  server.statements.add(statement)
+  return {
+    query: renamed(text, command, statement.name),
+    note: noteOf.prepare(statement, command.name, client.statements),
+  }
+}
+
+/** EXECUTE and DEALLOCATE: the server is given the statement first where it lacks it. */
+function rewriteUse(client: ClientRelay, text: string, command: Command): Rewritten | undefined {
+  const statement = client.statements.get(command.name)
+  if (statement === undefined) {
+    return isOurs(command.name) ? { query: renamed(text, command, `${command.name} `), note: null } : undefined
+  }
+  makeKnown(client, statement)
+  return {
+    query: renamed(text, command, statement.name),
+    note: command.verb === 'execute' ? null : noteOf.deallocate(statement, command.name, client.statements),
+  }
+}
+
+function makeKnown(client: ClientRelay, statement: Statement): void {
+  const server = client.server!
+  if (server.statements.has(statement)) return server.statements.touch(statement)
+  client.counters.serverParses++
+  server.statements.add(statement)
+  const bytes = statement.isSql ? statement.create : Buffer.concat([statement.create, frontend.message(frontend.Sync)])
+  const done = (answer: unknown): void => {
+    const failed = answer instanceof Error || (answer as { error?: unknown }).error !== undefined
+    if (failed) server.statements.remove(statement)
+    else server.statements.confirm(statement)
+  }
+  server.ask(bytes, new Ask(done))
+}
+
+/**
+ * `[(types)] AS query`: without types it is what a Parse says, and shared with those who prepare it so; with types, which
+ * only the server can look up, it stays SQL.
+ */
+function statementBody(rest: string): Buffer | undefined {
+  const as = /^\s+as\b/i.exec(rest)
+  if (as === null) return undefined
+  return Buffer.from(`${rest.slice(as[0].length).replace(/[\s;]+$/, '')}\0\0\0`)
+}
+
+function renamed(text: string, command: Command, name: string): Buffer {
+  return frontend.query(`${text.slice(0, command.start)}${quoteName(name)}${text.slice(command.end)}`)
+}
+
+function quoteName(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
+}
+
+function closeStatement(name: string): Buffer {
+  return frontend.message(frontend.Close, `S${name}\0`)
+}
+
+function ignore(): void {}

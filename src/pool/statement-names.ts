@@ -1,0 +1,249 @@
+// hot path
+// The messages of a client that name a prepared statement, rewritten to the names that servers know.
+
+import type { Cutter } from '../io/cutter.js'
+import type { Condition } from '../protocol/errors.js'
+import type { Frames } from '../protocol/framing.js'
+import * as frontend from '../protocol/frontend.js'
+import type { ClientRelay } from './client-relay.js'
+import * as exchange from './exchange.js'
+import { isOurs, noteOf, type PreparedNote, type Statement } from './prepared.js'
+
+/** What became of a message. */
+export const Done = 0
+/** More of it is needed: `wanted` bytes from where it begins. */
+export const Incomplete = 1
+/** It can be judged only when all that was sent before it has been answered. */
+export const Later = 2
+/** `problem` says what is wrong with it. */
+export const Broken = 3
+
+/** Where the names in a message that is longer than this are looked for. */
+const nameReach = 1024
+
+const syncMessage = frontend.message(frontend.Sync)
+
+export class StatementNames {
+  /** Most statements kept on a server (`max_prepared_statements`); 0: names are not touched. */
+  limit: number
+  wanted = 0
+  problem: Condition = 'broken_parse'
+  private readonly client: ClientRelay
+  private readonly frames: Frames
+  private readonly cutter: Cutter
+  // Empty statements left on the server by a Parse that was made to fail with PostgreSQL's own words.
+  private leftBehind: string[] = []
+
+  constructor(client: ClientRelay, frames: Frames, cutter: Cutter, limit: number) {
+    this.client = client
+    this.frames = frames
+    this.cutter = cutter
+    this.limit = limit
+  }
+
+  /** Deals with the Parse, Bind, Describe or Close that `frames` found at `at`. The client has a server. */
+  handle(at: number): number {
+    const frames = this.frames
+    const there = this.cutter.chunk.length - at
+    if (frames.end - at > there) {
+      // A Parse is needed whole; of the others only the names.
+      const whole = frames.code === frontend.Parse || frames.end - at <= nameReach
+      if (whole || there < nameReach) {
+        this.wanted = whole ? frames.end - at : nameReach
+        return Incomplete
+      }
+    }
+    switch (frames.code) {
+      case frontend.Parse:
+        return this.handleParse(at)
+      case frontend.Bind:
+        return this.handleBind(at)
+      case frontend.Describe:
+        return this.handleDescribe(at)
+      default:
+        return this.handleClose(at)
+    }
+  }
+
+  /** The messages that remove the empty statements which refused duplicates left behind, or null. */
+  takeCleanup(): Buffer | null {
+    if (this.leftBehind.length === 0) return null
+    const messages = this.leftBehind.map(closeStatement)
+    messages.push(syncMessage)
+    this.leftBehind = []
+    return Buffer.concat(messages)
+  }
+
+  /** A statement that has no business on the server is closed there when the client is done. */
+  leaveBehind(name: string): void {
+    this.leftBehind.push(name)
+  }
+
+  private handleParse(at: number): number {
+    const { client, cutter } = this
+    const server = client.server!
+    const end = this.frames.end
+    const nameEnd = cutter.chunk.indexOf(0, at + 5)
+    if (nameEnd < 0 || nameEnd >= end) return this.broken('broken_parse')
+    if (nameEnd === at + 5) {
+      client.counters.clientParses++
+      client.counters.serverParses++
+      client.owe(exchange.Parse, null)
+      return Done
+    }
+    const name = cutter.chunk.toString('utf8', at + 5, nameEnd)
+    if (client.statements.get(name) !== undefined) {
+      if (client.statements.isPending(name) && server.owed.countReady() > 0) return Later
+      this.failDuplicate(at, name)
+      return Done
+    }
+    const statement = client.statements.add(name, cutter.chunk.subarray(nameEnd + 1, end))
+    if (statement === null) return this.broken('out_of_memory')
+    if (server.statements.isPending(statement) && server.owed.countReady() > 0) {
+      client.statements.remove(name)
+      return Later
+    }
+    client.counters.clientParses++
+    this.collect(at)
+    const note = noteOf.prepare(statement, name, client.statements)
+    if (server.statements.has(statement)) {
+      server.statements.touch(statement)
+      client.owe(exchange.ParseOmitted, note)
+    } else {
+      this.addParse(statement, note, exchange.Parse)
+    }
+    cutter.from = end
+    return Done
+  }
+
+  private handleBind(at: number): number {
+    const chunk = this.cutter.chunk
+    const portalEnd = chunk.indexOf(0, at + 5)
+    const nameEnd = portalEnd < 0 ? -1 : chunk.indexOf(0, portalEnd + 1)
+    if (nameEnd < 0 || nameEnd >= this.frames.end) return this.unended(at)
+    this.client.counters.binds++
+    if (nameEnd > portalEnd + 1) this.rename(at, portalEnd + 1, nameEnd)
+    this.client.owe(exchange.Bind, null)
+    return Done
+  }
+
+  private handleDescribe(at: number): number {
+    const nameEnd = this.nameEnd(at)
+    if (nameEnd < 0) return this.unended(at)
+    if (this.isNamedStatement(at, nameEnd)) this.rename(at, at + 6, nameEnd)
+    this.client.owe(exchange.Describe, null)
+    return Done
+  }
+
+  private handleClose(at: number): number {
+    const nameEnd = this.nameEnd(at)
+    if (nameEnd < 0) return this.unended(at)
+    const { client, cutter } = this
+    if (!this.isNamedStatement(at, nameEnd)) {
+      client.owe(exchange.Close, null)
+      return Done
+    }
+    const name = cutter.chunk.toString('utf8', at + 6, nameEnd)
+    if (client.statements.isPending(name) && client.server!.owed.countReady() > 0) return Later
+    this.collect(at)
+    cutter.from = this.frames.end
+    const statement = client.statements.detach(name)
+    client.owe(exchange.CloseOmitted, statement === undefined ? null : noteOf.close(statement, name, client.statements))
+    return Done
+  }
+
+  /** Where the name in a Describe or Close ends, -1 where it does not. */
+  private nameEnd(at: number): number {
+    const end = this.frames.bodyLength < 2 ? -1 : this.cutter.chunk.indexOf(0, at + 6)
+    return end < this.frames.end ? end : -1
+  }
+
+  private isNamedStatement(at: number, nameEnd: number): boolean {
+    return this.cutter.chunk[at + 5] === 0x53 && nameEnd > at + 6 // S
+  }
+
+  /** No end of a name: the message is broken, or its names are longer than what has been read of it. */
+  private unended(at: number): number {
+    if (this.frames.end <= this.cutter.chunk.length) return this.broken('broken_parse')
+    this.wanted = this.frames.end - at
+    return Incomplete
+  }
+
+  /** Puts the server-side name in place of the client's, which stands from `start` to `end` of the chunk. */
+  private rename(at: number, start: number, end: number): void {
+    const name = this.cutter.chunk.toString('utf8', start, end)
+    const statement = this.client.statements.get(name)
+    if (statement === undefined) {
+      // Sent as it is, for the server to refuse in its own words; a name like ours is made one that can't exist.
+      if (isOurs(name)) this.replace(at, start, end, Buffer.from(`${name} \0`))
+      return
+    }
+    const known = this.client.server!.statements
+    if (statement.isSql && !known.has(statement)) return // made by SQL with types, which can't be put in here
+    if (known.has(statement)) {
+      known.touch(statement)
+    } else {
+      this.collect(at)
+      this.addParse(statement, noteOf.prepare(statement, '', this.client.statements), exchange.ParseAdded)
+    }
+    this.replace(at, start, end, statement.nameBytes)
+  }
+
+  private replace(at: number, start: number, end: number, name: Buffer): void {
+    this.collect(at)
+    const head = Buffer.from(this.cutter.chunk.subarray(at, start))
+    head.writeInt32BE(this.frames.bodyLength + 4 + name.length - (end + 1 - start), 1)
+    this.add(head)
+    this.add(name)
+    this.cutter.from = end + 1
+  }
+
+  private addParse(statement: Statement, note: PreparedNote, kind: number): void {
+    const { client } = this
+    const known = client.server!.statements
+    const oldest = known.evict(this.limit - 1)
+    if (oldest !== null) {
+      this.add(closeStatement(oldest.name))
+      client.owe(exchange.CloseAdded, null)
+      known.release(oldest)
+    }
+    client.counters.serverParses++
+    this.add(statement.create)
+    known.add(statement)
+    client.owe(kind, note)
+  }
+
+  /**
+   * A name that is taken: PostgreSQL itself is made to refuse it, so that text, position and transaction are right. The name is
+   * prepared on the server as an empty statement, and then once more.
+   */
+  private failDuplicate(at: number, name: string): void {
+    this.collect(at)
+    const empty = frontend.message(frontend.Parse, `${name}\0\0\0\0`)
+    this.add(empty)
+    this.client.owe(exchange.ParseAdded, null)
+    this.add(empty)
+    this.client.owe(exchange.Parse, null)
+    this.cutter.from = this.frames.end
+    this.leftBehind.push(name)
+  }
+
+  private collect(to: number): void {
+    const server = this.client.server!
+    if (!this.cutter.collect(server.socket, to)) this.client.waitFor(server)
+  }
+
+  private add(bytes: Buffer): void {
+    const server = this.client.server!
+    if (!this.cutter.add(server.socket, bytes)) this.client.waitFor(server)
+  }
+
+  private broken(problem: Condition): number {
+    this.problem = problem
+    return Broken
+  }
+}
+
+function closeStatement(name: string): Buffer {
+  return frontend.message(frontend.Close, `S${name}\0`)
+}
