@@ -8,7 +8,7 @@ import { rowsOf } from './admin/table.js'
 import { tableNamed } from './admin/tables.js'
 import { ScramKeyring } from './auth/scram-keys.js'
 import type { ConfigInput } from './config/input.js'
-import { type Config, loadConfig, withSetting } from './config/load.js'
+import { type Config, type LoadOptions, loadConfig, withSetting } from './config/load.js'
 import { applicable, diffConfig } from './config/reload.js'
 import { Listener, type ListenOptions } from './io/listener.js'
 import { Socket } from './io/socket.js'
@@ -36,6 +36,8 @@ export type Row = Readonly<Record<string, unknown>>
 export interface PoolerOptions {
   /** Path of a pgbouncer.ini, the settings as an object, or a Config that was loaded before. */
   readonly config: string | ConfigInput | Config
+  /** How the configuration is loaded, now and at each reload: what -v and -u say. */
+  readonly load?: LoadOptions
   /** Default: nothing is logged. */
   readonly log?: Log
   readonly clock?: Clock
@@ -110,7 +112,7 @@ class OwnPooler implements Pooler {
   async start(): Promise<void> {
     if (this.running !== undefined) return
     const { config: source } = this.options
-    const config = isLoaded(source) ? source : await loadConfig(source)
+    const config = isLoaded(source) ? source : await loadConfig(source, this.options.load)
     if (!isLoaded(source)) for (const warning of config.warnings) this.log.warning(warning)
     const files = await readAuthFiles(config.settings)
     for (const warning of files.warnings) this.log.warning(warning)
@@ -206,7 +208,7 @@ class OwnPooler implements Pooler {
     if (source === undefined) {
       await this.apply(context.config) // given as an object: the files it names are read again
     } else {
-      const next = await loadConfig(source)
+      const next = await loadConfig(source, this.options.load)
       for (const warning of next.warnings) this.log.warning(warning)
       const { needRestart } = diffConfig(context.config, next)
       for (const name of needRestart)
@@ -230,7 +232,7 @@ class OwnPooler implements Pooler {
     const changes = diffConfig(context.config, next)
     context.config = next
     context.tls = tls
-    this.log.verbose = next.settings.verbose
+    this.log.reopen(next.settings)
     registry.applyConfig(changes, files)
   }
 

@@ -1,6 +1,5 @@
 // What an administrator may do, carried out on the pools: PAUSE, KILL and the others, and what SHOW sees.
 
-import { ConfigError } from '../config/config-error.js'
 import type { Config } from '../config/load.js'
 import { PgError } from '../protocol/errors.js'
 import type { Database } from './database.js'
@@ -109,17 +108,11 @@ export class PoolAdministration implements Administration {
   }
 
   reload(): Promise<void> {
-    this.registry.context.log.info('RELOAD command issued')
-    return this.control.reload().catch((error: Error) => {
-      this.registry.context.log.error(error.message)
-      throw new AdminError('RELOAD failed, see logs for additional details', 'F0000')
-    })
+    return this.control.reload()
   }
 
   set(key: string, value: string): Promise<void> {
-    return this.control.set(key, value).catch((error: Error) => {
-      throw error instanceof ConfigError ? error : new AdminError('SET failed')
-    })
+    return this.control.set(key, value)
   }
 
   async pause(name: string | undefined, signal: AbortSignal): Promise<void> {
@@ -142,11 +135,8 @@ export class PoolAdministration implements Administration {
       if (!database.paused) throw new AdminError(`database ${name} is not paused`)
       database.paused = false
     } else {
-      const wasStopped = context.isPaused || this.isSuspended
-      const paused = [...this.registry.databases.values()].filter((one) => one.paused)
-      if (!wasStopped && paused.length === 0) throw new AdminError('pooler is not paused/suspended')
+      if (!context.isPaused && !this.isSuspended) throw new AdminError('pooler is not paused/suspended')
       context.isPaused = false
-      for (const one of paused) one.paused = false
       if (this.isSuspended) this.wake()
     }
     for (const pool of this.registry.pools(database)) {
@@ -164,12 +154,12 @@ export class PoolAdministration implements Administration {
   }
 
   kill(name: string | undefined): void {
-    const databases = name === undefined ? [...this.registry.databases.values()] : [this.find(name)]
-    for (const database of databases) {
+    const only = name === undefined ? undefined : this.find(name)
+    if (only === undefined) this.registry.context.isPaused = true
+    else only.paused = true
+    for (const database of only === undefined ? this.registry.databases.values() : [only]) {
       this.registry.dropConnections(database, new PgError('database_removed'))
-      database.paused = true
     }
-    if (name === undefined) this.registry.context.isPaused = true
   }
 
   killClient(id: number): void {
@@ -227,7 +217,7 @@ export class PoolAdministration implements Administration {
   }
 
   private find(name: string): Database {
-    const database = this.registry.databases.get(name)
+    const database = this.registry.databases.get(name) ?? this.registry.autoDatabaseNamed(name)
     if (database === undefined) throw new AdminError(`no such database: ${name}`)
     return database
   }

@@ -12,26 +12,13 @@ import * as frontend from '../protocol/frontend.js'
 import * as exchange from './exchange.js'
 import type { ParameterSet } from './parameters.js'
 import type { ClientStatements, PreparedNote } from './prepared.js'
+import type { ClientEvents } from './relay-events.js'
 import type { ServerRelay } from './server-relay.js'
 import { longestSqlStatement, mayNameStatement, rewriteQuery } from './sql-statements.js'
 import { Done, Incomplete, Later, StatementNames } from './statement-names.js'
 
 /** What a client may send while it waits for a server, before it is read no further; bytes. */
 const pendingLimit = 64 * 1024
-
-/** What a client connection asks of the session that owns it. */
-export interface ClientEvents {
-  /** Wants a server. True: it is linked now; false: `resume` comes later. */
-  acquire(): boolean
-  /** All that was sent has been answered. */
-  onAnswered(status: number): void
-  /** The server owes nothing any more, and the client has sent nothing since: may be released. */
-  onQuiet(status: number): void
-  onTerminate(): void
-  onGone(): void
-  /** The client broke the protocol or a rule, or used up what it may have. */
-  onViolation(condition: Condition, detail: string): void
-}
 
 export class ClientRelay implements SocketOwner {
   readonly socket: Socket
@@ -127,6 +114,17 @@ export class ClientRelay implements SocketOwner {
     this.resume()
   }
 
+  /** The bytes of the exchange under way, where it may be run again (see StatementNames.retain). */
+  get retained(): Buffer | null {
+    return this.names.retained
+  }
+
+  /** Runs that exchange again, on a server that has forgotten the statement it names. */
+  runAgain(): void {
+    const bytes = this.names.takeRetained()
+    if (bytes !== null && !this.closed) this.take(bytes)
+  }
+
   /** Goes on with what waited; called when a server was linked, or to try again for one. */
   resume(): void {
     if (this.closed || this.stalled) return
@@ -204,6 +202,7 @@ export class ClientRelay implements SocketOwner {
         return true
       case frontend.Sync:
         if (!this.linked(at)) return false
+        this.names.retain(at)
         if (this.server!.copyIn) return true // read in copy mode, where the server ignores it
         this.unsynced = false
         this.owe(exchange.Sync, null)

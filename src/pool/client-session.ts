@@ -8,7 +8,7 @@ import { type Condition, PgError } from '../protocol/errors.js'
 import type { StartupMessage } from '../protocol/frontend.js'
 import type { Cancellable } from './cancel.js'
 import { logInClient } from './client-login.js'
-import { type ClientEvents, ClientRelay } from './client-relay.js'
+import { ClientRelay } from './client-relay.js'
 import { type Arrival, negotiateStartup } from './client-startup.js'
 import { logInToConsole, openConsole } from './console-login.js'
 import { type Context, pointer } from './context.js'
@@ -19,8 +19,13 @@ import type { Pool, Waiter } from './pool.js'
 import { ClientStatements } from './prepared.js'
 import { MessageReader } from './reader.js'
 import type { Registry } from './registry.js'
+import type { ClientEvents } from './relay-events.js'
 import type { ServerSession } from './server-session.js'
 import { type ClientStartup, readClientStartup } from './startup-parameters.js'
+import { setParameters, welcomeMessages } from './welcome.js'
+
+/** The newest protocol is 3.2: longer cancel keys. */
+const newestMinor = 2
 
 export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer {
   readonly id: number
@@ -40,8 +45,10 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   readonly wantsAlignment = true
   /** Has been told that it waits (query_wait_notify). */
   isNotified = false
-  /** Key for CancelRequest. */
-  readonly cancelKey = { pid: 0, secret: Buffer.alloc(4) }
+  /** PID and secret for CancelRequest. */
+  cancelKey: Buffer = Buffer.alloc(8)
+  /** Protocol version, 3.minor. */
+  minor = 0
   timeouts: Timeouts | undefined
   readonly parameters: ParameterSet
   readonly connectedAt: number
@@ -121,8 +128,9 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     this.user = startup.user
     this.database = startup.database
     this.replication = startup.replication
-    if (packet.minor > 0 || startup.protocolOptions.length > 0) {
-      reader.write(backend.negotiateProtocolVersion(0, startup.protocolOptions))
+    this.minor = Math.min(packet.minor, newestMinor)
+    if (packet.minor > newestMinor || startup.protocolOptions.length > 0) {
+      reader.write(backend.negotiateProtocolVersion(this.minor, startup.protocolOptions))
     }
     if (settings.log_connections) {
       const tls = this.tls === '' ? 'no' : this.tls
@@ -131,8 +139,10 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
         this,
       )
     }
-    if (startup.replication !== 'none') throw new PgError('unsupported_startup_parameter', 'replication')
-    if (startup.database === 'pgbouncer') return this.enterConsole()
+    if (startup.database === 'pgbouncer') {
+      for (const [name, value] of startup.parameters) this.parameters.set(name, value)
+      return this.enterConsole()
+    }
     registry.checkArrival()
     const database = registry.databaseNamed(startup.database)
     const credentials = await logInClient(
@@ -149,12 +159,18 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     )
     if (database === undefined) throw new PgError('no_such_database', startup.database)
     this.entered = registry.admit(database, startup.user)
-    const pool = registry.poolFor(this.entered.database, credentials)
+    const pool =
+      startup.replication === 'none'
+        ? registry.poolFor(this.entered.database, credentials)
+        : registry.replicationPool(this.entered.database, credentials, this, {
+            replication: startup.replication,
+            parameters: startup.passedOn,
+          })
     this.pool = pool
     this.timeouts = new Timeouts(context, this.entered.database, this.entered.user)
     pool.clients.add(this)
     await this.welcomed(pool)
-    this.setParameters(startup, pool)
+    setParameters(this, startup, pool.defaults, settings.application_name_add_host)
     this.welcome(pool)
   }
 
@@ -179,28 +195,11 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     if ((this.phase as string) === 'closed') throw new ConnectionLost('closed during login')
   }
 
-  private setParameters(startup: ClientStartup, pool: Pool): void {
-    for (const [name, value] of startup.parameters) this.parameters.set(name, value)
-    if (this.context.config.settings.application_name_add_host) {
-      const name = this.parameters.get('application_name') || 'app'
-      this.parameters.set('application_name', `${name} - ${this.address}`)
-    }
-    this.parameters.fill(pool.defaults)
-  }
-
   private welcome(pool: Pool): void {
     const { context, reader } = this
     const { settings } = context.config
-    const messages = [backend.authenticationRequest(backend.authentication.ok)]
-    for (const [name, value] of pool.welcome) {
-      messages.push(backend.parameterStatus(name, this.parameters.get(name) ?? value))
-    }
-    this.registry.cancels.register(this)
-    messages.push(backend.backendKeyData(this.cancelKey.pid, this.cancelKey.secret))
-    const notice = settings.login_notify_message
-    if (notice !== '') messages.push(backend.noticeResponse(notice))
-    messages.push(backend.readyForQuery())
-    reader.write(Buffer.concat(messages))
+    this.registry.cancels.register(this, this.minor)
+    reader.write(welcomeMessages(pool.welcome, this.parameters, this.cancelKey, settings.login_notify_message))
     this.phase = 'ready'
     this.quietSince = context.clock.now()
     pool.counters.clientLogins++
@@ -370,6 +369,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     ;(this.relay?.socket ?? this.reader.socket).end()
     this.pool?.waiting.delete(this)
     this.pool?.clients.delete(this)
+    if (this.replication !== 'none' && this.pool !== undefined) this.registry.endReplication(this.pool)
     if (this.entered !== undefined) this.registry.depart(this.entered)
     this.registry.leave(this)
   }
@@ -384,6 +384,10 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     server.relay?.owed.forget(relay)
     this.unlink()
     server.client = null
+    if (this.replication !== 'none') {
+      server.close('replication client has left')
+      return
+    }
     if (isReserved) return // given back when they are answered
     if (isWhole && server.relay?.isQuiet) return this.pool!.release(server)
     void this.registry.cancels.stop(server)

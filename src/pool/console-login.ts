@@ -1,13 +1,14 @@
 // Who may use the virtual database "pgbouncer", and as what: decided before any password is asked for.
 
-import * as backend from '../protocol/backend.js'
 import { PgError } from '../protocol/errors.js'
 import { logInClient } from './client-login.js'
 import type { ClientSession } from './client-session.js'
 import type { ConsoleRole } from './destination.js'
 import { DestinationRelay } from './destination.js'
+import { ParameterSet } from './parameters.js'
 import type { MessageReader } from './reader.js'
 import type { Registry } from './registry.js'
+import { welcomeMessages } from './welcome.js'
 
 /**
  * Logs a client in to the console.
@@ -50,16 +51,14 @@ export function openConsole(
   reader: MessageReader,
   role: ConsoleRole,
 ): DestinationRelay {
-  registry.cancels.register(client)
+  registry.cancels.register(client, client.minor)
   const relay = new DestinationRelay(
     reader.socket,
     (consoleClient) => registry.openDestination(role, consoleClient, client),
     (reason) => client.close(reason),
   )
-  const messages = [backend.authenticationRequest(backend.authentication.ok)]
-  for (const [name, value] of registry.consoleParameters) messages.push(backend.parameterStatus(name, value))
-  messages.push(backend.backendKeyData(client.cancelKey.pid, client.cancelKey.secret), backend.readyForQuery())
-  reader.write(Buffer.concat(messages))
+  const none = new ParameterSet(new Map())
+  reader.write(welcomeMessages(registry.consoleParameters, none, client.cancelKey, ''))
   if (reader.rest.length > 0) relay.onBytes(reader.rest)
   reader.socket.resume()
   return relay

@@ -13,8 +13,8 @@ export class Database {
   readonly hosts = new HostList()
   /** By the user that its servers log in as. */
   readonly pools = new Map<string, Pool>()
-  /** For auth_query, apart from those of clients: nothing of theirs is on these servers. */
-  readonly authPools = new Map<string, Pool>()
+  /** Apart from those of clients: for auth_query, and one for each replication connection. */
+  readonly specialPools = new Map<string, Pool>()
   /** Made for a name that only `*` covers. */
   readonly isAuto: boolean
   paused = false
@@ -93,6 +93,25 @@ export class Limits {
 
   get serverLifetime(): number {
     return 1000 * (this.database.config.serverLifetime ?? this.context.config.settings.server_lifetime)
+  }
+}
+
+/** One client, one server, for as long as the client stays. */
+export class ReplicationLimits extends Limits {
+  override get poolMode(): PoolMode {
+    return 'session'
+  }
+
+  override get poolSize(): number {
+    return 1
+  }
+
+  override get minPoolSize(): number {
+    return 0
+  }
+
+  override get reservePoolSize(): number {
+    return 0
   }
 }
 

@@ -7,6 +7,7 @@ export type ConsoleRole = 'admin' | 'stats'
 
 /** Takes whole messages and answers through what it was made with; nothing here throws. */
 export interface Destination {
+  /** `body` is a view, valid during the call. */
   receive(code: number, body: Buffer): void
   /** What was written has gone out. */
   drained(): void
@@ -59,7 +60,7 @@ export class DestinationRelay implements SocketOwner {
         return
       }
       if (found !== Message) return this.end('bad packet header')
-      this.destination.receive(this.frames.code, Buffer.from(chunk.subarray(at + 5, this.frames.end)))
+      this.destination.receive(this.frames.code, chunk.subarray(at + 5, this.frames.end))
       at = this.frames.end
     }
   }

@@ -54,6 +54,7 @@ export class Janitor {
   }
 
   private lookAtClient(client: ClientSession, now: number): void {
+    if (client.replication !== 'none') return // it streams for as long as it likes
     const timeouts = client.timeouts!
     if (client.isWaiting) return this.lookAtWaiting(client, now)
     const relay = client.relay!

@@ -22,6 +22,12 @@ export interface Waiter {
   onRefused(error: PgError): void
 }
 
+/** Startup parameters of servers beyond those of the database: the client's own, for replication. */
+export interface ServerStartup {
+  readonly replication: 'none' | 'logical' | 'physical'
+  readonly parameters: Readonly<Record<string, string>>
+}
+
 /** What a pool may do beyond itself: the limits that span pools, and new connections. */
 export interface PoolOwner {
   /** May this pool have one more server, within the limits above it? May close an idle server elsewhere to make room. */
@@ -47,6 +53,7 @@ export class Pool {
   readonly limits: Limits
   readonly counters = new Counters()
   readonly context: Context
+  startup: ServerStartup = { replication: 'none', parameters: {} }
   /** What its servers log in with; the latest client login knows best. */
   credentials: Credentials
   /** Parameters as the first server reported them: for the welcome of clients, and to align what a client left unset. */

@@ -14,9 +14,9 @@ import type { LoginSources } from './client-login.js'
 import { ClientSession } from './client-session.js'
 import type { Arrival } from './client-startup.js'
 import type { Context } from './context.js'
-import { Database, Limits, User } from './database.js'
+import { Database, Limits, ReplicationLimits, User } from './database.js'
 import type { ConsoleClient, ConsoleRole, Destination } from './destination.js'
-import { Pool, type PoolOwner } from './pool.js'
+import { Pool, type PoolOwner, type ServerStartup } from './pool.js'
 import type { ServerSession } from './server-session.js'
 import { ConnectFailed, ServerSession as Server } from './server-session.js'
 
@@ -115,6 +115,12 @@ export class Registry implements PoolOwner {
     return { database, user }
   }
 
+  /** One that `*` makes up, remembered from now on. */
+  autoDatabaseNamed(name: string): Database | undefined {
+    const made = this.databaseNamed(name)
+    return made && this.registered(made)
+  }
+
   /** The database as everyone knows it: one that `*` made up is remembered when somebody first connects to it. */
   private registered(database: Database): Database {
     const known = this.databases.get(database.name)
@@ -144,7 +150,31 @@ export class Registry implements PoolOwner {
   authPool(asked: Database, user: string): Pool {
     const stored = this.files.users.get(user) ?? { kind: 'none' as const }
     const database = this.registered(asked)
-    return this.pool(database, database.authPools, { user, stored })
+    return this.pool(database, database.specialPools, { user, stored })
+  }
+
+  /** The pool of one replication client: its server is made for it, and closed with it. */
+  replicationPool(database: Database, credentials: Credentials, client: ClientSession, startup: ServerStartup): Pool {
+    const login =
+      database.config.user === undefined ? credentials : this.forcedCredentials(database, database.config.user)
+    const user = this.user(login.user)
+    const pool = new Pool(
+      this.context,
+      this,
+      database,
+      user,
+      new ReplicationLimits(this.context, database, user),
+      login,
+    )
+    pool.startup = startup
+    database.specialPools.set(`replication ${client.id}`, pool)
+    return pool
+  }
+
+  /** The replication client has left. */
+  endReplication(pool: Pool): void {
+    for (const server of pool.servers()) server.close('replication client has left')
+    this.forgetPool(pool)
   }
 
   private forcedCredentials(database: Database, user: string): Credentials {
@@ -169,7 +199,7 @@ export class Registry implements PoolOwner {
   *pools(only?: Database): Generator<Pool> {
     for (const database of only === undefined ? this.databases.values() : [only]) {
       yield* database.pools.values()
-      yield* database.authPools.values()
+      yield* database.specialPools.values()
     }
   }
 
@@ -281,7 +311,7 @@ export class Registry implements PoolOwner {
 
   /** Drops a pool that nobody uses (`pool_idle_timeout`); its totals go with it. */
   forgetPool(pool: Pool): void {
-    for (const pools of [pool.database.pools, pool.database.authPools]) {
+    for (const pools of [pool.database.pools, pool.database.specialPools]) {
       for (const [name, known] of pools) if (known === pool) pools.delete(name)
     }
   }

@@ -12,24 +12,13 @@ import * as exchange from './exchange.js'
 import { ExchangeQueue } from './exchange.js'
 import type { ParameterSet } from './parameters.js'
 import type { PreparedNote, ServerStatements } from './prepared.js'
+import type { ServerEvents } from './relay-events.js'
 
 /** Messages longer than this are passed on unread even where the pooler would like to know what they say. */
 const readLimit = 1024 * 1024
 
-/** What a server connection tells the session that owns it; all of it off the hot path, but `onQuiet`. */
-export interface ServerEvents {
-  /** Nothing is owed any more, and no client is linked. */
-  onQuiet(): void
-  /** The connection broke or the server closed it. */
-  onGone(): void
-  /** The server broke the protocol: what follows on this connection can't be trusted. */
-  onDesync(what: string): void
-  /** An error that no client was owed. */
-  onStrayError(body: Buffer): void
-  onParameter(name: string, value: string): void
-}
-
 const nothing = Buffer.alloc(0)
+const stalePlan = Buffer.from('RRevalidateCachedQuery\0')
 const discardAll = Buffer.from('DISCARD ALL\0')
 const deallocateAll = Buffer.from('DEALLOCATE ALL\0')
 
@@ -57,6 +46,8 @@ export class ServerRelay implements SocketOwner {
   // An error was part of the answer to the Query at the head.
   private queryFailed = false
   private readonly cutter = new Cutter()
+  // Its exchange failed on a plan gone stale, and is run again once the failure has been answered.
+  private retry: ClientRelay | null = null
 
   constructor(
     socket: Socket,
@@ -90,7 +81,7 @@ export class ServerRelay implements SocketOwner {
     if (chunk === null) return
     this.take(chunk)
     const client = this.client
-    if (client !== null && client.stalled && this.owed.countReady() === 0) client.wake()
+    if (client?.stalled && this.owed.countReady() === 0) client.wake()
   }
 
   private take(chunk: Buffer): void {
@@ -210,6 +201,7 @@ export class ServerRelay implements SocketOwner {
         break
       case backend.BindComplete:
         if (this.owed.kind !== exchange.Bind) return this.desync('unexpected BindComplete')
+        if (this.owed.owner !== null) this.owed.owner.names.retained = null // past the point of running it again
         break
       case backend.CloseComplete:
         if (this.owed.kind === exchange.CloseAdded) this.drop(at)
@@ -271,6 +263,11 @@ export class ServerRelay implements SocketOwner {
       this.owed.shift()
     }
     this.addOmitted(this.frames.end)
+    if (this.retry !== null) {
+      const client = this.retry
+      this.retry = null
+      if (this.client === client) client.runAgain()
+    }
     if (this.owed.length === 0 && !this.closed) {
       if (this.client !== null) this.client.onServerQuiet(this.status)
       else this.events.onQuiet()
@@ -290,7 +287,18 @@ export class ServerRelay implements SocketOwner {
     if (kind === exchange.Query || kind === exchange.FunctionCall || this.failed) return
     this.addOmitted(at)
     this.failed = true
+    const owner = this.owed.owner
+    if (kind === exchange.Bind && owner !== null && owner.retained !== null && this.isStalePlan(at)) {
+      this.retry = owner
+      this.owed.forget(owner)
+    }
     // An error of a message that the pooler added is the client's all the same: it stands for the statement it asked for.
+  }
+
+  /** `cached plan must not change result type`, told by its place in PostgreSQL's source: the text is translated. */
+  private isStalePlan(at: number): boolean {
+    const end = this.frames.end
+    return end <= this.cutter.chunk.length && this.cutter.chunk.subarray(at, end).includes(stalePlan)
   }
 
   private handleParameter(at: number): void {

@@ -18,7 +18,8 @@ import { ParameterSet } from './parameters.js'
 import type { Pool } from './pool.js'
 import { ServerStatements } from './prepared.js'
 import { MessageReader } from './reader.js'
-import { type ServerEvents, ServerRelay } from './server-relay.js'
+import type { ServerEvents } from './relay-events.js'
+import { ServerRelay } from './server-relay.js'
 
 export type ServerState = 'connecting' | 'idle' | 'used' | 'tested' | 'active' | 'closed'
 
@@ -146,7 +147,11 @@ export class ServerSession implements ServerEvents, LogPeer {
     const reader = this.reader
     this.key = await logIn(reader, {
       credentials: this.pool.credentials,
-      parameters: { database: database.config.dbname, ...database.config.startupParameters },
+      parameters: {
+        database: database.config.dbname,
+        ...database.config.startupParameters,
+        ...this.pool.startup.parameters,
+      },
       keyring: this.context.keyring,
       channelBinding,
       onParameter: (name, value) => this.pool.onServerParameter(this, name, value),

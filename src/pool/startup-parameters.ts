@@ -10,6 +10,8 @@ export interface ClientStartup {
   readonly replication: 'none' | 'logical' | 'physical'
   /** Values of tracked parameters, in the order asked for. */
   readonly parameters: readonly (readonly [name: string, value: string])[]
+  /** For a replication connection: everything else, which goes to the server as it is. */
+  readonly passedOn: Readonly<Record<string, string>>
   /** `_pq_.` options, none of which is known. */
   readonly protocolOptions: readonly string[]
 }
@@ -29,17 +31,19 @@ export function readClientStartup(
   const ignored = new Set(settings.ignore_startup_parameters.map((name) => name.toLowerCase()))
   const parameters: [string, string][] = []
   const protocolOptions: string[] = []
-  let replication: ClientStartup['replication'] = 'none'
+  const passedOn: Record<string, string> = {}
+  const replication = replicationKind(given.get('replication') ?? '')
   for (const [name, value] of given) {
     const lower = name.toLowerCase()
     if (lower === 'user' || lower === 'database') continue
-    if (lower === 'replication') replication = replicationKind(value)
-    else if (name.startsWith('_pq_.')) protocolOptions.push(name)
+    if (name.startsWith('_pq_.')) protocolOptions.push(name)
+    else if (replication !== 'none') passedOn[name] = value
+    else if (lower === 'replication') continue
     else if (lower === 'options') parameters.push(...readOptions(value, tracked, ignored))
     else if (tracked.has(lower)) parameters.push([lower, value])
     else if (!ignored.has(lower)) throw new PgError('unsupported_startup_parameter', name)
   }
-  return { user, database: given.get('database') || user, replication, parameters, protocolOptions }
+  return { user, database: given.get('database') || user, replication, parameters, passedOn, protocolOptions }
 }
 
 /** As PostgreSQL reads it: a boolean for physical replication, or the word database. */

@@ -2,9 +2,11 @@
 // The messages of a client that name a prepared statement, rewritten to the names that servers know.
 
 import type { Cutter } from '../io/cutter.js'
+import { Idle } from '../protocol/backend.js'
 import type { Condition } from '../protocol/errors.js'
 import type { Frames } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
+import { Ask } from './ask.js'
 import type { ClientRelay } from './client-relay.js'
 import * as exchange from './exchange.js'
 import { isOurs, noteOf, type PreparedNote, type Statement } from './prepared.js'
@@ -21,6 +23,9 @@ export const Broken = 3
 /** Where the names in a message that is longer than this are looked for. */
 const nameReach = 1024
 
+/** Longest exchange that is kept to be run again, bytes. */
+const retainLimit = 16 * 1024
+
 const syncMessage = frontend.message(frontend.Sync)
 
 export class StatementNames {
@@ -31,6 +36,12 @@ export class StatementNames {
   private readonly client: ClientRelay
   private readonly frames: Frames
   private readonly cutter: Cutter
+  /** A copy of the exchange under way; see `retain`. */
+  retained: Buffer | null = null
+  // Where in the chunk an exchange begins that may be run again; -1: none.
+  private retainFrom = -1
+  private retainedStatement: Statement | null = null
+  private isSecondRun = false
   // Empty statements left on the server by a Parse that was made to fail with PostgreSQL's own words.
   private leftBehind: string[] = []
 
@@ -63,6 +74,37 @@ export class StatementNames {
       default:
         return this.handleClose(at)
     }
+  }
+
+  /**
+   * PostgreSQL refuses a statement whose result type has changed since it was prepared ("cached plan must not change result
+   * type"). An exchange that begins with its Bind, outside of a transaction, can simply be run again on a fresh statement;
+   * but only where it asks for a Describe: a client that relies on an older one would misread the rows. Called at its Sync.
+   */
+  retain(at: number): void {
+    const { retainFrom: from, client, cutter } = this
+    this.retainFrom = -1
+    if (from < 0 || this.isSecondRun) return
+    const end = this.frames.end
+    if (from >= at || end !== cutter.chunk.length || end - from > retainLimit) return
+    let describes = false
+    for (let i = 0; i < client.server!.owed.length; i++) {
+      if (client.server!.owed.kindAt(i) === exchange.Describe) describes = true
+    }
+    if (describes) this.retained = Buffer.from(cutter.chunk.subarray(from, end))
+  }
+
+  /** The retained exchange, once; its statement is made to be prepared again. */
+  takeRetained(): Buffer | null {
+    const bytes = this.retained
+    const statement = this.retainedStatement
+    this.retained = null
+    if (bytes === null || statement === null) return null
+    const server = this.client.server!
+    server.statements.remove(statement)
+    server.ask(Buffer.concat([closeStatement(statement.name), syncMessage]), new Ask(ignore))
+    this.isSecondRun = true
+    return bytes
   }
 
   /** The messages that remove the empty statements which refused duplicates left behind, or null. */
@@ -122,9 +164,20 @@ export class StatementNames {
     const nameEnd = portalEnd < 0 ? -1 : chunk.indexOf(0, portalEnd + 1)
     if (nameEnd < 0 || nameEnd >= this.frames.end) return this.unended(at)
     this.client.counters.binds++
-    if (nameEnd > portalEnd + 1) this.rename(at, portalEnd + 1, nameEnd)
+    if (nameEnd > portalEnd + 1) {
+      this.beginRetaining(at)
+      this.rename(at, portalEnd + 1, nameEnd)
+    }
     this.client.owe(exchange.Bind, null)
     return Done
+  }
+
+  private beginRetaining(at: number): void {
+    const server = this.client.server!
+    this.retained = null
+    const isFirst = server.owed.length === 0 && server.status === Idle
+    this.retainFrom = isFirst ? at : -1
+    this.isSecondRun = this.isSecondRun && server.owed.length > 0
   }
 
   private handleDescribe(at: number): number {
@@ -178,6 +231,7 @@ export class StatementNames {
       if (isOurs(name)) this.replace(at, start, end, Buffer.from(`${name} \0`))
       return
     }
+    this.retainedStatement = statement
     const known = this.client.server!.statements
     if (statement.isSql && !known.has(statement)) return // made by SQL with types, which can't be put in here
     if (known.has(statement)) {
@@ -247,3 +301,5 @@ export class StatementNames {
 function closeStatement(name: string): Buffer {
   return frontend.message(frontend.Close, `S${name}\0`)
 }
+
+function ignore(): void {}

@@ -49,7 +49,6 @@ export interface PoolStatus {
   /** How long the first in the queue has waited, milliseconds. */
   readonly maxWaitMs: number
   readonly poolMode: PoolMode
-  /** Empty for the console's own pool. */
   readonly loadBalanceHosts: string
 }
 

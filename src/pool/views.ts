@@ -31,6 +31,7 @@ export function clientStatus(client: ClientSession, now: number): SocketStatus {
     tls: client.tls,
     applicationName: client.parameters.get('application_name') ?? '',
     preparedStatements: client.relay?.statements.count ?? 0,
+    unsentBytes: client.relay?.socket.stream.writableLength ?? 0,
   }
 }
 
@@ -49,7 +50,7 @@ export function serverStatus(server: ServerSession): SocketStatus {
     ptr: server.ptr,
     user: server.user,
     database: server.database,
-    replication: 'none',
+    replication: server.pool.startup.replication,
     state: serverState(server),
     addr: target === undefined ? '' : target.kind === 'unix' ? 'unix' : target.address,
     port: target?.port ?? 0,
@@ -64,6 +65,7 @@ export function serverStatus(server: ServerSession): SocketStatus {
     tls: server.tls,
     applicationName: server.parameters.get('application_name') ?? '',
     preparedStatements: server.relay?.statements.count ?? 0,
+    unsentBytes: server.relay?.socket.stream.writableLength ?? 0,
   }
 }
 

@@ -1,7 +1,7 @@
 // The pooler as a process: configuration, user, pid file, listening, signals, end; one step a line, in pgbouncer's order.
 
 import { ConfigError } from '../config/config-error.js'
-import { type Config, loadConfig } from '../config/load.js'
+import { type Config, type LoadOptions, loadConfig } from '../config/load.js'
 import { systemClock } from '../observe/clock.js'
 import { createLog, type Log } from '../observe/log.js'
 import { versionText } from '../observe/version.js'
@@ -50,7 +50,7 @@ async function serve(command: ServeCommand, create: typeof createPooler, log: Lo
   const pidfile = new Pidfile(settings.pidfile)
   pidfile.check(log)
 
-  const pooler = create({ config, log })
+  const pooler = create({ config, load: loadOptions(command), log })
   const notify = createNotify(process.env, log)
   const removePidfile = (): void => pidfile.remove()
   process.once('exit', removePidfile) // for ends that do not pass here
@@ -77,9 +77,14 @@ const noReboot =
   'online restart (-R) is not supported, Node.js cannot take over the sockets of another process: ' +
   'with so_reuseport = 1 start the new pooler beside the old one, then end the old one with SIGTERM'
 
-async function load({ file, user, verbose }: ServeCommand, log: Log): Promise<Config> {
+/** What the command line says of settings, at start and at each reload. */
+function loadOptions({ user, verbose }: ServeCommand): LoadOptions {
+  return { defaults: { verbose: String(verbose) }, overrides: { user } }
+}
+
+async function load(command: ServeCommand, log: Log): Promise<Config> {
   try {
-    return await loadConfig(file, { defaults: { verbose: String(verbose) }, overrides: { user } })
+    return await loadConfig(command.file, loadOptions(command))
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
     log.error(error.message)

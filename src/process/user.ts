@@ -44,8 +44,11 @@ function canBeRootAgain(): boolean {
   }
 }
 
-/** /etc/passwd knows most users; id(1) asks the C library for those of LDAP and the like. */
-function findUser(name: string): { readonly uid: number; readonly gid: number } {
+/**
+ * /etc/passwd knows most users; id(1) asks the C library for those of LDAP and the like.
+ * @throws StartFailure if there is no such user
+ */
+export function findUser(name: string): { readonly uid: number; readonly gid: number } {
   const entry = readFileSync('/etc/passwd', 'utf8')
     .split('\n')
     .map((line) => line.split(':'))

@@ -59,11 +59,9 @@ export function parameterStatus(name: string, value: string): Buffer {
   return message(ParameterStatus, `${name}\0${value}\0`)
 }
 
-/** `secret`: 4 bytes in protocol 3.0, 4 to 256 in 3.2. */
-export function backendKeyData(pid: number, secret: Buffer): Buffer {
-  const head = Buffer.allocUnsafe(4)
-  head.writeInt32BE(pid)
-  return message(BackendKeyData, Buffer.concat([head, secret]))
+/** `key`: 4 bytes of PID, and a secret of 4 bytes in protocol 3.0, 4 to 256 in 3.2. */
+export function backendKeyData(key: Buffer): Buffer {
+  return message(BackendKeyData, key)
 }
 
 /** The newest minor version the pooler speaks, and the `_pq_.` options it does not know. */
