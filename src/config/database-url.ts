@@ -24,7 +24,7 @@ export interface DatabaseServer {
 export function urlServer(url: string, variable: string): DatabaseServer {
   const rest = url.replace(/^[a-z][a-z0-9+.-]*:\/\//i, '')
   const [, login, address = '', path, query = ''] = /^(?:(.*)@)?([^/?]*)(?:\/([^?]*))?(?:\?(.*))?$/.exec(rest) ?? []
-  const [, host, port] = /^(\[[^\]]+\]|[^:[\]]+)(?::(\d*))?$/.exec(address) ?? []
+  const [, host, port] = /^(\[[^\]\s]+\]|[^:[\]\s]+)(?::(\d*))?$/.exec(address) ?? []
   if (host === undefined) throw new ConfigError('expected scheme://user:password@host:port/name', { path: variable })
   const colon = login?.indexOf(':') ?? -1
   const user = colon < 0 ? login : login?.slice(0, colon)

@@ -83,7 +83,9 @@ function prefixedEntries(env: Environment): string {
 
 /** On lines of their own, entries may have commas: lists of hosts, and values in quotes. */
 function entriesOf(text: string): string {
-  const lines = /[\r\n]/.test(text.trim()) ? text.split(/[\r\n]+/).map((line) => line.replace(/,\s*$/, '')) : text.split(',')
+  const lines = /[\r\n]/.test(text.trim())
+    ? text.split(/[\r\n]+/).map((line) => line.replace(/,\s*$/, ''))
+    : text.split(',')
   const entries = lines.map((line) => line.trim()).filter((line) => line !== '')
   const bad = entries.find((line) => line.startsWith('[') || line.startsWith('%include'))
   if (bad !== undefined) throw new ConfigError('expected NAME = KEY=VALUE ...', { path: 'DATABASES' })

@@ -28,7 +28,7 @@ export class AuthQuery {
     if (authUser === undefined) return undefined
     const where = this.databaseToAsk(database)
     const pool = this.registry.authPool(where, authUser)
-    const server = await acquire(pool)
+    const server = await this.acquire(pool)
     let answer: Answer
     try {
       answer = await server.query(extendedQuery(database.config.authQuery ?? settings.auth_query, [user]))
@@ -41,6 +41,16 @@ export class AuthQuery {
       throw new PgError('auth_query_failed')
     }
     return this.read(answer, server)
+  }
+
+  private acquire(pool: Pool): Promise<ServerSession> {
+    return new Promise((resolve, reject) => {
+      const onRefused = (error: PgError): void => {
+        // What the server says to the auth_user is not for those who have not shown who they are: it is in the log.
+        reject(error.condition === 'passed_on' ? new PgError('auth_query_failed') : error)
+      }
+      pool.acquire({ waitingSince: 0, wantsAlignment: false, onServer: resolve, onRefused })
+    })
   }
 
   private databaseToAsk(database: Database): Database {
@@ -68,10 +78,4 @@ export class AuthQuery {
     server.close(text)
     throw new PgError('auth_query_failed')
   }
-}
-
-function acquire(pool: Pool): Promise<ServerSession> {
-  return new Promise((resolve, reject) => {
-    pool.acquire({ waitingSince: 0, wantsAlignment: false, onServer: resolve, onRefused: reject })
-  })
 }

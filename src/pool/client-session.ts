@@ -61,6 +61,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   private readonly registry: Registry
   private reader: MessageReader
   private arrival: Arrival
+  private arriving: Waiter | undefined
   private entered: { database: Database; user: User } | undefined
 
   constructor(context: Context, registry: Registry, socket: Socket, arrival: Arrival) {
@@ -190,8 +191,11 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
         onServer: () => resolve(),
         onRefused: reject,
       }
+      this.arriving = waiter
       pool.arrive(waiter)
+      this.reader.watch(() => this.close('client unexpected eof'))
     })
+    this.arriving = undefined
     if ((this.phase as string) === 'closed') throw new ConnectionLost('closed during login')
   }
 
@@ -242,6 +246,16 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   reserve(server: ServerSession): void {
     this.server = server
     server.client = this
+  }
+
+  /** Has a server, which is still being given its parameters. */
+  get isReserved(): boolean {
+    return this.server !== null && this.relay?.server === null
+  }
+
+  private letGo(): void {
+    if (this.server !== null) this.server.client = null
+    this.server = null
   }
 
   resume(): void {
@@ -317,13 +331,15 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   /** What a CancelRequest of this client should stop. */
   cancelTarget(): ServerSession | 'waiting' | 'console' | undefined {
     if (this.console !== undefined) return 'console'
-    return this.isWaiting ? 'waiting' : (this.server ?? undefined)
+    return this.isWaiting || this.isReserved ? 'waiting' : (this.server ?? undefined)
   }
 
   /** Ends what the client waits for with an ERROR; the client stays. */
   cancelWaiting(): void {
     if (this.console !== undefined) return this.console.cancel()
-    if (!this.pool?.waiting.delete(this)) return
+    if (this.isReserved)
+      this.letGo() // its SETs are not the client's to cancel
+    else if (!this.pool?.waiting.delete(this)) return
     this.relay!.refuse(backend.errorResponse(new PgError('query_canceled')))
   }
 
@@ -361,37 +377,17 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
       const age = Math.trunc((clock.now() - this.connectedAt) / 1000)
       log.info(`closing because: ${reason} (age=${age}s)`, this)
     }
-    this.giveBack()
+    if (this.server !== null) this.pool?.reclaim(this)
     this.registry.cancels.forget(this)
     this.relay?.close()
     this.console?.end(reason)
     this.reader.fail(new ConnectionLost(reason))
     ;(this.relay?.socket ?? this.reader.socket).end()
     this.pool?.waiting.delete(this)
+    if (this.arriving !== undefined) this.pool?.arriving.delete(this.arriving)
     this.pool?.clients.delete(this)
     if (this.replication !== 'none' && this.pool !== undefined) this.registry.endReplication(this.pool)
     if (this.entered !== undefined) this.registry.depart(this.entered)
     this.registry.leave(this)
-  }
-
-  private giveBack(): void {
-    const server = this.server
-    const relay = this.relay
-    if (server === null || relay === undefined) return
-    // The SETs for it are still under way.
-    const isReserved = relay.server === null
-    const isWhole = relay.sentWhole
-    server.relay?.owed.forget(relay)
-    this.unlink()
-    server.client = null
-    if (this.replication !== 'none') {
-      server.close('replication client has left')
-      return
-    }
-    if (isReserved) return // given back when they are answered
-    if (isWhole && server.relay?.isQuiet) return this.pool!.release(server)
-    void this.registry.cancels.stop(server)
-    server.close('client disconnect while server was not ready')
-    this.pool!.demand()
   }
 }

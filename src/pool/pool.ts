@@ -30,6 +30,8 @@ export interface ServerStartup {
 
 /** What a pool may do beyond itself: the limits that span pools, and new connections. */
 export interface PoolOwner {
+  /** Stops what a server is doing for a client that has left. */
+  cancel(server: ServerSession): void
   /** May this pool have one more server, within the limits above it? May close an idle server elsewhere to make room. */
   makeRoom(pool: Pool): boolean
   connect(pool: Pool): void
@@ -78,7 +80,7 @@ export class Pool {
   lastLifetimeClose = Number.NEGATIVE_INFINITY
   /** Since when it has had neither clients nor servers; infinite while it has. */
   emptySince = Number.POSITIVE_INFINITY
-  private readonly owner: PoolOwner
+  readonly owner: PoolOwner
   private readonly recycler: Recycler
 
   constructor(context: Context, owner: PoolOwner, database: Database, user: User, limits: Limits, login: Credentials) {
@@ -270,9 +272,14 @@ export class Pool {
   onConnectFailed(error: PgError | undefined, text: string): void {
     this.failure = error ?? new PgError({ sqlstate: '08P01', severity: 'FATAL', text })
     this.failedAt = this.context.clock.now()
-    if (error === undefined || this.isWelcoming) return
-    const failed = [...this.arriving]
-    this.arriving.clear()
+    if (error === undefined) return
+    // Clients that have been welcomed wait on; logins, and look-ups for them, are told at once.
+    const failed = [...this.waiting].filter((waiter) => !waiter.wantsAlignment)
+    for (const waiter of failed) this.waiting.delete(waiter)
+    if (!this.isWelcoming) {
+      failed.push(...this.arriving)
+      this.arriving.clear()
+    }
     for (const waiter of failed) waiter.onRefused(error)
   }
 
@@ -285,6 +292,11 @@ export class Pool {
     this.recycler.recycle(server)
   }
 
+  /** A client has left: its server is taken back, or closed where its state is not known. */
+  reclaim(client: ClientSession): void {
+    this.recycler.reclaim(client)
+  }
+
   /** The last CancelRequest for the server has been delivered. */
   onCancelled(server: ServerSession): void {
     if (server.state === 'active' && server.client === null && server.relay?.isQuiet) this.recycler.recycle(server)
@@ -295,12 +307,14 @@ export class Pool {
 
   onServerLost(server: ServerSession, reason: string): void {
     const client = server.client
+    const nothingSent = client?.isReserved === true
     if (client !== null) {
       client.unlink()
       server.client = null
-      client.onServerLost(server)
+      if (!nothingSent) client.onServerLost(server)
     }
     server.close(reason)
+    if (client !== null && nothingSent && this.acquire(client)) client.resume()
     this.demand()
   }
 

@@ -11,6 +11,7 @@ export class MessageReader implements SocketOwner, Conversation {
   readonly socket: Socket
   private buffered: Buffer = Buffer.alloc(0)
   private failure: Error | undefined
+  private lost: (() => void) | undefined
   private wake: (() => void) | undefined
 
   constructor(socket: Socket) {
@@ -33,6 +34,14 @@ export class MessageReader implements SocketOwner, Conversation {
 
   onGone(): void {
     this.fail(new ConnectionLost('connection lost'))
+    this.lost?.()
+  }
+
+  /** Nothing is wanted of the peer for now; `lost` is called if it leaves. */
+  watch(lost: () => void): void {
+    this.lost = lost
+    if (this.failure instanceof ConnectionLost) lost()
+    else this.socket.resume()
   }
 
   /** Whoever waits is told, now and from now on. */

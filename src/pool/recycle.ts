@@ -15,6 +15,24 @@ export class Recycler {
     this.pool = pool
   }
 
+  /** A client has left, in whatever state: mid-query, mid-message, mid-transaction. */
+  reclaim(client: ClientSession): void {
+    const { pool } = this
+    const { server, relay } = client
+    if (server === null || relay === undefined) return
+    const isReserved = client.isReserved
+    const isWhole = relay.sentWhole
+    server.relay?.owed.forget(relay)
+    client.unlink()
+    server.client = null
+    if (pool.startup.replication !== 'none') return server.close('replication client has left')
+    if (isReserved) return // given back when its SETs are answered
+    if (isWhole && server.relay?.isQuiet) return pool.release(server)
+    pool.owner.cancel(server)
+    server.close('client disconnect while server was not ready')
+    pool.demand()
+  }
+
   /** A server that a client has left goes back to the pool: rolled back and reset where that is due. */
   recycle(server: ServerSession): void {
     const { pool } = this

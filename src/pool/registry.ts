@@ -205,6 +205,10 @@ export class Registry implements PoolOwner {
 
   // What a pool may do beyond itself.
 
+  cancel(server: ServerSession): void {
+    void this.cancels.stop(server)
+  }
+
   makeRoom(pool: Pool): boolean {
     const { database, user, limits } = pool
     if (limits.maxDbConnections > 0 && database.servers >= limits.maxDbConnections) {

@@ -258,6 +258,8 @@ export class ServerRelay implements SocketOwner {
       note.onMessage(backend.ReadyForQuery, this.cutter.chunk.subarray(at + 5, this.frames.end))
     } else {
       if (note !== null && kind === exchange.Query) this.settle(note, failed)
+      // A COPY of this Query is over: the end of its data, were it left, would have this answer held back until the client is gone.
+      while (this.owed.length > 1 && this.owed.kindAt(1) === exchange.CopyEnd) this.owed.remove(1)
       if (owner === null) this.drop(at)
       else if (this.owed.length === 1 || this.owed.ownerAt(1) !== owner) this.send(this.frames.end)
       this.owed.shift()

@@ -255,7 +255,8 @@ export class ServerSession implements ServerEvents, LogPeer {
   }
 
   onGone(): void {
-    this.pool.onServerLost(this, 'server conn crashed?')
+    if (this.state === 'connecting') this.giveUp('server conn crashed?')
+    else this.pool.onServerLost(this, 'server conn crashed?')
   }
 
   onDesync(what: string): void {

@@ -22,6 +22,11 @@ export const Broken = 3
 
 /** Where the names in a message that is longer than this are looked for. */
 const nameReach = 1024
+/** Names that have no end within this many bytes are none. */
+const longestNames = 64 * 1024
+
+/** Longest named Parse, bytes: as much as one client may have prepared in all. */
+const statementLimit = 16 * 1024 * 1024
 
 /** Longest exchange that is kept to be run again, bytes. */
 const retainLimit = 16 * 1024
@@ -55,14 +60,13 @@ export class StatementNames {
   /** Deals with the Parse, Bind, Describe or Close that `frames` found at `at`. The client has a server. */
   handle(at: number): number {
     const frames = this.frames
+    const length = frames.end - at
     const there = this.cutter.chunk.length - at
-    if (frames.end - at > there) {
-      // A Parse is needed whole; of the others only the names.
-      const whole = frames.code === frontend.Parse || frames.end - at <= nameReach
-      if (whole || there < nameReach) {
-        this.wanted = whole ? frames.end - at : nameReach
-        return Incomplete
-      }
+    const needed = this.lengthNeeded(at, length, there)
+    if (needed > statementLimit) return this.broken('out_of_memory')
+    if (there < needed) {
+      this.wanted = needed
+      return Incomplete
     }
     switch (frames.code) {
       case frontend.Parse:
@@ -114,6 +118,13 @@ export class StatementNames {
     messages.push(syncMessage)
     this.leftBehind = []
     return Buffer.concat(messages)
+  }
+
+  /** How much of a message must be there: a Parse that gives a name whole, of all others the names. */
+  private lengthNeeded(at: number, length: number, there: number): number {
+    if (this.frames.code !== frontend.Parse) return length < nameReach ? length : nameReach
+    if (there < 6) return length < 6 ? length : 6
+    return this.cutter.chunk[at + 5] === 0 ? 6 : length
   }
 
   /** A statement that has no business on the server is closed there when the client is done. */
@@ -217,8 +228,10 @@ export class StatementNames {
 
   /** No end of a name: the message is broken, or its names are longer than what has been read of it. */
   private unended(at: number): number {
-    if (this.frames.end <= this.cutter.chunk.length) return this.broken('broken_parse')
-    this.wanted = this.frames.end - at
+    const there = this.cutter.chunk.length - at
+    const length = this.frames.end - at
+    if (there >= length || there >= longestNames) return this.broken('broken_parse')
+    this.wanted = length < longestNames ? length : longestNames
     return Incomplete
   }
 

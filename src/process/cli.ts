@@ -1,4 +1,4 @@
-// The words of the command line: pgbouncer's own, and `demo`.
+// The words of the command line: pgbouncer's own, and the commands `demo`, `ping` and `docker-entrypoint`.
 
 import yargs, { type Argv } from 'yargs'
 import { versionText } from '../observe/version.js'
@@ -23,6 +23,20 @@ export interface DemoCommand {
   readonly keep: boolean
 }
 
+/** Ask whether the pooler of this configuration answers. */
+export interface PingCommand {
+  readonly name: 'ping'
+  readonly file: string
+}
+
+/** Configure from the environment, then run what a container is to run. */
+export interface DockerEntrypointCommand {
+  readonly name: 'docker-entrypoint'
+  /** In front of /etc/pgbouncer; for tests. */
+  readonly root: string
+  readonly words: readonly string[]
+}
+
 /** Say this and end; it is said on standard error unless the exit code is 0. */
 export interface SayCommand {
   readonly name: 'say'
@@ -30,17 +44,26 @@ export interface SayCommand {
   readonly exitCode: 0 | 1
 }
 
-export type Command = ServeCommand | DemoCommand | SayCommand
+export type Command = ServeCommand | DemoCommand | PingCommand | DockerEntrypointCommand | SayCommand
 
 /** @param program what the command is called: tsbouncer or pgbouncer */
 export async function parseCommandLine(words: readonly string[], program: string): Promise<Command> {
-  const isDemo = words[0] === 'demo'
+  const [name, ...rest] = words
   try {
-    return isDemo ? await parseDemo(words.slice(1), program) : await parseServe(lettersApart(words), program)
+    switch (name) {
+      case 'demo':
+        return await parseDemo(rest, program)
+      case 'ping':
+        return parsePing(rest)
+      case 'docker-entrypoint':
+        return parseDockerEntrypoint(rest)
+      default:
+        return await parseServe(lettersApart(words), program)
+    }
   } catch (error) {
-    const usage = isDemo ? demoUsage(program) : serveUsage(program)
-    const help = isDemo ? `${program} demo --help` : `${program} --help`
-    const text = `${program}: ${(error as Error).message}\nUsage: ${usage}\nTry "${help}" for more information.`
+    const usage = usages.find(([command]) => command === name)?.[1] ?? serveUsage
+    const help = name === 'demo' ? `${program} demo --help` : `${program} --help`
+    const text = `${program}: ${(error as Error).message}\nUsage: ${program} ${usage}\nTry "${help}" for more information.`
     return { name: 'say', text, exitCode: 1 }
   }
 }
@@ -51,12 +74,20 @@ function versionLines(): string {
   return `${versionText}\nnode v${node}\nlibuv ${uv}\ntls: OpenSSL ${openssl}`
 }
 
-const serveUsage = (program: string): string => `${program} [-d] [-q] [-R] [-u USER] [-v...] CONFIG_FILE`
-const demoUsage = (program: string): string => `${program} demo [--port N] [--data DIR] [--keep]`
+const serveUsage = '[-d] [-q] [-R] [-u USER] [-v...] CONFIG_FILE'
+const demoUsage = 'demo [--port N] [--data DIR] [--keep]'
+const usages: readonly (readonly [name: string, usage: string])[] = [
+  ['', serveUsage],
+  ['demo', demoUsage],
+  ['ping', 'ping CONFIG_FILE'],
+  ['docker-entrypoint', 'docker-entrypoint [--root DIR] [COMMAND ...]'],
+]
 
 async function parseServe(words: readonly string[], program: string): Promise<Command> {
   const parser = plainParser(program)
-    .usage(`A connection pooler for PostgreSQL.\n\nUsage:\n${serveUsage(program)}\n${demoUsage(program)}`)
+    .usage(
+      `A connection pooler for PostgreSQL.\n\nUsage:\n${usages.map(([, usage]) => `${program} ${usage}`).join('\n')}`,
+    )
     .strictOptions()
     .option('daemon', { alias: 'd', type: 'boolean', describe: 'run in background (as a daemon)' })
     .option('quiet', { alias: 'q', type: 'boolean', describe: 'write nothing to standard error' })
@@ -77,7 +108,7 @@ async function parseServe(words: readonly string[], program: string): Promise<Co
 async function parseDemo(words: readonly string[], program: string): Promise<Command> {
   const what = 'An embedded PostgreSQL primary and standby with the pooler in front, for trying it out.'
   const parser = plainParser(program)
-    .usage(`${what}\n\nUsage:\n${demoUsage(program)}`)
+    .usage(`${what}\n\nUsage:\n${program} ${demoUsage}`)
     .strict()
     .option('port', { type: 'string', requiresArg: true, describe: 'port of the pooler; without it, 5439' })
     .option('data', { type: 'string', requiresArg: true, describe: 'folder for everything, kept and used again' })
@@ -87,6 +118,20 @@ async function parseDemo(words: readonly string[], program: string): Promise<Com
   const { port = '5439', data, keep = false } = given
   if (!/^[1-9]\d{0,4}$/.test(port) || Number(port) > 65535) throw new Error(`--port ${port}: expected 1 to 65535`)
   return { name: 'demo', port: Number(port), data, keep }
+}
+
+function parsePing([file, ...more]: readonly string[]): Command {
+  if (file === undefined) throw new Error('no configuration file specified')
+  if (more.length > 0) throw new Error(`one configuration file only, not also ${more.join(' ')}`)
+  return { name: 'ping', file }
+}
+
+/** What follows belongs to the command that is to run, flags and all. */
+function parseDockerEntrypoint(words: readonly string[]): Command {
+  if (words[0] !== '--root') return { name: 'docker-entrypoint', root: '', words }
+  const [, root, ...rest] = words
+  if (!root) throw new Error('Not enough arguments following: root')
+  return { name: 'docker-entrypoint', root, words: rest }
 }
 
 /** yargs, with the words taken as they stand, and without a say of its own in what is printed and when to end. */

@@ -8,6 +8,7 @@ import { ConfigError } from '../config/config-error.js'
 import { configFromEnv, type EnvConfig, hideSecrets, loginsFromEnv } from '../config/env.js'
 import { type Environment, refuseUnknown, settingVariable, variablesInForce } from '../config/env-variables.js'
 import { loadConfig } from '../config/load.js'
+import type { DockerEntrypointCommand } from './cli.js'
 import { StartFailure } from './start-failure.js'
 import { findUser } from './user.js'
 
@@ -159,8 +160,29 @@ function runAs(): string | undefined {
   }
 }
 
+/**
+ * What main does for `tsbouncer docker-entrypoint`.
+ * @returns words for our own command line, or the exit code of what was run in its place
+ */
+export async function enterContainer({ root, words }: DockerEntrypointCommand): Promise<readonly string[] | number> {
+  try {
+    const command = await prepareContainer({
+      env: process.env,
+      words,
+      root,
+      print: (line) => process.stdout.write(`${line}\n`),
+      warn: (line) => process.stderr.write(`${line}\n`),
+    })
+    return command.kind === 'own' ? command.words : await runForeign(command.words)
+  } catch (error) {
+    if (!(error instanceof ConfigError) && !(error instanceof StartFailure)) throw error
+    process.stderr.write(`${error.message}\n`)
+    return 1
+  }
+}
+
 /** Runs another program in our place, with the signals that we get. Returns its exit code, as a shell tells it. */
-export function runForeign([program = '', ...words]: readonly string[]): Promise<number> {
+function runForeign([program = '', ...words]: readonly string[]): Promise<number> {
   const child = spawn(program, words, { stdio: 'inherit' })
   const signals = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const
   for (const signal of signals) process.on(signal, () => child.kill(signal))
@@ -171,11 +193,4 @@ export function runForeign([program = '', ...words]: readonly string[]): Promise
     })
     child.once('exit', (code, signal) => resolve(code ?? 128 + constants.signals[signal ?? 'SIGKILL']))
   })
-}
-
-/** Says what keeps the container from starting. Returns the exit code. */
-export function explain(error: unknown): number {
-  if (!(error instanceof ConfigError) && !(error instanceof StartFailure)) throw error
-  process.stderr.write(`${error.message}\n`)
-  return 1
 }

@@ -20,6 +20,15 @@ async function run(command: Command): Promise<number> {
       const { createPooler } = await import('../pooler.js')
       return runDemoCommand(command, createPooler)
     }
+    case 'ping': {
+      const { ping } = await import('./ping.js')
+      return ping(command.file)
+    }
+    case 'docker-entrypoint': {
+      const { enterContainer } = await import('./docker-entrypoint.js')
+      const next = await enterContainer(command)
+      return typeof next === 'number' ? next : run(await parseCommandLine(next, program))
+    }
     case 'serve': {
       const { startInBackground, takeBackgroundMark } = await import('./background.js')
       if (command.daemon && !takeBackgroundMark(process.env)) return startInBackground()

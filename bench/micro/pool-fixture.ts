@@ -1,0 +1,146 @@
+// A pool with clients and servers that have no sockets: all that a transaction costs but for the kernel's part of it.
+
+import { ScramKeyring } from '../../src/auth/scram-keys.js'
+import { type Config, loadConfig } from '../../src/config/load.js'
+import type { Socket } from '../../src/io/socket.js'
+import { systemClock } from '../../src/observe/clock.js'
+import { silentLog } from '../../src/observe/log.js'
+import { ClientRelay } from '../../src/pool/client-relay.js'
+import { ClientSession } from '../../src/pool/client-session.js'
+import type { Arrival } from '../../src/pool/client-startup.js'
+import type { Context } from '../../src/pool/context.js'
+import { Database, Limits, User } from '../../src/pool/database.js'
+import { Resolver } from '../../src/pool/hosts.js'
+import { trackedNames } from '../../src/pool/parameters.js'
+import { Pool } from '../../src/pool/pool.js'
+import { ClientStatements, ServerStatements, StatementTable } from '../../src/pool/prepared.js'
+import type { Registry } from '../../src/pool/registry.js'
+import { ServerRelay } from '../../src/pool/server-relay.js'
+import { ServerSession } from '../../src/pool/server-session.js'
+import { noTls } from '../../src/pool/tls-files.js'
+import type { Conversation } from './messages.js'
+
+/** Takes everything at once, and remembers how much. */
+class Sink {
+  owner: unknown
+  readonly blocked = false
+  written = 0
+
+  write(view: Buffer): boolean {
+    this.written += view.length
+    return true
+  }
+
+  pause(): void {}
+  resume(): void {}
+}
+
+const parameters = {
+  client_encoding: 'UTF8',
+  DateStyle: 'ISO, MDY',
+  TimeZone: 'Etc/UTC',
+  standard_conforming_strings: 'on',
+  application_name: 'pgbench',
+}
+
+export class PoolFixture {
+  readonly #context: Context
+  readonly #pool: Pool
+  readonly #clients: { readonly relay: ClientRelay; readonly sink: Sink }[] = []
+  #turn = 0
+
+  private constructor(config: Config) {
+    this.#context = {
+      config,
+      clock: systemClock,
+      log: silentLog,
+      keyring: new ScramKeyring(),
+      statements: new StatementTable(),
+      tracked: trackedNames([]),
+      resolver: new Resolver(systemClock, () => ({ maxTtl: 15, failureTtl: 15 })),
+      tls: noTls,
+      isPaused: false,
+      nextId: 1,
+    }
+    const databaseConfig = config.databases.get('bench')
+    if (databaseConfig === undefined) throw new Error('no database')
+    const database = new Database(databaseConfig, false, 0)
+    const user = new User('sam', undefined)
+    const owner = { makeRoom: () => false, connect() {}, onServerClosed() {}, cancel() {} }
+    const login = { user: 'sam', stored: { kind: 'none' } as const }
+    this.#pool = new Pool(this.#context, owner, database, user, new Limits(this.#context, database, user), login)
+  }
+
+  static async make(clients: number, servers: number): Promise<PoolFixture> {
+    const config = await loadConfig({
+      pgbouncer: { pool_mode: 'transaction', max_prepared_statements: 200 },
+      databases: { bench: 'host=127.0.0.1' },
+    })
+    const fixture = new PoolFixture(config)
+    for (let i = 0; i < servers; i++) fixture.#addServer()
+    for (let i = 0; i < clients; i++) fixture.#addClient(config)
+    return fixture
+  }
+
+  /** The next client has this conversation, on a server that it is given for it and gives back. */
+  transact({ request, answer }: Conversation): void {
+    const client = this.#clients[this.#turn++ % this.#clients.length]
+    client?.relay.onBytes(request)
+    const server = client?.relay.server
+    if (!server) throw new Error('the client has been given no server')
+    for (const chunk of answer) server.onBytes(chunk)
+    if (client.relay.server !== null) throw new Error('the client has kept its server')
+  }
+
+  /** Bytes that clients have been sent so far. */
+  get received(): number {
+    return this.#clients.reduce((sum, { sink }) => sum + sink.written, 0)
+  }
+
+  #addServer(): void {
+    const session = new ServerSession(this.#context, this.#pool)
+    for (const [name, value] of Object.entries(parameters)) session.parameters.set(name, value)
+    const statements = new ServerStatements(this.#context.statements)
+    const relay = new ServerRelay(asSocket(new Sink()), session.parameters, statements, this.#pool.counters, session)
+    session.relay = relay
+    this.#pool.connecting.add(session)
+    this.#pool.onConnected(session)
+  }
+
+  #addClient({ settings }: Config): void {
+    const sink = new Sink()
+    const registry = undefined as unknown as Registry // asked for nothing between login and leaving
+    const session = new ClientSession(this.#context, registry, asSocket(sink), arrival)
+    for (const [name, value] of Object.entries(parameters)) session.parameters.set(name, value)
+    const relay = new ClientRelay(
+      asSocket(sink),
+      session.parameters,
+      new ClientStatements(this.#context.statements),
+      this.#pool.counters,
+      session,
+      settings.max_packet_size,
+      settings.max_prepared_statements,
+      this.#context.clock,
+    )
+    session.phase = 'ready'
+    session.pool = this.#pool
+    session.relay = relay
+    this.#pool.clients.add(session)
+    this.#clients.push({ relay, sink })
+  }
+}
+
+const asSocket = (sink: Sink): Socket => sink as unknown as Socket
+
+const arrival: Arrival = {
+  kind: 'tcp',
+  address: '127.0.0.1',
+  port: 50_000,
+  localAddress: '127.0.0.1',
+  localPort: 6432,
+  description: '127.0.0.1:50000',
+  tls: '',
+  certificateName: undefined,
+  isOwnUser: false,
+  channelBinding: undefined,
+}
