@@ -8,10 +8,11 @@ import { exchange } from './micro/exchange.js'
 import { framing } from './micro/framing.js'
 import { log } from './micro/log.js'
 import { relay } from './micro/relay.js'
+import { socket } from './micro/socket.js'
 import type { Case, Suite } from './micro/suite.js'
 import { textTable } from './text-table.js'
 
-const suites: readonly Suite[] = [framing, exchange, relay, auth, config, adminConsole, log]
+const suites: readonly Suite[] = [framing, exchange, relay, socket, auth, config, adminConsole, log]
 
 /** Of each case, milliseconds. */
 const warmupTime = 200
@@ -33,6 +34,7 @@ async function run(suite: Suite): Promise<void> {
   const bench = new Bench({ time, warmupTime, throws: true })
   for (const { name, run } of cases) bench.add(name, run)
   const tasks = await bench.run()
+  for (const { close } of cases) close?.()
   const rows = cases.map((one, at) => row(one, tasks[at]))
   console.log(`${textTable([suite.name, 'median', '± %', 'per second', 'MB/s'], rows)}\n`)
 }

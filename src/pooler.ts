@@ -27,7 +27,7 @@ import { StatementTable } from './pool/prepared.js'
 import { Registry } from './pool/registry.js'
 import { Statistics } from './pool/statistics.js'
 import type { Administration, ShutdownMode } from './pool/status.js'
-import { readTlsFiles } from './pool/tls-files.js'
+import { TlsFiles } from './pool/tls-files.js'
 import { PgError } from './protocol/errors.js'
 
 /** A row of a SHOW command: column name to value. */
@@ -116,6 +116,8 @@ class OwnPooler implements Pooler {
     if (!isLoaded(source)) for (const warning of config.warnings) this.log.warning(warning)
     const files = await readAuthFiles(config.settings)
     for (const warning of files.warnings) this.log.warning(warning)
+    const tls = await TlsFiles.read(config)
+    for (const warning of tls.warnings) this.log.warning(warning)
     const clock = this.options.clock ?? systemClock
     const context: Context = {
       config,
@@ -128,7 +130,7 @@ class OwnPooler implements Pooler {
         maxTtl: context.config.settings.dns_max_ttl,
         failureTtl: context.config.settings.dns_nxdomain_ttl,
       })),
-      tls: await readTlsFiles(config.settings),
+      tls,
       isPaused: false,
       nextId: 1,
     }
@@ -227,8 +229,8 @@ class OwnPooler implements Pooler {
   private async apply(next: Config): Promise<void> {
     const { context, registry } = this.up()
     const files = await readAuthFiles(next.settings)
-    const tls = await readTlsFiles(next.settings)
-    for (const warning of files.warnings) this.log.warning(warning)
+    const tls = await TlsFiles.read(next, context.tls)
+    for (const warning of [...files.warnings, ...tls.warnings]) this.log.warning(warning)
     const changes = diffConfig(context.config, next)
     context.config = next
     context.tls = tls

@@ -57,8 +57,8 @@ function pool(id: number): PoolStatus {
 
 const clients = Array.from({ length: clientCount }, (_, i) => client(i))
 const pools = Array.from({ length: poolCount }, (_, i) => pool(i))
-// The two tables ask for nothing else.
-const administration = { clients: () => clients, pools: () => pools } as unknown as Administration
+// The two tables ask for no more.
+const administration = { clients: () => clients, pools: () => pools, databases: () => [] } as unknown as Administration
 
 function encoding(name: string, table: Table): Case {
   return {

@@ -7,6 +7,8 @@ export interface Case {
   /** Bytes that one operation deals with, where throughput is what counts. */
   readonly bytes?: number
   readonly run: () => unknown
+  /** After the last call. */
+  readonly close?: () => void
 }
 
 export interface Suite {

@@ -1,7 +1,7 @@
 // What settings must hold between themselves, whatever each of them may be alone.
 
 import { ConfigError, type Place } from './config-error.js'
-import type { SettingName, Settings } from './settings.js'
+import { mustEncrypt, type SettingName, type Settings } from './settings.js'
 
 /**
  * @param placeOf where a setting stands, if it stands anywhere
@@ -26,8 +26,12 @@ function* mistakes(settings: Settings): Generator<readonly [blamed: SettingName,
     const text = 'To allow TLS connections from clients, client_tls_key_file and client_tls_cert_file must be set.'
     yield ['client_tls_sslmode', text]
   }
-  if (clientMode === 'verify-full' && settings.client_tls_ca_file === '') {
-    yield ['client_tls_sslmode', 'client_tls_sslmode=verify-full requires client_tls_ca_file']
+  // Without it the public authorities would be asked, and they certify anybody.
+  if ((clientMode === 'verify-ca' || clientMode === 'verify-full') && settings.client_tls_ca_file === '') {
+    yield ['client_tls_sslmode', `client_tls_sslmode=${clientMode} requires client_tls_ca_file`]
+  }
+  if (settings.server_tls_sslnegotiation === 'direct' && !mustEncrypt(settings.server_tls_sslmode)) {
+    yield ['server_tls_sslnegotiation', 'server_tls_sslnegotiation=direct requires server_tls_sslmode=require or stronger']
   }
   if (settings.server_tls_key_file !== '' && settings.server_tls_cert_file === '') {
     yield ['server_tls_key_file', 'server_tls_key_file requires server_tls_cert_file']

@@ -16,7 +16,7 @@ import {
 } from './entry-keys.js'
 import { Secret } from './secret.js'
 import { authDatabase, oneOf } from './setting-types.js'
-import { type PoolMode, poolMode } from './settings.js'
+import { mustEncrypt, type PoolMode, poolMode, type SslMode, type SslNegotiation, sslMode, sslNegotiation } from './settings.js'
 
 /** One database as clients see it. What is undefined is left to the user's entry or to the global setting. */
 export interface DatabaseConfig {
@@ -49,8 +49,20 @@ export interface DatabaseConfig {
   readonly connectQuery?: string | undefined
   /** Put into the startup packet to the server: client_encoding, datestyle, timezone, application_name. */
   readonly startupParameters: Readonly<Record<string, string>>
+  /** How its servers are connected to; what is undefined is left to the global server_tls_* settings. */
+  readonly tls: DatabaseTls
   /** Where it is configured. */
   readonly place: Place
+}
+
+/** libpq's parameters of these names. */
+export interface DatabaseTls {
+  readonly sslmode?: SslMode | undefined
+  readonly sslnegotiation?: SslNegotiation | undefined
+  /** Files (PEM); `system` as root: the authorities that Node.js knows. */
+  readonly sslrootcert?: string | undefined
+  readonly sslcert?: string | undefined
+  readonly sslkey?: string | undefined
 }
 
 type LoadBalanceHosts = 'round-robin' | 'disable'
@@ -60,7 +72,10 @@ export interface DatabaseTemplate extends Omit<DatabaseConfig, 'dbname'> {
   readonly dbname?: string | undefined
 }
 
-type DatabaseDraft = Draft<DatabaseTemplate> & { startupParameters: Record<string, string> }
+type DatabaseDraft = Draft<DatabaseTemplate> & {
+  startupParameters: Record<string, string>
+  tls: Draft<DatabaseTls>
+}
 
 /** NAMEDATALEN of PostgreSQL, less one: bytes. */
 const longestName = 63
@@ -137,6 +152,24 @@ export const databaseKeys = {
       db.connectQuery = text
     },
   ),
+  sslmode: key('Instead of the global `server_tls_sslmode`.', (db, text) => {
+    db.tls.sslmode = sslMode.parse(text)
+  }),
+  sslnegotiation: key('Instead of the global `server_tls_sslnegotiation`.', (db, text) => {
+    db.tls.sslnegotiation = sslNegotiation.parse(text)
+  }),
+  sslrootcert: key(
+    'Instead of the global `server_tls_ca_file`; `system`: the authorities that Node.js knows.',
+    (db, text) => {
+      db.tls.sslrootcert = text
+    },
+  ),
+  sslcert: key('Instead of the global `server_tls_cert_file`; together with `sslkey`.', (db, text) => {
+    db.tls.sslcert = text
+  }),
+  sslkey: key('Instead of the global `server_tls_key_file`; together with `sslcert`.', (db, text) => {
+    db.tls.sslkey = text
+  }),
   client_encoding: startupParameter('client_encoding'),
   datestyle: startupParameter('datestyle'),
   timezone: startupParameter('timezone'),
@@ -148,10 +181,10 @@ const grammar: EntryGrammar<DatabaseDraft> = {
   syntaxError: 'syntax error in connection string',
   unrecognized: 'unrecognized connection parameter',
   hints: {
-    sslmode: 'TLS to servers is set by server_tls_sslmode',
-    sslrootcert: 'TLS to servers is set by server_tls_ca_file',
-    sslcert: 'TLS to servers is set by server_tls_cert_file',
-    sslkey: 'TLS to servers is set by server_tls_key_file',
+    channel_binding: 'it is used wherever the server offers it',
+    connect_timeout: 'server_connect_timeout bounds connecting and logging in',
+    gssencmode: 'GSSAPI is not supported; use TLS',
+    sslpassword: 'the file of sslkey must not be encrypted',
   },
 }
 
@@ -163,6 +196,7 @@ export function readTemplate(name: string, given: string | Conninfo, place: Plac
     ports: [5432],
     loadBalanceHosts: 'round-robin',
     startupParameters: {},
+    tls: {},
     place: Object.freeze({ ...place }),
   }
   readEntry(draft, given, grammar, place)
@@ -172,9 +206,11 @@ export function readTemplate(name: string, given: string | Conninfo, place: Plac
       place,
     )
   }
+  checkTls(draft.tls, place)
   Object.freeze(draft.hosts)
   Object.freeze(draft.ports)
   Object.freeze(draft.startupParameters)
+  Object.freeze(draft.tls)
   return Object.freeze(draft)
 }
 
@@ -207,6 +243,15 @@ export function hostIn(text: string): string {
   if (host.includes(':') && !isIPv6(host))
     throw new InvalidValue('a host with a colon is no IPv6 address (is a port meant?)')
   return host
+}
+
+function checkTls({ sslmode, sslnegotiation, sslcert, sslkey }: DatabaseTls, place: Place): void {
+  if ((sslcert === undefined) !== (sslkey === undefined)) {
+    throw new ConfigError('sslcert and sslkey belong together: one of them is missing', place)
+  }
+  if (sslnegotiation === 'direct' && sslmode !== undefined && !mustEncrypt(sslmode)) {
+    throw new ConfigError(`sslnegotiation=direct needs sslmode=require or stronger, not ${sslmode}`, place)
+  }
 }
 
 function startupParameter(name: string) {

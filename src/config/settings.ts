@@ -47,9 +47,15 @@ function warned(reason: string, except: readonly string[] = []): Support {
 const bytes = integer(0, 2147483647, 'bytes')
 const count = integer()
 const wholeSeconds = integer(0, 2147483647, 'seconds')
-const sslmode = oneOf(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'])
+export const sslMode = oneOf(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'])
+export type SslMode = ReturnType<typeof sslMode.parse>
+export const sslNegotiation = oneOf(['postgres', 'direct'])
+export type SslNegotiation = ReturnType<typeof sslNegotiation.parse>
+/** Is this mode one that takes no connection in the clear? */
+export const mustEncrypt = (mode: SslMode): boolean => ['require', 'verify-ca', 'verify-full'].includes(mode)
 const authType = oneOf(['any', 'trust', 'plain', 'md5', 'cert', 'hba', 'ldap', 'scram-sha-256'], {
   pam: 'PAM cannot be reached from Node.js; use ldap, cert, hba or a password method',
+  peer: 'Node.js does not tell who is at the other end of a Unix socket; use cert, hba or a password method',
 })
 const facility = oneOf([
   ...(['auth', 'authpriv', 'daemon', 'user'] as const),
@@ -122,7 +128,7 @@ export const settings = {
   client_tls_key_file: live(text, '', 'Private key (PEM) of client_tls_cert_file.'),
   client_tls_protocols: live(tlsProtocols, 'secure', 'TLS versions that clients may use; secure is 1.2 and 1.3.'),
   client_tls_sslmode: live(
-    sslmode,
+    sslMode,
     'disable',
     'TLS with clients: disable; allow and prefer: if they ask; require; verify-ca and verify-full: with a certificate.',
   ),
@@ -260,9 +266,14 @@ export const settings = {
   server_tls_key_file: live(text, '', 'Private key (PEM) of server_tls_cert_file.'),
   server_tls_protocols: live(tlsProtocols, 'secure', 'TLS versions to use with servers; secure is 1.2 and 1.3.'),
   server_tls_sslmode: live(
-    sslmode,
+    sslMode,
     'prefer',
     'TLS with servers: disable; allow and prefer: if they have it; require; verify-ca and verify-full: checked.',
+  ),
+  server_tls_sslnegotiation: live(
+    sslNegotiation,
+    'postgres',
+    'How TLS with servers begins: postgres asks for it first; direct saves a round trip, from PostgreSQL 17. (Not in pgbouncer.)',
   ),
   so_reuseport: boot(flag, '0', 'Let several processes listen on the same address and port.'),
   stats_period: live(

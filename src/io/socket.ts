@@ -38,6 +38,8 @@ export class Socket {
   /** Written directly while nothing is queued in the stream; null for TLS and foreign streams. */
   private direct: Handled | null
   private closed = false
+  /** Somebody else reads and writes the stream; to close it is still possible. */
+  private released = false
   private readonly onWritten = (): void => {
     if (!this.blocked || this.stream.writableLength > 0) return
     this.blocked = false
@@ -141,6 +143,7 @@ export class Socket {
 
   /** Closes after what was written has gone out; what still comes in is thrown away. */
   end(): void {
+    if (this.released) this.stream.destroy()
     if (this.closed) return
     this.closed = true
     const stream = this.stream
@@ -158,11 +161,13 @@ export class Socket {
   }
 
   /**
-   * Gives the stream up, for TLS to take over: this Socket reads and reports nothing any more.
+   * Gives the stream up, for TLS to take over: this Socket reads and reports nothing any more; its `end` and `destroy`
+   * break the connection off.
    * @returns the stream
    */
   release(): Duplex {
     this.closed = true
+    this.released = true
     this.stream.pause()
     return this.stream
   }

@@ -37,6 +37,11 @@ export class Ask {
       this.done({ rows: this.rows, columns: this.columns, error: this.error, status: body[0]! })
   }
 
+  /** A message too long to be looked at. */
+  onOverlong(): void {
+    this.error ??= new PgError('out_of_memory')
+  }
+
   fail(reason: Error): void {
     this.done(reason)
   }

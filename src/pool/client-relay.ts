@@ -103,6 +103,7 @@ export class ClientRelay implements SocketOwner {
 
   /** All that was sent has been answered. */
   onServerQuiet(status: number): void {
+    this.unsynced = false // a Query closes a batch as a Sync does, where nothing in it failed
     this.events.onAnswered(status)
     if (this.isIdle) this.events.onQuiet(status)
   }
@@ -114,15 +115,24 @@ export class ClientRelay implements SocketOwner {
     this.resume()
   }
 
-  /** The bytes of the exchange under way, where it may be run again (see StatementNames.retain). */
-  get retained(): Buffer | null {
-    return this.names.retained
+  /** Is the exchange that failed the only one, and kept? Then nothing more is read until it runs again. */
+  waitToRunAgain(): boolean {
+    if (this.stalled || this.names.retained === null || !this.isIdle) return false
+    this.stalled = true
+    return true
   }
 
   /** Runs that exchange again, on a server that has forgotten the statement it names. */
   runAgain(): void {
+    this.stalled = false
     const bytes = this.names.takeRetained()
     if (bytes !== null && !this.closed) this.take(bytes)
+    this.resume()
+  }
+
+  /** The Sync that was sent does not count: the server read it in copy mode. */
+  awaitSync(): void {
+    this.unsynced = true
   }
 
   /** Goes on with what waited; called when a server was linked, or to try again for one. */
@@ -197,8 +207,8 @@ export class ClientRelay implements SocketOwner {
       case frontend.Query:
         if (this.refuseQuery) return this.violation('pqexec_disallowed', '')
         if (!this.linked(at)) return false
-        if (this.names.limit > 0 && this.frames.bodyLength > 8) return this.handleQuery(at)
-        this.owe(exchange.Query, null)
+        if (this.names.limit > 0 && this.frames.bodyLength > 8 && !this.unsynced) return this.handleQuery(at)
+        this.owe(this.unsynced ? exchange.QueryInBatch : exchange.Query, null)
         return true
       case frontend.Sync:
         if (!this.linked(at)) return false
@@ -209,7 +219,7 @@ export class ClientRelay implements SocketOwner {
         return true
       case frontend.FunctionCall:
         if (!this.linked(at)) return false
-        this.owe(exchange.FunctionCall, null)
+        this.owe(this.unsynced ? exchange.QueryInBatch : exchange.Query, null)
         return true
       case frontend.Parse:
       case frontend.Bind:
@@ -344,6 +354,8 @@ export class ClientRelay implements SocketOwner {
   /** The server does not take more for now. */
   waitFor(slow: ServerRelay): void {
     this.socket.pause()
+    // Late COPY data of a client that has no part in this server any more.
+    if (slow.blockedSource !== null && slow.blockedSource !== this) slow.blockedSource.onServerDrain()
     slow.blockedSource = this
   }
 

@@ -59,7 +59,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   transactionSince = 0
   private readonly context: Context
   private readonly registry: Registry
-  private reader: MessageReader
+  private readonly reader: MessageReader
   private arrival: Arrival
   private arriving: Waiter | undefined
   private entered: { database: Database; user: User } | undefined
@@ -110,8 +110,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   }
 
   private async negotiate(): Promise<StartupMessage | undefined> {
-    const result = await negotiateStartup(this.reader, this.arrival, this.context)
-    this.reader = result.reader
+    const result = await negotiateStartup(this.reader, this.arrival, this.context, this)
     this.arrival = result.arrival
     this.tls = result.arrival.tls
     const packet = result.packet

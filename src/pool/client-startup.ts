@@ -1,13 +1,15 @@
-// The first packets of a client: requests for encryption, answered, up to the StartupMessage or CancelRequest.
+// The first packets of a client: TLS or requests for it, up to the StartupMessage or CancelRequest.
+// https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
 
-import { X509Certificate } from 'node:crypto'
-import { Socket } from '../io/socket.js'
-import { acceptTls, describeTls, endPointBinding } from '../io/tls.js'
+import type { TLSSocket } from 'node:tls'
+import { acceptTls, applicationProtocol, clientCertificate, describeTls } from '../io/tls.js'
+import type { LogPeer } from '../observe/log.js'
 import { ConnectionLost } from '../protocol/conversation.js'
 import { PgError } from '../protocol/errors.js'
 import { type CancelRequest, maxStartupPacket, readStartupPacket, type StartupMessage } from '../protocol/frontend.js'
 import type { Context } from './context.js'
-import { MessageReader } from './reader.js'
+import type { MessageReader } from './reader.js'
+import type { ClientTls } from './tls-files.js'
 
 /** Where a client comes from, and how its connection is protected. */
 export interface Arrival {
@@ -31,38 +33,44 @@ export interface Arrival {
 
 export interface Negotiated {
   readonly packet: StartupMessage | CancelRequest
-  readonly reader: MessageReader
   readonly arrival: Arrival
 }
 
 const yes = Buffer.from('S')
 const no = Buffer.from('N')
 
+/** TLS handshakes begin with this byte; the length of a startup packet would be absurd. */
+const handshakeRecord = 0x16
+
 /**
  * At most one SSLRequest and one GSSENCRequest are answered (PostgreSQL CVE-2026-6479).
  * @throws PgError, ConnectionLost
  */
-export async function negotiateStartup(reader: MessageReader, arrival: Arrival, context: Context): Promise<Negotiated> {
-  let current = { reader, arrival }
+export async function negotiateStartup(
+  reader: MessageReader,
+  arrival: Arrival,
+  context: Context,
+  who: LogPeer,
+): Promise<Negotiated> {
+  let current = arrival
+  if ((await reader.peek()) === handshakeRecord) current = await acceptDirect(reader, arrival, context, who)
   const asked = new Set<string>()
   for (;;) {
-    const packet = readStartupPacket(await current.reader.readStartup(maxStartupPacket))
-    if (packet.kind === 'cancel') return { packet, ...current }
+    const packet = readStartupPacket(await reader.readStartup(maxStartupPacket))
+    if (packet.kind === 'cancel') return { packet, arrival: current }
     if (packet.kind === 'startup') {
-      if (mustEncrypt(current.arrival, context)) throw new PgError('ssl_required')
-      return { packet, ...current }
+      if (mustEncrypt(current, context)) throw new PgError('ssl_required')
+      return { packet, arrival: current }
     }
-    if (asked.has(packet.kind) || current.arrival.tls !== '') throw new PgError('startup_twice')
+    if (asked.has(packet.kind) || current.tls !== '') throw new PgError('startup_twice')
     asked.add(packet.kind)
     // What came behind the request was sent in the clear, and must not be taken for encrypted (CVE-2021-3935).
-    if (current.reader.rest.length > 0) {
+    if (reader.rest.length > 0) {
       throw new PgError(packet.kind === 'ssl' ? 'bytes_after_ssl_request' : 'bytes_after_gss_request')
     }
-    if (packet.kind === 'ssl' && arrival.kind === 'tcp' && context.tls.clients !== undefined) {
-      current = await encrypt(current.reader, current.arrival, context)
-    } else {
-      current.reader.write(no)
-    }
+    const clients = packet.kind === 'ssl' && arrival.kind === 'tcp' ? context.tls.clients : undefined
+    reader.write(clients === undefined ? no : yes)
+    if (clients !== undefined) current = (await encrypt(reader, arrival, clients, context, who)).arrival
   }
 }
 
@@ -71,32 +79,43 @@ function mustEncrypt(arrival: Arrival, context: Context): boolean {
   return arrival.kind === 'tcp' && arrival.tls === '' && ['require', 'verify-ca', 'verify-full'].includes(mode)
 }
 
+/**
+ * TLS without an SSLRequest (`sslnegotiation=direct`). ALPN tells that it is PostgreSQL that is spoken: without it an
+ * attacker could have a browser's HTTPS request end up here (ALPACA). PostgreSQL refuses that, too.
+ */
+async function acceptDirect(reader: MessageReader, arrival: Arrival, context: Context, who: LogPeer): Promise<Arrival> {
+  const { clients } = context.tls
+  if (clients === undefined || arrival.kind !== 'tcp') throw refused('TLS is off', context, who)
+  const { secured, arrival: encrypted } = await encrypt(reader, arrival, clients, context, who)
+  if (secured.alpnProtocol !== applicationProtocol) throw refused('direct TLS without ALPN', context, who)
+  return encrypted
+}
+
 async function encrypt(
   reader: MessageReader,
   arrival: Arrival,
+  clients: ClientTls,
   context: Context,
-): Promise<{ reader: MessageReader; arrival: Arrival }> {
-  const mode = context.config.settings.client_tls_sslmode
-  reader.write(yes)
-  const secured = await acceptTls(reader.socket.release(), {
-    context: context.tls.clients!,
-    clientCertificate: mode === 'verify-ca' || mode === 'verify-full' ? 'require' : 'none',
-  }).catch((error: Error) => {
-    context.log.debug(`TLS handshake failed: ${error.message}`)
-    throw new ConnectionLost('TLS handshake failed')
-  })
-  const certificate = context.tls.certificate
-  return {
-    reader: new MessageReader(Socket.over(secured, reader)),
-    arrival: {
-      ...arrival,
-      tls: describeTls(secured),
-      certificateName: secured.authorized ? commonName(secured.getPeerCertificate().subject?.CN) : undefined,
-      channelBinding: certificate && endPointBinding(new X509Certificate(certificate)),
-    },
+  who: LogPeer,
+): Promise<{ secured: TLSSocket; arrival: Arrival }> {
+  const begun = reader.rest
+  const { context: secureContext, asksCertificate, binding } = clients
+  const secured = await reader
+    .encrypt((stream) => acceptTls(stream, { context: secureContext, asksCertificate, begun }))
+    .catch((error: Error) => {
+      throw refused(error.message, context, who)
+    })
+  const certificate = clientCertificate(secured)
+  if (clients.requiresCertificate && certificate.verdict !== 'trusted') {
+    context.log.info(`client certificate refused: ${certificate.verdict}`, who)
+    throw new PgError('client_certificate')
   }
+  const { commonName: certificateName } = certificate
+  return { secured, arrival: { ...arrival, tls: describeTls(secured), certificateName, channelBinding: binding } }
 }
 
-function commonName(name: string | string[] | undefined): string | undefined {
-  return typeof name === 'string' ? name : undefined
+/** To be closed without a word: the other side does not speak PostgreSQL's protocol, or not yet. */
+function refused(reason: string, context: Context, who: LogPeer): ConnectionLost {
+  context.log.info(`TLS handshake failed: ${reason}`, who)
+  return new ConnectionLost('TLS handshake failed')
 }

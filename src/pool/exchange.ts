@@ -2,9 +2,11 @@
 // The queue of what a server connection still owes, and to whom: one entry a message that it answers.
 
 /** What an entry waits for. Integers, for `switch`. */
+/** A Query or FunctionCall. */
 export const Query = 1
 export const Sync = 2
-export const FunctionCall = 3
+/** A Query or FunctionCall behind messages that no Sync has closed: where one of those fails, it is skipped with them. */
+export const QueryInBatch = 3
 export const Parse = 4
 export const Bind = 5
 export const Describe = 6
@@ -23,7 +25,7 @@ export const CopyEnd = 13
 
 /** Does the answer to this entry end with ReadyForQuery? */
 export function endsWithReady(kind: number): boolean {
-  return kind <= FunctionCall
+  return kind <= QueryInBatch
 }
 
 /**
@@ -37,6 +39,9 @@ export class ExchangeQueue<Owner, Note> {
   private first = 0
   private mask = 15
   length = 0
+  /** Of these, Closes of statements. */
+  closes = 0
+  private readies = 0
 
   push(kind: number, owner: Owner | null, note: Note | null): void {
     if (this.length > this.mask) this.grow()
@@ -45,6 +50,7 @@ export class ExchangeQueue<Owner, Note> {
     this.owners[at] = owner
     this.notes[at] = note
     this.length++
+    this.count(kind, 1)
   }
 
   /** Kind of the head, 0 where nothing is owed. */
@@ -62,6 +68,7 @@ export class ExchangeQueue<Owner, Note> {
   }
 
   shift(): void {
+    this.count(this.kinds[this.first]!, -1)
     this.owners[this.first] = null
     this.notes[this.first] = null
     this.first = (this.first + 1) & this.mask
@@ -82,6 +89,7 @@ export class ExchangeQueue<Owner, Note> {
 
   /** Takes out one entry behind the head. Rare: a Sync that the server ignored in copy mode. */
   remove(index: number): void {
+    this.count(this.kindAt(index), -1)
     for (let i = index; i < this.length - 1; i++) {
       const to = (this.first + i) & this.mask
       const from = (this.first + i + 1) & this.mask
@@ -103,11 +111,14 @@ export class ExchangeQueue<Owner, Note> {
     }
   }
 
-  /** ReadyForQuerys still owed. */
+  /** ReadyForQuerys still owed, whatever fails. */
   countReady(): number {
-    let count = 0
-    for (let i = 0; i < this.length; i++) if (endsWithReady(this.kindAt(i))) count++
-    return count
+    return this.readies
+  }
+
+  private count(kind: number, step: number): void {
+    if (kind <= Sync) this.readies += step
+    else if (kind === CloseAdded || kind === CloseOmitted) this.closes += step
   }
 
   private grow(): void {

@@ -146,7 +146,7 @@ export class Pool {
     if (!this.isPaused && this.waiting.size === 0) {
       const server = this.takeIdle()
       if (server !== null) return this.assign(waiter, server)
-      if (this.failure !== undefined && this.size === this.connecting.size) {
+      if (this.failure !== undefined && this.size === 0 && !this.isRetryDue) {
         waiter.onRefused(new PgError('server_login_failing', this.failure.message))
         return false
       }
@@ -158,12 +158,9 @@ export class Pool {
 
   /** Waits for the first server of the pool, for its parameters; fails at once where connecting has been failing. */
   arrive(waiter: Waiter): void {
-    if (this.failure !== undefined && this.size === this.connecting.size && this.connecting.size === 0) {
-      const retryAt = this.failedAt + this.context.config.settings.server_login_retry * 1000
-      if (this.context.clock.now() < retryAt) {
-        waiter.onRefused(new PgError('server_login_failing', this.failure.message))
-        return
-      }
+    if (this.failure !== undefined && this.size === 0 && !this.isRetryDue) {
+      waiter.onRefused(new PgError('server_login_failing', this.failure.message))
+      return
     }
     this.arriving.add(waiter)
     this.demand()
@@ -247,7 +244,7 @@ export class Pool {
     const settings = this.context.config.settings
     if (this.failure !== undefined) {
       // After a failure one attempt at a time, with pauses.
-      if (this.connecting.size > 0 || now - this.failedAt < settings.server_login_retry * 1000) return false
+      if (this.connecting.size > 0 || !this.isRetryDue) return false
     }
     const size = this.limits.poolSize
     if (this.size < size) return true
@@ -256,6 +253,11 @@ export class Pool {
     if (first === undefined || now - first.waitingSince < settings.reserve_pool_timeout * 1000) return false
     this.context.log.warning('taking connection from reserve_pool')
     return true
+  }
+
+  /** Has the pause after a failure passed (`server_login_retry`)? */
+  private get isRetryDue(): boolean {
+    return this.context.clock.now() - this.failedAt >= this.context.config.settings.server_login_retry * 1000
   }
 
   /** A new server has logged in. */

@@ -89,8 +89,8 @@ export function isOurs(name: string): boolean {
 export class ClientStatements {
   private readonly table: StatementTable
   private readonly byName = new Map<string, Statement>()
-  /** Names whose Parse has not been answered yet. */
-  private readonly pending = new Set<string>()
+  /** Names whose Parse has not been answered yet, and what is to become of them then. */
+  private readonly pending = new Map<string, PreparedNote>()
   private size = 0
   private closed = false
 
@@ -110,19 +110,32 @@ export class ClientStatements {
     return this.pending.has(name)
   }
 
+  /** Pending, and its Parse was left out. */
+  isReused(name: string): boolean {
+    return this.pending.get(name)?.action === reuse
+  }
+
   /** Remembers a statement until its Parse is answered; null: this client or all together hold too much. */
   add(name: string, body: Buffer | undefined, sql = ''): Statement | null {
     if (this.size + (body === undefined ? sql.length : body.length) > clientLimit) return null
     const statement = this.table.take(body, sql)
     if (statement === null) return null
     this.byName.set(name, statement)
-    this.pending.add(name)
     this.size += statement.key.length
     return statement
   }
 
-  confirm(name: string): void {
-    this.pending.delete(name)
+  /** The name stands or falls with this note: not with that of an earlier Parse of the same name. */
+  await(name: string, note: PreparedNote): void {
+    this.pending.set(name, note)
+  }
+
+  confirm(name: string, note: PreparedNote): void {
+    if (this.pending.get(name) === note) this.pending.delete(name)
+  }
+
+  undo(name: string, note: PreparedNote): void {
+    if (this.pending.get(name) === note) this.remove(name)
   }
 
   remove(name: string): void {
@@ -134,34 +147,37 @@ export class ClientStatements {
     this.table.drop(statement)
   }
 
-  /** Forgets a name whose Close is on its way; the statement is held until `settle` or `restore`. */
-  detach(name: string): Statement | undefined {
+  /** Forgets a name whose Close is on its way; the statement is held until `settle` or `restore`. Null: no such name. */
+  detach(name: string): PreparedNote | null {
     const statement = this.byName.get(name)
-    if (statement === undefined) return undefined
+    if (statement === undefined) return null
+    const before = this.pending.get(name) ?? null
     this.byName.delete(name)
     this.pending.delete(name)
     this.size -= statement.key.length
-    return statement
+    return new PreparedNote(statement, name, this, close, before)
   }
 
   settle(detached: Statement): void {
     this.table.drop(detached)
   }
 
-  /** A Close that the server never came to: the name stands for its statement again. */
-  restore(name: string, detached: Statement): void {
+  /** A Close that the server never came to: the name stands for its statement again, as far as it did `before`. */
+  restore(name: string, detached: Statement, before: PreparedNote | null): void {
     if (this.closed || this.byName.has(name)) return this.table.drop(detached)
     this.byName.set(name, detached)
     this.size += detached.key.length
+    if (before !== null && !before.answered) this.pending.set(name, before)
+  }
+
+  /** DISCARD ALL: what stood behind it in the queue stays. */
+  forgetAnswered(): void {
+    for (const name of this.byName.keys()) if (!this.pending.has(name)) this.remove(name)
   }
 
   /** The client has gone. */
   close(): void {
     this.closed = true
-    this.clear()
-  }
-
-  clear(): void {
     for (const statement of this.byName.values()) this.table.drop(statement)
     this.byName.clear()
     this.pending.clear()
@@ -190,6 +206,10 @@ export class ServerStatements {
 
   isPending(statement: Statement): boolean {
     return this.known.get(statement) === false
+  }
+
+  isAnswered(statement: Statement): boolean {
+    return this.known.get(statement) === true
   }
 
   add(statement: Statement): void {
@@ -223,11 +243,21 @@ export class ServerStatements {
     const first = this.known.entries().next().value
     if (first === undefined || !first[1]) return null
     this.known.delete(first[0])
-    return first[0] // the caller drops it, after the Close that names it is written
+    return first[0] // held until its Close is answered: `release`, or skipped: `restore`
   }
 
-  release(statement: Statement): void {
-    this.table.drop(statement)
+  release(evicted: Statement): void {
+    this.table.drop(evicted)
+  }
+
+  restore(evicted: Statement): void {
+    if (this.known.has(evicted)) this.table.drop(evicted)
+    this.known.set(evicted, true)
+  }
+
+  /** DISCARD ALL: what stood behind it in the queue stays. */
+  forgetAnswered(): void {
+    for (const [statement, answered] of this.known) if (answered) this.remove(statement)
   }
 
   clear(): void {
@@ -238,8 +268,10 @@ export class ServerStatements {
 }
 
 const prepare = 0
-const close = 1
-const deallocate = 2
+const reuse = 1
+const close = 2
+const deallocate = 3
+const evict = 4
 
 /** What is to be done with a statement when the message that named it is answered, or was skipped after an error. */
 export class PreparedNote {
@@ -247,23 +279,38 @@ export class PreparedNote {
   /** The client's name for it; '' where the pooler made it by itself. */
   private readonly name: string
   private readonly client: ClientStatements
-  private readonly action: number
+  readonly action: number
+  /** Of a Close: the Parse of the same name that was under way. */
+  private readonly before: PreparedNote | null
+  answered = false
 
-  constructor(statement: Statement, name: string, client: ClientStatements, action: number) {
+  constructor(
+    statement: Statement,
+    name: string,
+    client: ClientStatements,
+    action: number,
+    before: PreparedNote | null = null,
+  ) {
     this.statement = statement
     this.name = name
     this.client = client
     this.action = action
+    this.before = before
+    if (action <= reuse && name !== '') client.await(name, this)
   }
 
   confirm(server: ServerStatements): void {
+    this.answered = true
     switch (this.action) {
       case prepare:
         server.confirm(this.statement)
-        if (this.name !== '') this.client.confirm(this.name)
-        return
+        return this.client.confirm(this.name, this)
+      case reuse:
+        return this.client.confirm(this.name, this)
       case close:
         return this.client.settle(this.statement)
+      case evict:
+        return server.release(this.statement)
       default:
         server.remove(this.statement)
         this.client.remove(this.name)
@@ -274,12 +321,13 @@ export class PreparedNote {
     switch (this.action) {
       case prepare:
         if (server.isPending(this.statement)) server.remove(this.statement)
-        if (this.name !== '' && this.client.get(this.name) === this.statement && this.client.isPending(this.name)) {
-          this.client.remove(this.name)
-        }
-        return
+        return this.client.undo(this.name, this)
+      case reuse:
+        return this.client.undo(this.name, this)
       case close:
-        return this.client.restore(this.name, this.statement)
+        return this.client.restore(this.name, this.statement, this.before)
+      case evict:
+        return server.restore(this.statement)
     }
   }
 }
@@ -288,9 +336,12 @@ export const noteOf = {
   /** A Parse or PREPARE under the client's `name`, or '' for one that the pooler puts in. */
   prepare: (statement: Statement, name: string, client: ClientStatements): PreparedNote =>
     new PreparedNote(statement, name, client, prepare),
-  /** A Close: the name is forgotten already. */
-  close: (statement: Statement, name: string, client: ClientStatements): PreparedNote =>
-    new PreparedNote(statement, name, client, close),
+  /** A Parse that is left out, since the server has the statement. */
+  reuse: (statement: Statement, name: string, client: ClientStatements): PreparedNote =>
+    new PreparedNote(statement, name, client, reuse),
+  /** A Close that the pooler puts in, of a statement that makes room for another. */
+  evict: (statement: Statement, client: ClientStatements): PreparedNote =>
+    new PreparedNote(statement, '', client, evict),
   /** A DEALLOCATE: the name is forgotten when it is answered. */
   deallocate: (statement: Statement, name: string, client: ClientStatements): PreparedNote =>
     new PreparedNote(statement, name, client, deallocate),

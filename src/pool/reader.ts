@@ -1,6 +1,7 @@
 // Messages of a connection one at a time, while it logs in: the socket is read only as far as somebody waits for it.
 
-import type { Socket, SocketOwner } from '../io/socket.js'
+import type { Duplex } from 'node:stream'
+import { Socket, type SocketOwner } from '../io/socket.js'
 import { ConnectionLost, type Conversation, type Received } from '../protocol/conversation.js'
 import { PgError } from '../protocol/errors.js'
 
@@ -8,7 +9,7 @@ import { PgError } from '../protocol/errors.js'
 const longestMessage = 65_535
 
 export class MessageReader implements SocketOwner, Conversation {
-  readonly socket: Socket
+  socket: Socket
   private buffered: Buffer = Buffer.alloc(0)
   private failure: Error | undefined
   private lost: (() => void) | undefined
@@ -30,6 +31,18 @@ export class MessageReader implements SocketOwner, Conversation {
     this.wake?.()
   }
 
+  /**
+   * Gives the connection up to `secure`, which encrypts it, and goes on with what that makes of it. Bytes that came before
+   * are gone: nothing sent in the clear is read as if it had been encrypted (CVE-2021-3935, CVE-2021-23222).
+   */
+  async encrypt<S extends Duplex>(secure: (stream: Duplex) => Promise<S>): Promise<S> {
+    this.buffered = Buffer.alloc(0)
+    const secured = await secure(this.socket.release())
+    this.socket = Socket.over(secured, this)
+    if (this.failure !== undefined) this.socket.destroy()
+    return secured
+  }
+
   onDrain(): void {}
 
   onGone(): void {
@@ -48,6 +61,12 @@ export class MessageReader implements SocketOwner, Conversation {
   fail(reason: Error): void {
     this.failure ??= reason
     this.wake?.()
+  }
+
+  /** The next byte, which stays to be read. */
+  async peek(): Promise<number> {
+    while (this.buffered.length === 0) await this.more()
+    return this.buffered[0]!
   }
 
   /** Exactly `size` bytes. */

@@ -13,14 +13,12 @@ import { ExchangeQueue } from './exchange.js'
 import type { ParameterSet } from './parameters.js'
 import type { PreparedNote, ServerStatements } from './prepared.js'
 import type { ServerEvents } from './relay-events.js'
+import { isReset, isStalePlan } from './server-words.js'
 
 /** Messages longer than this are passed on unread even where the pooler would like to know what they say. */
 const readLimit = 1024 * 1024
 
 const nothing = Buffer.alloc(0)
-const stalePlan = Buffer.from('RRevalidateCachedQuery\0')
-const discardAll = Buffer.from('DISCARD ALL\0')
-const deallocateAll = Buffer.from('DEALLOCATE ALL\0')
 
 export type Note = Ask | PreparedNote
 
@@ -90,6 +88,7 @@ export class ServerRelay implements SocketOwner {
     if (this.frames.bodyLeft > 0) {
       at = this.frames.skipBody(chunk)
       if (this.recipient() === null) this.cutter.from = at
+      if (this.frames.bodyLeft === 0) this.addOmitted(at)
     }
     while (at < chunk.length) {
       const found = this.frames.next(chunk, at)
@@ -130,6 +129,7 @@ export class ServerRelay implements SocketOwner {
 
   /** Puts in the answers that the pooler owes at the head (left-out Parse and Close), for a Flush that no server message follows. */
   answerOmitted(): void {
+    if (this.frames.bodyLeft > 0) return // they go behind the message that is still coming in
     const { chunk, from } = this.cutter // may be called from within `onBytes`
     this.cutter.begin(nothing)
     this.addOmitted(0)
@@ -142,9 +142,9 @@ export class ServerRelay implements SocketOwner {
     switch (this.frames.code) {
       case backend.DataRow:
       case backend.CopyData:
-        return this.owed.note instanceof Ask
+        return this.owed.note instanceof Ask && this.frames.bodyLength <= readLimit
       case backend.ReadyForQuery:
-        return true
+        return this.frames.bodyLength === 1
       case backend.CommandComplete:
       case backend.ParameterStatus:
       case backend.ErrorResponse:
@@ -156,6 +156,7 @@ export class ServerRelay implements SocketOwner {
 
   /** Deals with the message at `at`. False: the connection was given up. */
   private handle(at: number): boolean {
+    this.addOmitted(at)
     const code = this.frames.code
     const kind = this.owed.kind
     switch (code) {
@@ -175,7 +176,7 @@ export class ServerRelay implements SocketOwner {
         break
       default:
         if (code === backend.CommandComplete) this.noteReset(at)
-        if (kind === exchange.Query || kind === exchange.FunctionCall) {
+        if (kind === exchange.Query || kind === exchange.QueryInBatch) {
           if (code === backend.CopyInResponse) this.enterCopyIn()
         } else if (!this.handleExtended(at, code)) return false
     }
@@ -192,7 +193,6 @@ export class ServerRelay implements SocketOwner {
   /** The answers of the extended protocol, each matched with what was asked. */
   private handleExtended(at: number, code: number): boolean {
     if (this.failed) return true // a CommandComplete of the past can't come; leave it to ReadyForQuery
-    this.addOmitted(at)
     switch (code) {
       case backend.ParseComplete:
         if (this.owed.kind === exchange.ParseAdded) this.drop(at)
@@ -206,6 +206,7 @@ export class ServerRelay implements SocketOwner {
       case backend.CloseComplete:
         if (this.owed.kind === exchange.CloseAdded) this.drop(at)
         else if (this.owed.kind !== exchange.Close) return this.desync('unexpected CloseComplete')
+        this.confirm()
         break
       case backend.RowDescription:
       case backend.NoData:
@@ -225,26 +226,24 @@ export class ServerRelay implements SocketOwner {
     }
     if (this.owed.owner === null) this.drop(at)
     this.owed.shift()
-    this.addOmitted(this.frames.end)
+    if (this.frames.end <= this.cutter.chunk.length) this.addOmitted(this.frames.end)
     return true
   }
 
   /** DISCARD ALL and DEALLOCATE ALL take all prepared statements with them. */
   private noteReset(at: number): void {
-    const length = this.frames.bodyLength
-    if (length !== discardAll.length && length !== deallocateAll.length) return
-    const tag = this.cutter.chunk.subarray(at + 5, at + 5 + length)
-    if (!tag.equals(length === discardAll.length ? discardAll : deallocateAll)) return
-    this.statements.clear()
+    if (!isReset(this.cutter.chunk, at + 5, this.frames.bodyLength)) return
+    this.statements.forgetAnswered()
     const owner = this.recipient()
-    if (owner !== null) owner.statements.clear()
+    if (owner !== null) owner.statements.forgetAnswered()
   }
 
   private handleReady(at: number): boolean {
     if (this.failed) this.skipFailed()
-    else this.addOmitted(at)
     const kind = this.owed.kind
-    if (kind === 0 || !exchange.endsWithReady(kind)) return this.desync('unexpected ReadyForQuery')
+    if (kind === 0 || !exchange.endsWithReady(kind) || this.frames.bodyLength !== 1) {
+      return this.desync('unexpected ReadyForQuery')
+    }
     this.failed = false
     this.copyIn = false
     const failed = this.queryFailed
@@ -257,11 +256,12 @@ export class ServerRelay implements SocketOwner {
       this.owed.shift()
       note.onMessage(backend.ReadyForQuery, this.cutter.chunk.subarray(at + 5, this.frames.end))
     } else {
-      if (note !== null && kind === exchange.Query) this.settle(note, failed)
-      // A COPY of this Query is over: the end of its data, were it left, would have this answer held back until the client is gone.
-      while (this.owed.length > 1 && this.owed.kindAt(1) === exchange.CopyEnd) this.owed.remove(1)
+      if (note !== null && kind === exchange.Query) {
+        if (failed) note.undo(this.statements)
+        else note.confirm(this.statements)
+      }
       if (owner === null) this.drop(at)
-      else if (this.owed.length === 1 || this.owed.ownerAt(1) !== owner) this.send(this.frames.end)
+      else if (this.owed.length > 1 && this.owed.ownerAt(1) !== owner) this.send(this.frames.end)
       this.owed.shift()
     }
     this.addOmitted(this.frames.end)
@@ -271,6 +271,7 @@ export class ServerRelay implements SocketOwner {
       if (this.client === client) client.runAgain()
     }
     if (this.owed.length === 0 && !this.closed) {
+      this.send(this.frames.end) // before anybody else is linked
       if (this.client !== null) this.client.onServerQuiet(this.status)
       else this.events.onQuiet()
     }
@@ -286,21 +287,16 @@ export class ServerRelay implements SocketOwner {
       return
     }
     if (kind === exchange.Query) this.queryFailed = true
-    if (kind === exchange.Query || kind === exchange.FunctionCall || this.failed) return
-    this.addOmitted(at)
+    if (kind === exchange.Query || kind === exchange.QueryInBatch || this.failed) return
     this.failed = true
     const owner = this.owed.owner
-    if (kind === exchange.Bind && owner !== null && owner.retained !== null && this.isStalePlan(at)) {
+    if (kind !== exchange.Bind || owner === null || this.owed.countReady() !== 1) return
+    if (isStalePlan(this.cutter.chunk, at, this.frames.end) && owner.waitToRunAgain()) {
+      this.send(at)
       this.retry = owner
       this.owed.forget(owner)
     }
     // An error of a message that the pooler added is the client's all the same: it stands for the statement it asked for.
-  }
-
-  /** `cached plan must not change result type`, told by its place in PostgreSQL's source: the text is translated. */
-  private isStalePlan(at: number): boolean {
-    const end = this.frames.end
-    return end <= this.cutter.chunk.length && this.cutter.chunk.subarray(at, end).includes(stalePlan)
   }
 
   private handleParameter(at: number): void {
@@ -315,13 +311,13 @@ export class ServerRelay implements SocketOwner {
 
   /** The server reads COPY data now: the Syncs it has been sent already, it ignores. */
   private enterCopyIn(): void {
-    while (this.owed.length > 1 && this.owed.kindAt(1) === exchange.Sync) this.owed.remove(1)
+    let ignored = false
+    while (this.owed.length > 1 && this.owed.kindAt(1) === exchange.Sync) {
+      this.owed.remove(1)
+      ignored = true
+    }
+    if (ignored && this.owed.countReady() === 0) this.owed.owner?.awaitSync()
     this.copyIn = this.owed.length < 2 || this.owed.kindAt(1) !== exchange.CopyEnd
-  }
-
-  private settle(note: PreparedNote, failed: boolean): void {
-    if (failed) note.undo(this.statements)
-    else note.confirm(this.statements)
   }
 
   private confirm(): void {
@@ -329,13 +325,16 @@ export class ServerRelay implements SocketOwner {
     if (note !== null && !(note instanceof Ask)) note.confirm(this.statements)
   }
 
-  /** After an error the server skips to the next Sync: what stands before it will not be answered. */
+  /** After an error the server skips to the next Sync, Query and FunctionCall included: what stands before it will not be answered. */
   private skipFailed(): void {
-    while (this.owed.length > 0 && !exchange.endsWithReady(this.owed.kind)) {
-      const note = this.owed.note
+    let skipped = 0
+    while (skipped < this.owed.length && this.owed.kindAt(skipped) !== exchange.Sync) skipped++
+    for (let i = skipped - 1; i >= 0; i--) {
+      // what was done last is undone first
+      const note = this.owed.noteAt(i)
       if (note !== null && !(note instanceof Ask)) note.undo(this.statements)
-      this.owed.shift()
     }
+    for (; skipped > 0; skipped--) this.owed.shift()
   }
 
   private addOmitted(at: number): void {
@@ -354,6 +353,8 @@ export class ServerRelay implements SocketOwner {
   private tell(ask: Ask, at: number): void {
     if (this.frames.end <= this.cutter.chunk.length) {
       ask.onMessage(this.frames.code, this.cutter.chunk.subarray(at + 5, this.frames.end))
+    } else {
+      ask.onOverlong()
     }
     this.drop(at)
   }

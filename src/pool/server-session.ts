@@ -246,6 +246,7 @@ export class ServerSession implements ServerEvents, LogPeer {
     for (let i = 0; i < relay.owed.length; i++) {
       const note = relay.owed.noteAt(i)
       if (note instanceof Ask) note.fail(new ConnectionLost(reason))
+      else note?.undo(relay.statements) // lets go of what it holds
     }
     relay.statements.clear()
   }

@@ -28,6 +28,12 @@ const longestNames = 64 * 1024
 /** Longest named Parse, bytes: as much as one client may have prepared in all. */
 const statementLimit = 16 * 1024 * 1024
 
+/** PostgreSQL's own limit for a message (MaxAllocSize); a name that grows keeps it within what a length word can say. */
+const longestMessage = 0x3fffffff
+
+/** Most answers that a server may owe when another is to come from here: nothing else slows a client that sends only such. */
+const mostOwed = 1024 * 1024
+
 /** Longest exchange that is kept to be run again, bytes. */
 const retainLimit = 16 * 1024
 
@@ -62,6 +68,7 @@ export class StatementNames {
     const frames = this.frames
     const length = frames.end - at
     const there = this.cutter.chunk.length - at
+    if (length > longestMessage) return this.broken('bad_packet_header')
     const needed = this.lengthNeeded(at, length, there)
     if (needed > statementLimit) return this.broken('out_of_memory')
     if (there < needed) {
@@ -146,24 +153,25 @@ export class StatementNames {
     }
     const name = cutter.chunk.toString('utf8', at + 5, nameEnd)
     if (client.statements.get(name) !== undefined) {
-      if (client.statements.isPending(name) && server.owed.countReady() > 0) return Later
+      if (server.owed.countReady() > 0) return Later // it may yet fail, or be discarded
       this.failDuplicate(at, name)
       return Done
     }
+    if (this.isUncertain(name, undefined)) return Later
     const statement = client.statements.add(name, cutter.chunk.subarray(nameEnd + 1, end))
     if (statement === null) return this.broken('out_of_memory')
-    if (server.statements.isPending(statement) && server.owed.countReady() > 0) {
+    if (this.isUncertain(name, statement)) {
       client.statements.remove(name)
       return Later
     }
     client.counters.clientParses++
     this.collect(at)
-    const note = noteOf.prepare(statement, name, client.statements)
     if (server.statements.has(statement)) {
+      if (server.owed.length > mostOwed) return this.broken('out_of_memory')
       server.statements.touch(statement)
-      client.owe(exchange.ParseOmitted, note)
+      client.owe(exchange.ParseOmitted, noteOf.reuse(statement, name, client.statements))
     } else {
-      this.addParse(statement, note, exchange.Parse)
+      this.addParse(statement, noteOf.prepare(statement, name, client.statements), exchange.Parse)
     }
     cutter.from = end
     return Done
@@ -174,11 +182,11 @@ export class StatementNames {
     const portalEnd = chunk.indexOf(0, at + 5)
     const nameEnd = portalEnd < 0 ? -1 : chunk.indexOf(0, portalEnd + 1)
     if (nameEnd < 0 || nameEnd >= this.frames.end) return this.unended(at)
-    this.client.counters.binds++
     if (nameEnd > portalEnd + 1) {
       this.beginRetaining(at)
-      this.rename(at, portalEnd + 1, nameEnd)
+      if (!this.rename(at, portalEnd + 1, nameEnd)) return Later
     }
+    this.client.counters.binds++
     this.client.owe(exchange.Bind, null)
     return Done
   }
@@ -194,7 +202,7 @@ export class StatementNames {
   private handleDescribe(at: number): number {
     const nameEnd = this.nameEnd(at)
     if (nameEnd < 0) return this.unended(at)
-    if (this.isNamedStatement(at, nameEnd)) this.rename(at, at + 6, nameEnd)
+    if (this.isNamedStatement(at, nameEnd) && !this.rename(at, at + 6, nameEnd)) return Later
     this.client.owe(exchange.Describe, null)
     return Done
   }
@@ -203,16 +211,18 @@ export class StatementNames {
     const nameEnd = this.nameEnd(at)
     if (nameEnd < 0) return this.unended(at)
     const { client, cutter } = this
-    if (!this.isNamedStatement(at, nameEnd)) {
+    // One that goes on behind its name is left to the server to refuse.
+    if (!this.isNamedStatement(at, nameEnd) || nameEnd !== this.frames.end - 1) {
       client.owe(exchange.Close, null)
       return Done
     }
     const name = cutter.chunk.toString('utf8', at + 6, nameEnd)
     if (client.statements.isPending(name) && client.server!.owed.countReady() > 0) return Later
+    if (client.statements.get(name) === undefined && this.isUncertain(name, undefined)) return Later
+    if (client.server!.owed.length > mostOwed) return this.broken('out_of_memory')
     this.collect(at)
     cutter.from = this.frames.end
-    const statement = client.statements.detach(name)
-    client.owe(exchange.CloseOmitted, statement === undefined ? null : noteOf.close(statement, name, client.statements))
+    client.owe(exchange.CloseOmitted, client.statements.detach(name))
     return Done
   }
 
@@ -235,25 +245,43 @@ export class StatementNames {
     return Incomplete
   }
 
-  /** Puts the server-side name in place of the client's, which stands from `start` to `end` of the chunk. */
-  private rename(at: number, start: number, end: number): void {
+  /**
+   * Hangs it on the answers to earlier exchanges what the name means, or whether the server has the statement? Were one of them to
+   * fail, a Parse or Close in it would be skipped. (A Parse that was sent takes its name with it; nothing to wait for.)
+   */
+  private isUncertain(name: string, statement: Statement | undefined): boolean {
+    const { owed, statements } = this.client.server!
+    if (owed.countReady() === 0) return false
+    if (statement === undefined) return owed.closes > 0
+    if (this.client.statements.isPending(name)) return owed.closes > 0 || this.client.statements.isReused(name)
+    return !statements.isAnswered(statement) && (owed.closes > 0 || statements.isPending(statement))
+  }
+
+  /**
+   * Puts the server-side name in place of the client's, which stands from `start` to `end` of the chunk.
+   * @returns false where that can't be judged yet
+   */
+  private rename(at: number, start: number, end: number): boolean {
+    const { client } = this
     const name = this.cutter.chunk.toString('utf8', start, end)
-    const statement = this.client.statements.get(name)
+    const statement = client.statements.get(name)
+    const known = client.server!.statements
+    if (this.isUncertain(name, statement)) return false
     if (statement === undefined) {
       // Sent as it is, for the server to refuse in its own words; a name like ours is made one that can't exist.
       if (isOurs(name)) this.replace(at, start, end, Buffer.from(`${name} \0`))
-      return
+      return true
     }
     this.retainedStatement = statement
-    const known = this.client.server!.statements
-    if (statement.isSql && !known.has(statement)) return // made by SQL with types, which can't be put in here
+    if (statement.isSql && !known.has(statement)) return true // made by SQL with types, which can't be put in here
     if (known.has(statement)) {
       known.touch(statement)
     } else {
       this.collect(at)
-      this.addParse(statement, noteOf.prepare(statement, '', this.client.statements), exchange.ParseAdded)
+      this.addParse(statement, noteOf.prepare(statement, '', client.statements), exchange.ParseAdded)
     }
     this.replace(at, start, end, statement.nameBytes)
+    return true
   }
 
   private replace(at: number, start: number, end: number, name: Buffer): void {
@@ -271,8 +299,7 @@ export class StatementNames {
     const oldest = known.evict(this.limit - 1)
     if (oldest !== null) {
       this.add(closeStatement(oldest.name))
-      client.owe(exchange.CloseAdded, null)
-      known.release(oldest)
+      client.owe(exchange.CloseAdded, noteOf.evict(oldest, client.statements))
     }
     client.counters.serverParses++
     this.add(statement.create)

@@ -1,70 +1,205 @@
 // The certificates and keys of both sides, read whole before any of them is used.
 
+import { createHash, X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { SecureContext } from 'node:tls'
-import { ConfigError } from '../config/config-error.js'
-import type { Settings } from '../config/settings.js'
-import { makeContext } from '../io/tls.js'
+import { ConfigError, describePlace, quoted } from '../config/config-error.js'
+import type { DatabaseConfig, DatabaseTls } from '../config/databases.js'
+import type { Config } from '../config/load.js'
+import { mustEncrypt, type Settings, type SslMode } from '../config/settings.js'
+import { endPointBinding } from '../io/end-point-binding.js'
+import { makeContext, type TlsMaterial, TlsMaterialError } from '../io/tls.js'
 
-export interface TlsFiles {
-  /** For clients that connect to us; undefined: TLS is off. */
-  readonly clients: SecureContext | undefined
-  /** Our own certificate, for channel binding. */
-  readonly certificate: Buffer | undefined
-  /** For our connections to servers; undefined: TLS is off. */
-  readonly servers: SecureContext | undefined
+/** For clients that connect to us. */
+export interface ClientTls {
+  readonly context: SecureContext
+  /** `tls-server-end-point` data of our own certificate. */
+  readonly binding: Buffer | undefined
+  readonly asksCertificate: boolean
+  readonly requiresCertificate: boolean
 }
 
-export const noTls: TlsFiles = { clients: undefined, certificate: undefined, servers: undefined }
-
-/** @throws ConfigError naming the setting whose file can't be read or used */
-export async function readTlsFiles(settings: Settings): Promise<TlsFiles> {
-  const cert = await read('client_tls_cert_file', settings.client_tls_cert_file)
-  const clients =
-    settings.client_tls_sslmode === 'disable'
-      ? undefined
-      : build('client_tls_cert_file', {
-          ca: await read('client_tls_ca_file', settings.client_tls_ca_file),
-          cert,
-          key: await read('client_tls_key_file', settings.client_tls_key_file),
-          protocols: settings.client_tls_protocols,
-          ciphers: cipherList(settings.client_tls_ciphers),
-          tls13Ciphers: settings.client_tls13_ciphers,
-          curve: curve(settings.client_tls_ecdhcurve),
-        })
-  const servers =
-    settings.server_tls_sslmode === 'disable'
-      ? undefined
-      : build('server_tls_cert_file', {
-          ca: await read('server_tls_ca_file', settings.server_tls_ca_file),
-          cert: await read('server_tls_cert_file', settings.server_tls_cert_file),
-          key: await read('server_tls_key_file', settings.server_tls_key_file),
-          protocols: settings.server_tls_protocols,
-          ciphers: cipherList(settings.server_tls_ciphers),
-          tls13Ciphers: settings.server_tls13_ciphers,
-        })
-  return { clients, certificate: clients && cert, servers }
+/** For our connections to servers. A reload gives the very same object where nothing has changed, in the files neither. */
+export interface ServerTls {
+  readonly mode: SslMode
+  /** Begins with the handshake, without asking first. */
+  readonly direct: boolean
+  /** Undefined: TLS is off. */
+  readonly context: SecureContext | undefined
 }
 
-function build(name: string, material: Parameters<typeof makeContext>[0]): SecureContext {
-  try {
-    return makeContext(material)
-  } catch (error) {
-    throw new ConfigError(`TLS setup failed (${name}): ${(error as Error).message}`)
+export class TlsFiles {
+  /** Undefined: TLS is off. */
+  readonly clients: ClientTls | undefined
+  readonly warnings: readonly string[]
+  readonly #settings: Settings
+  readonly #servers: ReadonlyMap<string, ReadServerTls>
+
+  private constructor(
+    settings: Settings,
+    clients: ClientTls | undefined,
+    servers: ReadonlyMap<string, ReadServerTls>,
+    warnings: readonly string[],
+  ) {
+    this.#settings = settings
+    this.clients = clients
+    this.#servers = servers
+    this.warnings = warnings
+  }
+
+  /**
+   * Reads what a configuration names.
+   * @param former what was read before: where nothing is different, its objects stay
+   * @throws ConfigError naming the setting whose file can't be read or used
+   */
+  static async read(config: Config, former?: TlsFiles): Promise<TlsFiles> {
+    const { settings } = config
+    const warnings: string[] = []
+    const clients = await readClients(settings, warnings)
+    const servers = new Map<string, ReadServerTls>()
+    const entries = [...config.databases.values(), ...(config.autodb === undefined ? [] : [config.autodb])]
+    for (const entry of entries) {
+      const source = sourceOf(settings, entry)
+      const key = keyOf(source)
+      if (!servers.has(key)) servers.set(key, await readServers(settings, source, former?.#servers.get(key), warnings))
+    }
+    return new TlsFiles(settings, clients, servers, warnings)
+  }
+
+  /** How servers of a database of this configuration are connected to. */
+  serversOf(database: DatabaseConfig): ServerTls {
+    return this.#servers.get(keyOf(sourceOf(this.#settings, database))) ?? off
   }
 }
 
-async function read(name: string, file: string | undefined): Promise<Buffer | undefined> {
-  if (file === undefined || file === '') return undefined
-  return readFile(file).catch((error: Error) => {
-    throw new ConfigError(`could not read ${name}: ${error.message}`)
+const off: ServerTls = Object.freeze({ mode: 'disable', direct: false, context: undefined })
+
+async function readClients(settings: Settings, warnings: string[]): Promise<ClientTls | undefined> {
+  const { client_tls_sslmode: mode, client_tls_ecdhcurve: curve } = settings
+  if (mode === 'disable') return undefined
+  if (curve === 'none') {
+    warnings.push('client_tls_ecdhcurve = none has no effect: TLS 1.3 needs a curve; one is chosen as with auto')
+  }
+  const cert = await read('client_tls_cert_file', settings.client_tls_cert_file)
+  const ca = await read('client_tls_ca_file', settings.client_tls_ca_file)
+  const material = {
+    ca,
+    cert,
+    key: await read('client_tls_key_file', settings.client_tls_key_file),
+    protocols: settings.client_tls_protocols,
+    ciphers: cipherList(settings.client_tls_ciphers),
+    tls13Ciphers: settings.client_tls13_ciphers,
+    curve: curve === '' || curve === 'none' ? undefined : curve,
+  }
+  const context = build(material, {
+    ca: 'client_tls_ca_file',
+    cert: 'client_tls_cert_file',
+    key: 'client_tls_key_file',
+    protocols: 'client_tls_protocols',
+    ciphers: 'client_tls_ciphers',
+    tls13Ciphers: 'client_tls13_ciphers',
+    curve: 'client_tls_ecdhcurve',
+  })
+  return {
+    context,
+    binding: cert && endPointBinding(new X509Certificate(cert)),
+    asksCertificate: ca !== undefined,
+    requiresCertificate: mode === 'verify-ca' || mode === 'verify-full',
+  }
+}
+
+/** What decides how a database's servers are connected to, and where a mistake in it is told. */
+interface ServerSource extends Required<DatabaseTls> {
+  readonly sslmode: SslMode
+  readonly isOwn: boolean
+  readonly where: string
+}
+
+function sourceOf(settings: Settings, { name, tls, place }: Pick<DatabaseConfig, 'name' | 'tls' | 'place'>) {
+  const { sslmode, sslnegotiation, sslrootcert, sslcert, sslkey } = tls
+  return {
+    sslmode: sslmode ?? settings.server_tls_sslmode,
+    sslnegotiation: sslnegotiation ?? settings.server_tls_sslnegotiation,
+    sslrootcert: sslrootcert ?? settings.server_tls_ca_file,
+    sslcert: sslcert ?? settings.server_tls_cert_file,
+    sslkey: sslkey ?? settings.server_tls_key_file,
+    isOwn: Object.keys(tls).length > 0,
+    where: `database ${quoted(name)} (${describePlace(place)})`,
+  } satisfies ServerSource
+}
+
+function keyOf({ sslmode, sslnegotiation, sslrootcert, sslcert, sslkey }: ServerSource): string {
+  return JSON.stringify(sslmode === 'disable' ? [sslmode] : [sslmode, sslnegotiation, sslrootcert, sslcert, sslkey])
+}
+
+interface ReadServerTls extends ServerTls {
+  /** Of all that it was made from. */
+  readonly digest: string
+}
+
+async function readServers(
+  settings: Settings,
+  source: ServerSource,
+  former: ReadServerTls | undefined,
+  warnings: string[],
+): Promise<ReadServerTls> {
+  const { sslmode: mode, where } = source
+  const direct = source.sslnegotiation === 'direct'
+  if (mode === 'disable') return former ?? { ...off, digest: '' }
+  if (direct && !mustEncrypt(mode)) {
+    throw new ConfigError(`sslnegotiation=direct needs sslmode=require or stronger, not ${mode}: ${where}`)
+  }
+  // Names in messages: those of the entry where it has its own, those of the settings otherwise.
+  const named = (own: string, global: string): string => (source.isOwn ? `${own} of ${where}` : global)
+  const names = {
+    ca: named('sslrootcert', 'server_tls_ca_file'),
+    cert: named('sslcert', 'server_tls_cert_file'),
+    key: named('sslkey', 'server_tls_key_file'),
+    protocols: 'server_tls_protocols',
+    ciphers: 'server_tls_ciphers',
+    tls13Ciphers: 'server_tls13_ciphers',
+    curve: '',
+  }
+  const isSystem = source.sslrootcert === '' || source.sslrootcert === 'system'
+  if (isSystem && mode === 'verify-ca') {
+    warnings.push(`${names.ca} is not set: with verify-ca, any public certificate will do; use verify-full`)
+  }
+  const material = {
+    ca: isSystem ? undefined : await read(names.ca, source.sslrootcert),
+    cert: await read(names.cert, source.sslcert),
+    key: await read(names.key, source.sslkey),
+    protocols: settings.server_tls_protocols,
+    ciphers: cipherList(settings.server_tls_ciphers),
+    tls13Ciphers: settings.server_tls13_ciphers,
+  }
+  const digest = digestOf(material)
+  if (former?.digest === digest) return former
+  return { mode, direct, context: build(material, names), digest }
+}
+
+function digestOf(material: TlsMaterial): string {
+  return createHash('sha256').update(JSON.stringify(Object.values(material))).digest('base64')
+}
+
+function build(material: TlsMaterial, names: Readonly<Record<keyof TlsMaterial, string>>): SecureContext {
+  try {
+    return makeContext(material)
+  } catch (error) {
+    if (!(error instanceof TlsMaterialError)) throw error
+    throw new ConfigError(`TLS setup failed: ${names[error.part]}: ${error.message}`)
+  }
+}
+
+async function read(name: string, file: string): Promise<Buffer | undefined> {
+  if (file === '') return undefined
+  return readFile(file).catch((error: NodeJS.ErrnoException) => {
+    throw new ConfigError(`could not open ${name} ${file}: ${error.code ?? error.message}`)
   })
 }
 
 /** pgbouncer's words for lists (libtls): all but `all` mean a sound default, which is Node's own. */
-function cipherList(text: string | undefined): string | undefined {
+function cipherList(text: string): string | undefined {
   switch (text) {
-    case undefined:
     case '':
     case 'default':
     case 'secure':
@@ -76,8 +211,4 @@ function cipherList(text: string | undefined): string | undefined {
     default:
       return text
   }
-}
-
-function curve(text: string | undefined): string | undefined {
-  return text === undefined || text === '' || text === 'none' ? undefined : text
 }

@@ -5,14 +5,15 @@ type Severity = 'FATAL' | 'ERROR'
 /** pgbouncer sends 08P01 for nearly all its errors; a row that differs does so on purpose. */
 const protocolViolation = '08P01'
 
-const conditions = {
+/** docs/errors.md tells when each is said, and what to do; a test holds the page to this table. */
+export const conditions = {
   // login
   no_such_database: [protocolViolation, 'FATAL', 'no such database: %s'],
-  no_such_user: [protocolViolation, 'FATAL', 'no such user'],
   auth_failed: [protocolViolation, 'FATAL', 'password authentication failed'],
   sasl_failed: [protocolViolation, 'FATAL', 'SASL authentication failed'],
   trust_failed: [protocolViolation, 'FATAL', '"trust" authentication failed'],
   cert_failed: [protocolViolation, 'FATAL', 'certificate authentication failed'],
+  client_certificate: [protocolViolation, 'FATAL', 'connection requires a valid client certificate'],
   peer_failed: [protocolViolation, 'FATAL', 'unix socket login rejected'],
   ldap_failed: [protocolViolation, 'FATAL', 'LDAP authentication failed'],
   login_rejected: [protocolViolation, 'FATAL', 'login rejected'],
@@ -46,7 +47,6 @@ const conditions = {
   old_protocol: [protocolViolation, 'FATAL', 'old V2 protocol not supported'],
   unsupported_protocol: [protocolViolation, 'FATAL', 'unsupported protocol version %s'],
   startup_twice: [protocolViolation, 'FATAL', 'client re-sent startup pkt'],
-  password_before_startup: [protocolViolation, 'FATAL', 'client password pkt before startup packet'],
   ssl_required: [protocolViolation, 'FATAL', 'SSL required'],
   bytes_after_ssl_request: [protocolViolation, 'FATAL', 'received unencrypted data after SSL request'],
   bytes_after_gss_request: [protocolViolation, 'FATAL', 'received unencrypted data after GSSAPI encryption request'],
@@ -77,9 +77,7 @@ const conditions = {
   admin_disconnect: [protocolViolation, 'FATAL', 'admin forced disconnect'],
   server_shutting_down: [protocolViolation, 'FATAL', 'server shutting down'],
   suspend_timeout: [protocolViolation, 'FATAL', 'suspend_timeout'],
-  // prepared statements: PostgreSQL's own codes, the client stays connected (pgbouncer disconnects with 08P01)
-  duplicate_prepared_statement: ['42P05', 'ERROR', 'prepared statement "%s" already exists'],
-  undefined_prepared_statement: ['26000', 'ERROR', 'prepared statement "%s" does not exist'],
+  // prepared statements; a name that is taken or unknown is refused by PostgreSQL itself
   broken_parse: [protocolViolation, 'FATAL', 'broken Parse packet'],
   out_of_memory: [protocolViolation, 'FATAL', 'out of memory'],
 } as const satisfies Record<string, readonly [sqlstate: string, severity: Severity, text: string]>

@@ -11,7 +11,7 @@ beforeAll(async () => {
 })
 afterAll(() => database.drop())
 
-const { primary, roles } = { primary: postgres().primary, roles: postgres().roles }
+const { roles } = postgres()
 
 /** The auth_user alone is in auth_file; it looks everybody else up. */
 async function startLooking(settings: Settings, options: PoolerOptions = {}): Promise<TestPooler> {

@@ -116,7 +116,8 @@ describe('pg', () => {
     await using first = await connect()
     await using second = await connect()
     const ask = async (n: number) =>
-      (await client.query({ name: 'twice', text: 'SELECT $1::int * 2 AS n, pg_backend_pid() AS pid', values: [n] })).rows
+      (await client.query({ name: 'twice', text: 'SELECT $1::int * 2 AS n, pg_backend_pid() AS pid', values: [n] }))
+        .rows
     await ask(1)
     await onEachServer([holder(first), holder(second)], async (pid) => {
       expect(await ask(pid)).toEqual([{ n: pid * 2, pid }])

@@ -170,6 +170,7 @@ export async function startPooler(settings: Settings = {}, options: PoolerOption
   const authFile = join(folder, 'userlist.txt')
   await writeFile(authFile, userList(options.secrets ?? allPasswords()), { mode: 0o600 })
   const log = new MemoryLog()
+  const { host, port } = options.server ?? postgres().primary
   const pooler = createPooler({
     config: {
       pgbouncer: {
@@ -183,7 +184,7 @@ export async function startPooler(settings: Settings = {}, options: PoolerOption
         server_tls_sslmode: 'disable',
         ...settings,
       },
-      databases: options.databases ?? { '*': { ...(options.server ?? postgres().primary) } },
+      databases: options.databases ?? { '*': { host, port } },
       users: options.users ?? {},
     },
     log,

@@ -8,6 +8,7 @@ import { i16, i32, message, z } from '../protocol/wire.js'
 interface Portal {
   readonly text: string
   readonly tag: string
+  /** Rows, or runs of what has none. */
   sent: number
 }
 
@@ -186,7 +187,10 @@ export class FakeBackend {
 
   private execute(portal: Portal, most: number): void {
     const count = /^rows (\d+)/.exec(portal.text)?.[1]
-    if (count === undefined) return this.run(portal.text, false, [])
+    if (count === undefined) {
+      if (portal.sent++ > 0) throw new Failure('55000', 'portal cannot be run')
+      return this.run(portal.text, false, [])
+    }
     if (this.status === 'E') throw aborted
     for (let n = 0; portal.sent < Number(count); n++) {
       if (most > 0 && n === most) return this.say('s')

@@ -1,0 +1,63 @@
+// The limits that span pools: may one of them have one more server, and whose idle server makes room for it.
+
+import type { Pool } from './pool.js'
+import type { ServerSession } from './server-session.js'
+
+export class Room {
+  private readonly pools: () => Iterable<Pool>
+  /** Pools whose clients wait for a server that the limits above them did not allow. */
+  private readonly starved = new Set<Pool>()
+
+  constructor(pools: () => Iterable<Pool>) {
+    this.pools = pools
+  }
+
+  /**
+   * Is there room for one more server, within `max_db_connections` and `max_user_connections`?
+   * @param mayEvict servers that are idle in other pools may be closed to make it
+   */
+  make(pool: Pool, mayEvict: boolean): boolean {
+    const { database, user, limits } = pool
+    const hasRoom =
+      this.within(limits.maxDbConnections, database, mayEvict, (other) => other.database === database) &&
+      this.within(limits.maxUserConnections, user, mayEvict, (other) => other.user === user)
+    if (hasRoom) this.starved.delete(pool)
+    else if (mayEvict) this.starved.add(pool)
+    return hasRoom
+  }
+
+  /** A server has become idle, or was closed: those who found no room look again. */
+  freed(): void {
+    if (this.starved.size === 0) return
+    const waiting = [...this.starved]
+    this.starved.clear() // who still finds none is in again
+    for (const pool of waiting) pool.demand()
+  }
+
+  private within(
+    most: number,
+    counted: { readonly servers: number },
+    mayEvict: boolean,
+    counts: (pool: Pool) => boolean,
+  ): boolean {
+    if (most <= 0) return true
+    while (counted.servers >= most) {
+      const server = mayEvict ? this.longestIdle(counts) : undefined
+      if (server === undefined) return false
+      server.close('evicted')
+    }
+    return true
+  }
+
+  private longestIdle(counts: (pool: Pool) => boolean): ServerSession | undefined {
+    let oldest: ServerSession | undefined
+    for (const pool of this.pools()) {
+      if (!counts(pool)) continue
+      // Who waits in that pool is about to have the used ones checked.
+      for (const server of pool.waiting.size > 0 ? pool.idle : [...pool.idle, ...pool.used]) {
+        if (oldest === undefined || server.idleSince < oldest.idleSince) oldest = server
+      }
+    }
+    return oldest
+  }
+}
