@@ -7,16 +7,18 @@ import { AdminConsole, consoleParameters } from './admin/console.js'
 import { rowsOf } from './admin/table.js'
 import { tableNamed } from './admin/tables.js'
 import { ScramKeyring } from './auth/scram-keys.js'
+import { ConfigError } from './config/config-error.js'
 import type { ConfigInput } from './config/input.js'
 import { type Config, type LoadOptions, loadConfig, withSetting } from './config/load.js'
 import { applicable, diffConfig } from './config/reload.js'
-import { Listener, type ListenOptions } from './io/listener.js'
+import { canReusePort, Listener, type ListenOptions } from './io/listener.js'
 import { Socket } from './io/socket.js'
 import { type Clock, systemClock } from './observe/clock.js'
 import { type Log, silentLog } from './observe/log.js'
 import { versionText } from './observe/version.js'
 import { PoolAdministration } from './pool/administration.js'
 import { readAuthFiles } from './pool/auth-files.js'
+import type { ClientSession } from './pool/client-session.js'
 import type { Arrival } from './pool/client-startup.js'
 import type { Context } from './pool/context.js'
 import { Resolver } from './pool/hosts.js'
@@ -24,7 +26,9 @@ import { InProcessClient } from './pool/in-process.js'
 import { Janitor } from './pool/janitor.js'
 import { trackedNames } from './pool/parameters.js'
 import { StatementTable } from './pool/prepared.js'
+import { reconfigure } from './pool/reconfigure.js'
 import { Registry } from './pool/registry.js'
+import { Judgements } from './pool/session-classify.js'
 import { Statistics } from './pool/statistics.js'
 import type { Administration, ShutdownMode } from './pool/status.js'
 import { TlsFiles } from './pool/tls-files.js'
@@ -56,8 +60,11 @@ export interface Pooler extends AsyncDisposable {
   accept(socket: Duplex): void
   /** A connection to this pooler without a socket in between; a `pg.Client` takes it as its `stream`. */
   connect(): Duplex
-  /** Reads the configuration again. Rejects with ConfigError, and then nothing has changed. */
-  reload(): Promise<void>
+  /**
+   * Reads the configuration again. Rejects with ConfigError, and then nothing has changed.
+   * @returns what is to be told: settings that are changed, but need a restart
+   */
+  reload(): Promise<readonly string[]>
   /** The rows of a SHOW command, such as `pools`. */
   show(name: string): Promise<readonly Row[]>
   /** The port of the first TCP listener; undefined while not listening. */
@@ -92,6 +99,7 @@ class OwnPooler implements Pooler {
   private listeners: Listener[] = []
   private resolveStopped!: () => void
   private isStopped = false
+  private latestChange: Promise<void> = Promise.resolve()
 
   constructor(options: PoolerOptions) {
     this.options = options
@@ -125,11 +133,16 @@ class OwnPooler implements Pooler {
       log: this.log,
       keyring: new ScramKeyring(),
       statements: new StatementTable(),
+      judgements: new Judgements(),
       tracked: trackedNames(config.settings.track_extra_parameters),
-      resolver: new Resolver(clock, () => ({
-        maxTtl: context.config.settings.dns_max_ttl,
-        failureTtl: context.config.settings.dns_nxdomain_ttl,
-      })),
+      resolver: new Resolver(
+        clock,
+        () => ({
+          maxTtl: context.config.settings.dns_max_ttl,
+          failureTtl: context.config.settings.dns_nxdomain_ttl,
+        }),
+        (name, addresses) => this.running?.registry.retireAddresses(name, addresses),
+      ),
       tls,
       isPaused: false,
       nextId: 1,
@@ -161,7 +174,6 @@ class OwnPooler implements Pooler {
     this.running = { context, registry, janitor, statistics, admin }
     janitor.start()
     statistics.start()
-    registry.prepareMinimum()
   }
 
   async listen(): Promise<readonly string[]> {
@@ -200,29 +212,40 @@ class OwnPooler implements Pooler {
   }
 
   private welcome(socket: NetSocket, kind: 'tcp' | 'unix', isOwnUser: boolean): void {
+    const { registry, context } = this.up()
+    const { tcp_keepalive: keepAlive, tcp_keepidle: keepIdle } = context.config.settings
+    if (kind === 'tcp') socket.setKeepAlive(keepAlive, keepIdle * 1000)
     const arrival = arrivalOf(socket, kind, isOwnUser)
-    this.up().registry.accept(Socket.accepted(socket, nobody), arrival)
+    registry.accept(Socket.accepted(socket, nobody), arrival)
   }
 
-  async reload(): Promise<void> {
-    const { context } = this.up()
-    const source = context.config.settings.conffile || context.config.file
-    if (source === undefined) {
-      await this.apply(context.config) // given as an object: the files it names are read again
-    } else {
-      const next = await loadConfig(source, this.options.load)
-      for (const warning of next.warnings) this.log.warning(warning)
+  reload(): Promise<readonly string[]> {
+    return this.inTurn(async () => {
+      const { context } = this.up()
+      const source = context.config.settings.conffile || context.config.file
+      // Given as an object: the files it names are read again.
+      const next = source === undefined ? context.config : await loadConfig(source, this.options.load)
       const { needRestart } = diffConfig(context.config, next)
-      for (const name of needRestart)
-        this.log.warning(`${name} is changed in ${source}: it needs a restart to take effect`)
+      const late = needRestart.map((name) => `${name} is changed in ${source}: it needs a restart to take effect`)
       await this.apply(applicable(context.config, next))
-    }
+      for (const warning of [...(source === undefined ? [] : next.warnings), ...late]) this.log.warning(warning)
+      return late
+    })
   }
 
-  private async set(key: string, value: string): Promise<void> {
-    const next = withSetting(this.up().context.config, key, value)
-    for (const warning of next.warnings) this.log.warning(warning)
-    await this.apply(next)
+  private set(key: string, value: string): Promise<void> {
+    return this.inTurn(async () => {
+      const next = withSetting(this.up().context.config, key, value)
+      await this.apply(next)
+      for (const warning of next.warnings) this.log.warning(warning)
+    })
+  }
+
+  /** Changes of the configuration read files: each begins when the one before it is done. */
+  private inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const done = this.latestChange.then(change)
+    this.latestChange = done.then(nothing, nothing)
+    return done
   }
 
   /** All files are read before anything changes. */
@@ -231,11 +254,10 @@ class OwnPooler implements Pooler {
     const files = await readAuthFiles(next.settings)
     const tls = await TlsFiles.read(next, context.tls)
     for (const warning of [...files.warnings, ...tls.warnings]) this.log.warning(warning)
-    const changes = diffConfig(context.config, next)
     context.config = next
     context.tls = tls
     this.log.reopen(next.settings)
-    registry.applyConfig(changes, files)
+    reconfigure(registry, files)
   }
 
   async show(name: string): Promise<readonly Row[]> {
@@ -249,22 +271,32 @@ class OwnPooler implements Pooler {
     const { registry, context } = this.up()
     registry.isClosing = true
     for (const listener of this.listeners) if (listener.kind === 'tcp') listener.close()
-    const clients = () => [...registry.clients].filter((client) => client.console === undefined)
-    if (mode === 'wait_for_servers') {
-      context.isPaused = true
-      for (const client of clients()) {
-        if (client.isWaiting || client.phase === 'login') client.fail(new PgError('server_shutting_down'))
-      }
-      for (const pool of registry.pools()) {
-        for (const server of [...pool.idle, ...pool.used]) server.close('server shutting down')
-      }
-      await registry.until(() => [...registry.pools()].every((pool) => pool.size === 0))
-      this.log.info('server connections dropped, exiting')
-    } else {
-      await registry.until(() => clients().length === 0)
-      this.log.info('client connections dropped, exiting')
+    const seconds = context.config.settings.shutdown_timeout
+    const giveUp = (): void => {
+      this.log.warning(`not done after ${seconds} s (shutdown_timeout), closing what is left`)
+      void this.close()
     }
+    const limit = seconds > 0 ? context.clock.after(seconds * 1000, giveUp) : undefined
+    const isDone = mode === 'wait_for_servers' ? this.drainServers() : () => consoleApart(registry).length === 0
+    await registry.until(() => this.isStopped || isDone())
+    limit?.cancel()
+    if (this.isStopped) return this.stopped
+    const what = mode === 'wait_for_servers' ? 'server' : 'client'
+    this.log.info(`${what} connections dropped, exiting`)
     await this.close()
+  }
+
+  /** @returns whether all servers are free and closed; clients that want one from now on are told by the janitor */
+  private drainServers(): () => boolean {
+    const { registry, context } = this.up()
+    context.isPaused = true
+    for (const client of consoleApart(registry)) {
+      if (client.isWaiting || client.phase === 'login') client.fail(new PgError('server_shutting_down'))
+    }
+    for (const pool of registry.pools()) {
+      for (const server of [...pool.idle, ...pool.used, ...pool.connecting]) server.close('server shutting down')
+    }
+    return () => [...registry.pools()].every((pool) => pool.size === 0)
   }
 
   async close(): Promise<void> {
@@ -296,6 +328,13 @@ class OwnPooler implements Pooler {
   }
 }
 
+const nothing = (): void => {}
+
+/** Nobody waits for the clients of the console. */
+function consoleApart(registry: Registry): ClientSession[] {
+  return [...registry.clients].filter((client) => client.console === undefined)
+}
+
 /** Whoever owns a socket until its session does. */
 const nobody = { onBytes() {}, onDrain() {}, onGone() {} }
 
@@ -303,7 +342,11 @@ function isLoaded(source: PoolerOptions['config']): source is Config {
   return typeof source === 'object' && 'raw' in source
 }
 
+/** @throws ConfigError */
 function listenOptions(settings: Config['settings']): ListenOptions[] {
+  if (settings.so_reuseport && !canReusePort) {
+    throw new ConfigError('so_reuseport needs Node.js 22.12, 23.1 or later')
+  }
   const port = settings.listen_port
   const backlog = settings.listen_backlog
   const options: ListenOptions[] = settings.listen_addr.map((host) => ({
@@ -312,8 +355,6 @@ function listenOptions(settings: Config['settings']): ListenOptions[] {
     port,
     backlog,
     reusePort: settings.so_reuseport,
-    keepAlive: settings.tcp_keepalive,
-    keepIdle: settings.tcp_keepidle,
   }))
   const folder = settings.unix_socket_dir
   if (folder !== '' && process.platform !== 'win32') {

@@ -17,7 +17,8 @@ import { ClientStatements, ServerStatements, StatementTable } from '../../src/po
 import type { Registry } from '../../src/pool/registry.js'
 import { ServerRelay } from '../../src/pool/server-relay.js'
 import { ServerSession } from '../../src/pool/server-session.js'
-import { noTls } from '../../src/pool/tls-files.js'
+import { Judgements } from '../../src/pool/session-classify.js'
+import { TlsFiles } from '../../src/pool/tls-files.js'
 import type { Conversation } from './messages.js'
 
 /** Takes everything at once, and remembers how much. */
@@ -49,16 +50,17 @@ export class PoolFixture {
   readonly #clients: { readonly relay: ClientRelay; readonly sink: Sink }[] = []
   #turn = 0
 
-  private constructor(config: Config) {
+  private constructor(config: Config, tls: TlsFiles) {
     this.#context = {
       config,
       clock: systemClock,
       log: silentLog,
       keyring: new ScramKeyring(),
       statements: new StatementTable(),
+      judgements: new Judgements(),
       tracked: trackedNames([]),
       resolver: new Resolver(systemClock, () => ({ maxTtl: 15, failureTtl: 15 })),
-      tls: noTls,
+      tls,
       isPaused: false,
       nextId: 1,
     }
@@ -66,7 +68,7 @@ export class PoolFixture {
     if (databaseConfig === undefined) throw new Error('no database')
     const database = new Database(databaseConfig, false, 0)
     const user = new User('sam', undefined)
-    const owner = { makeRoom: () => false, connect() {}, onServerClosed() {}, cancel() {} }
+    const owner = { makeRoom: () => false, onServerIdle() {}, connect() {}, onServerClosed() {}, cancel() {} }
     const login = { user: 'sam', stored: { kind: 'none' } as const }
     this.#pool = new Pool(this.#context, owner, database, user, new Limits(this.#context, database, user), login)
   }
@@ -76,7 +78,7 @@ export class PoolFixture {
       pgbouncer: { pool_mode: 'transaction', max_prepared_statements: 200 },
       databases: { bench: 'host=127.0.0.1' },
     })
-    const fixture = new PoolFixture(config)
+    const fixture = new PoolFixture(config, await TlsFiles.read(config))
     for (let i = 0; i < servers; i++) fixture.#addServer()
     for (let i = 0; i < clients; i++) fixture.#addClient(config)
     return fixture

@@ -4,6 +4,9 @@ import { textTable } from '../text-table.js'
 import type { IdleCost } from './idle.js'
 import type { Outcome } from './pgbench.js'
 
+const tps = (outcome: Outcome): number => outcome.tps
+const cpu = (outcome: Outcome): number | undefined => outcome.cpu && outcome.cpu.user + outcome.cpu.system
+
 /** @param rounds what each target, by name, made of each round */
 export function scenarioTable(names: readonly string[], rounds: readonly ReadonlyMap<string, Outcome>[]): string {
   const pgbouncer = names.find((name) => name.startsWith('pgbouncer'))
@@ -12,20 +15,21 @@ export function scenarioTable(names: readonly string[], rounds: readonly Readonl
     const values = outcomesOf(name).flatMap((outcome) => value(outcome) ?? [])
     return values.length === 0 ? '' : median(values).toFixed(digits)
   }
-  const ratio = (name: string, base: string | undefined): string => {
+  const ratio = (name: string, base: string | undefined, value: (outcome: Outcome) => number | undefined): string => {
     const values = rounds.flatMap((round) => {
-      const [own, other] = [round.get(name), round.get(base ?? '')]
-      return own === undefined || other === undefined ? [] : own.tps / other.tps
+      const [own, other] = [round.get(name), round.get(base ?? '')].map((outcome) => outcome && value(outcome))
+      return own === undefined || other === undefined ? [] : own / other
     })
     return values.length === 0 ? '' : median(values).toFixed(2)
   }
-  const head = ['', 'tps', '/ direct', '/ pgbouncer', 'CPU µs/tx', 'user', 'system', 'memory MB']
+  const head = ['', 'tps', '/ direct', '/ pgbouncer', 'CPU µs/tx', '/ pgbouncer', 'user', 'system', 'memory MB']
   const rows = names.map((name) => [
     name,
-    figure(name, ({ tps }) => tps, 0),
-    ratio(name, 'direct'),
-    ratio(name, pgbouncer),
-    figure(name, ({ cpu }) => cpu && cpu.user + cpu.system, 1),
+    figure(name, tps, 0),
+    ratio(name, 'direct', tps),
+    ratio(name, pgbouncer, tps),
+    figure(name, cpu, 1),
+    ratio(name, pgbouncer, cpu),
     figure(name, ({ cpu }) => cpu?.user, 1),
     figure(name, ({ cpu }) => cpu?.system, 1),
     figure(name, ({ memory }) => memory && memory / 1e6, 0),

@@ -28,8 +28,11 @@ export interface Action {
   readonly tag: string
   /** The command as the log tells of it: `PAUSE 'db'`. */
   readonly title: string
-  /** @throws AdminError where it is refused */
-  act(administration: Administration, signal: AbortSignal): void | Promise<void>
+  /**
+   * @param tell sends the client a notice
+   * @throws AdminError where it is refused
+   */
+  act(administration: Administration, signal: AbortSignal, tell: Tell): void | Promise<void>
   /** It may take long, until something is true: a CancelRequest ends it. */
   readonly waits?: boolean
   /** Takes back what a command has begun whose client cancels it while it waits. */
@@ -41,6 +44,8 @@ export interface Action {
   /** No answer: the connection closes with the pooler. */
   readonly last?: boolean
 }
+
+type Tell = (notice: string) => void
 
 interface Failure {
   readonly text: string
@@ -70,7 +75,12 @@ export interface Verb {
   readonly failure?: Failure
   readonly waits?: boolean
   readonly endsWithClient?: boolean
-  act(administration: Administration, argument: string | undefined, signal: AbortSignal): void | Promise<void>
+  act(
+    administration: Administration,
+    argument: string | undefined,
+    signal: AbortSignal,
+    tell: Tell,
+  ): void | Promise<void>
   undo?(administration: Administration, argument: string | undefined): void
 }
 
@@ -130,7 +140,9 @@ export const verbs: readonly Verb[] = [
     argument: 'none',
     who: 'admin',
     failure: { text: 'RELOAD failed, see logs for additional details', sqlstate: 'F0000' },
-    act: (administration) => administration.reload(),
+    act: async (administration, _argument, _signal, tell) => {
+      for (const text of await administration.reload()) tell(text)
+    },
   },
   {
     name: 'RESUME',
@@ -189,7 +201,7 @@ export function actionFor(verb: Verb, argument: string | undefined, role: Role):
     waits,
     endsWithClient,
     last: name === 'SHUTDOWN' && argument === undefined,
-    act: (administration, signal) => verb.act(administration, argument, signal),
+    act: (administration, signal, tell) => verb.act(administration, argument, signal, tell),
     ...(verb.undo && { undo: (administration: Administration) => verb.undo?.(administration, argument) }),
     ...(failure && { failure }),
   }

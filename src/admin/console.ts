@@ -71,7 +71,7 @@ export class AdminConsole {
     this.#options = options
     this.#administration = options.administration
     this.#output = new Output((bytes) => this.#closed || options.write(bytes))
-    this.#extended = new ExtendedProtocol(options.role)
+    this.#extended = new ExtendedProtocol(options.role, () => this.#administration.config())
   }
 
   /** Takes one complete message; `body` is without code and length, and is copied. */
@@ -164,7 +164,7 @@ export class AdminConsole {
     if (this.#administration.config().settings.disable_pqexec) throw new PgError('pqexec_disallowed')
     this.#extended.forgetUnnamed()
     try {
-      const command = parseCommand(text, this.#options.role)
+      const command = parseCommand(text, this.#options.role, this.#administration.config())
       if (command.does === 'show') this.#output.add(describeTable(command.table))
       await this.#execute(portalFor(command), 0)
     } catch (error) {
@@ -238,7 +238,8 @@ export class AdminConsole {
     if (action.waits) this.#waiting = abort
     try {
       const aborted = new Promise((resolve) => abort.signal.addEventListener('abort', resolve))
-      await Promise.race([action.act(this.#administration, abort.signal), aborted])
+      const tell = (text: string): void => this.#output.add(backend.noticeResponse(text))
+      await Promise.race([action.act(this.#administration, abort.signal, tell), aborted])
     } catch (error) {
       if (!abort.signal.aborted) throw this.#failureOf(action, error)
     } finally {

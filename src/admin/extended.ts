@@ -1,6 +1,7 @@
 // The extended protocol on the console: prepared statements and portals of one client, and the answers that need no command run.
 // https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY
 
+import type { Config } from '../config/load.js'
 import { AdminError } from '../pool/status.js'
 import { bindComplete, closeComplete, noData, parameterDescription, parseComplete } from '../protocol/backend.js'
 import { Body, InvalidMessage } from './body.js'
@@ -26,11 +27,14 @@ export function portalFor(command: Command, formats: readonly Format[] = []): Po
 /** Every method reads one message; each throws InvalidMessage for its format, and AdminError for what is refused. */
 export class ExtendedProtocol {
   readonly #role: Role
+  readonly #config: () => Config
   readonly #statements = new Map<string, Command>()
   readonly #portals = new Map<string, Portal>()
 
-  constructor(role: Role) {
+  /** @param config gives the one in force */
+  constructor(role: Role, config: () => Config) {
     this.#role = role
+    this.#config = config
   }
 
   parse(message: Buffer): Buffer {
@@ -42,7 +46,7 @@ export class ExtendedProtocol {
     if (name === '') this.#statements.delete(name)
     if (this.#statements.has(name)) throw new AdminError(`prepared statement "${name}" already exists`, '42P05')
     requireRoom('prepared statements', name, this.#statements.size, limits.statements)
-    this.#statements.set(name, parseCommand(query, this.#role))
+    this.#statements.set(name, parseCommand(query, this.#role, this.#config()))
     return parseComplete
   }
 

@@ -1,5 +1,6 @@
 // The text of a query -> the Command that it stands for: the grammar of the console.
 
+import type { Config } from '../config/load.js'
 import { AdminError } from '../pool/status.js'
 import { actionFor, type Command, type Role, requireRole, setAction, verbs } from './commands.js'
 import { driverStatement } from './driver-statements.js'
@@ -15,13 +16,14 @@ const verbNamed = new Map(verbs.map((verb) => [verb.name, verb]))
 
 /**
  * Reads one command, `VERB [argument]` or `SET key = value`. Comments and semicolons at the end are allowed.
+ * @param config in force, which may add columns to a SHOW
  * @throws AdminError for what is no command, has wrong arguments, or needs another role
  */
-export function parseCommand(text: string, role: Role): Command {
+export function parseCommand(text: string, role: Role, config: Config): Command {
   const tokens = tokenize(text)
   const command = tokens && readCommand(tokens, role)
   if (command === undefined) throw new AdminError(`invalid command '${echo(text)}', use SHOW HELP;`)
-  return command
+  return command.does === 'show' ? { ...command, table: command.table.under(config) } : command
 }
 
 function readCommand(given: readonly Token[], role: Role): Command | undefined {

@@ -1,5 +1,6 @@
 // A SHOW as a table definition, and the one place where its rows become RowDescription and DataRow messages.
 
+import type { Config } from '../config/load.js'
 import type { Administration } from '../pool/status.js'
 import { DataRow, rowDescription } from '../protocol/backend.js'
 
@@ -86,6 +87,22 @@ export interface Table {
   readonly name: string
   readonly columns: readonly Column[]
   rows(administration: Administration): Row[]
+  /** As it is shown under this configuration: with columns of our own where a setting of our own is used. */
+  under(config: Config): Table
+}
+
+/** Columns that pgbouncer does not have, behind those that it has. */
+interface OwnColumns<Item> {
+  readonly isShown: (config: Config) => boolean
+  readonly columns: readonly ColumnDefinition<Item>[]
+}
+
+/** pgbouncer keeps its lists in the order of names, byte by byte. */
+export function byName<Item>(items: readonly Item[], ...names: readonly ((item: Item) => string)[]): Item[] {
+  return [...items].sort((one, other) => {
+    for (const name of names) if (name(one) !== name(other)) return name(one) < name(other) ? -1 : 1
+    return 0
+  })
 }
 
 /** Name, type and value of each column; `items` gives one item a row. */
@@ -93,12 +110,16 @@ export function defineTable<Item>(
   name: string,
   items: (administration: Administration) => readonly Item[],
   columns: readonly ColumnDefinition<Item>[],
+  own?: OwnColumns<Item>,
 ): Table {
-  return {
+  const table: Table = {
     name,
     columns: columns.map(([name, type]) => ({ name, type })),
     rows: (administration) => items(administration).map((item) => columns.map(([, , value]) => value(item) ?? null)),
+    under: (config) => (own?.isShown(config) ? wide : table),
   }
+  const wide = own === undefined ? table : defineTable(name, items, [...columns, ...own.columns])
+  return table
 }
 
 /** A time as pgbouncer splits it: a column of whole seconds, and one of the microseconds beyond. */
@@ -115,9 +136,8 @@ export function durationColumns<Item>(
 
 /** The rows as objects by column name, for programs: numbers, texts, Dates and nulls. */
 export function rowsOf(table: Table, administration: Administration): Record<string, unknown>[] {
-  return table
-    .rows(administration)
-    .map((row) => Object.fromEntries(table.columns.map((column, at) => [column.name, row[at]])))
+  const { columns, rows } = table.under(administration.config())
+  return rows(administration).map((row) => Object.fromEntries(columns.map((column, at) => [column.name, row[at]])))
 }
 
 /** `formats`: one for each column, or none, which means text. */

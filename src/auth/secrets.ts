@@ -54,6 +54,20 @@ export class ScramSecret {
 
 export type StoredSecret = NoSecret | PlainSecret | Md5Secret | ScramSecret
 
+/** Is it the same secret? For noticing a change, not for checking a password. */
+export function sameSecret(one: StoredSecret, other: StoredSecret): boolean {
+  if (one.kind === 'plain') return other.kind === 'plain' && one.password.equals(other.password)
+  if (one.kind === 'md5') return other.kind === 'md5' && one.hash.equals(other.hash)
+  if (one.kind === 'none') return other.kind === 'none'
+  return (
+    other.kind === 'scram' &&
+    one.iterations === other.iterations &&
+    one.salt.equals(other.salt) &&
+    one.storedKey.equals(other.storedKey) &&
+    one.serverKey.equals(other.serverKey)
+  )
+}
+
 const noSecret: NoSecret = { kind: 'none' }
 const md5Pattern = /^md5[0-9a-f]{32}$/
 const scramPattern = /^SCRAM-SHA-256\$(\d{1,10}):([\w+/=]*)\$([\w+/]{43}=):([\w+/]{43}=)$/

@@ -79,10 +79,21 @@ export async function logIn(server: Conversation, login: ServerLogin): Promise<B
   }
 }
 
+/** What may come after the first request. */
+const followUps: ReadonlySet<number> = new Set([
+  backend.authentication.ok,
+  backend.authentication.saslContinue,
+  backend.authentication.saslFinal,
+])
+
 async function authenticate(server: Conversation, login: ServerLogin): Promise<void> {
   let scram: ScramClient | undefined
+  let isAsked = false
   for (;;) {
     const { kind, rest } = await readRequest(server)
+    // One method a login: in the middle of SCRAM, a server that has not shown what it knows is not told the password.
+    if (isAsked && !followUps.has(kind)) throw new PgError('unknown_packet')
+    isAsked = true
     switch (kind) {
       case backend.authentication.ok:
         if (scram !== undefined && !scram.trusted) throw new PgError('unknown_packet')
@@ -97,7 +108,6 @@ async function authenticate(server: Conversation, login: ServerLogin): Promise<v
         break
       }
       case backend.authentication.sasl:
-        if (scram !== undefined) throw new PgError('unknown_packet')
         scram = startScram(login, rest)
         server.write(frontend.saslInitialResponse(scram.mechanism, scram.start()))
         break

@@ -31,7 +31,10 @@ function* mistakes(settings: Settings): Generator<readonly [blamed: SettingName,
     yield ['client_tls_sslmode', `client_tls_sslmode=${clientMode} requires client_tls_ca_file`]
   }
   if (settings.server_tls_sslnegotiation === 'direct' && !mustEncrypt(settings.server_tls_sslmode)) {
-    yield ['server_tls_sslnegotiation', 'server_tls_sslnegotiation=direct requires server_tls_sslmode=require or stronger']
+    yield [
+      'server_tls_sslnegotiation',
+      'server_tls_sslnegotiation=direct requires server_tls_sslmode=require or stronger',
+    ]
   }
   if (settings.server_tls_key_file !== '' && settings.server_tls_cert_file === '') {
     yield ['server_tls_key_file', 'server_tls_key_file requires server_tls_cert_file']

@@ -16,7 +16,17 @@ import {
 } from './entry-keys.js'
 import { Secret } from './secret.js'
 import { authDatabase, oneOf } from './setting-types.js'
-import { mustEncrypt, type PoolMode, poolMode, type SslMode, type SslNegotiation, sslMode, sslNegotiation } from './settings.js'
+import {
+  mustEncrypt,
+  type PoolMode,
+  poolMode,
+  type SessionStateMode,
+  type SslMode,
+  type SslNegotiation,
+  sessionState,
+  sslMode,
+  sslNegotiation,
+} from './settings.js'
 
 /** One database as clients see it. What is undefined is left to the user's entry or to the global setting. */
 export interface DatabaseConfig {
@@ -40,6 +50,7 @@ export interface DatabaseConfig {
   readonly maxDbConnections?: number | undefined
   readonly maxDbClientConnections?: number | undefined
   readonly poolMode?: PoolMode | undefined
+  readonly sessionState?: SessionStateMode | undefined
   readonly loadBalanceHosts: LoadBalanceHosts
   /** Seconds. */
   readonly serverLifetime?: number | undefined
@@ -72,7 +83,7 @@ export interface DatabaseTemplate extends Omit<DatabaseConfig, 'dbname'> {
   readonly dbname?: string | undefined
 }
 
-type DatabaseDraft = Draft<DatabaseTemplate> & {
+type DatabaseDraft = Omit<Draft<DatabaseTemplate>, 'startupParameters' | 'tls'> & {
   startupParameters: Record<string, string>
   tls: Draft<DatabaseTls>
 }
@@ -133,6 +144,9 @@ export const databaseKeys = {
   }),
   pool_mode: key('Instead of the global `pool_mode`.', (db, text) => {
     db.poolMode = poolMode.parse(text)
+  }),
+  session_state: key('Instead of the global `session_state`.', (db, text) => {
+    db.sessionState = sessionState.parse(text)
   }),
   load_balance_hosts: key(
     '`round-robin` (unset): each new server connection goes to the next host. `disable`: to the same, until it fails.',

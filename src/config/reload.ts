@@ -1,5 +1,6 @@
 // Two Configs -> what changes now, and what needs a restart.
 
+import type { DatabaseTemplate } from './databases.js'
 import { type Config, sealed } from './load.js'
 import { Secret } from './secret.js'
 import { type SettingName, type Settings, settingNames, settings } from './settings.js'
@@ -44,8 +45,7 @@ export function diffConfig(old: Config, next: Config): ConfigChanges {
   const before = databasesOf(old)
   const after = databasesOf(next)
   const databases = diffEntries(before, after)
-  const needsServers = (name: string) =>
-    decidesServers.some((field) => !same(before.get(name)?.[field], after.get(name)?.[field]))
+  const needsServers = (name: string) => needsOtherServers(before.get(name), after.get(name))
   return {
     settings: changed.filter((name) => settings[name].reloadable),
     needRestart: changed.filter((name) => !settings[name].reloadable),
@@ -57,6 +57,11 @@ export function diffConfig(old: Config, next: Config): ConfigChanges {
     users: diffEntries(old.users, next.users),
     peers: diffEntries(old.peers, next.peers),
   }
+}
+
+/** Are the servers of a database no longer what its entry asks for? */
+export function needsOtherServers(old: DatabaseTemplate | undefined, next: DatabaseTemplate | undefined): boolean {
+  return decidesServers.some((field) => !same(old?.[field], next?.[field]))
 }
 
 /** What a reload may put into force: `next`, but with the settings of `old` that only a restart changes. */

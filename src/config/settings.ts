@@ -63,6 +63,8 @@ const facility = oneOf([
 ])
 export const poolMode = oneOf(['session', 'transaction', 'statement'])
 export type PoolMode = ReturnType<typeof poolMode.parse>
+export const sessionState = oneOf(['allow', 'warn', 'track'])
+export type SessionStateMode = ReturnType<typeof sessionState.parse>
 
 const noSocketOption = 'Node.js has no access to this socket option; the system value stays'
 
@@ -274,6 +276,16 @@ export const settings = {
     sslNegotiation,
     'postgres',
     'How TLS with servers begins: postgres asks for it first; direct saves a round trip, from PostgreSQL 17. (Not in pgbouncer.)',
+  ),
+  session_state: live(
+    sessionState,
+    'allow',
+    'SET, LISTEN and other session state in transaction and statement mode: let it leak, warn, or track it. (Not in pgbouncer.)',
+  ),
+  shutdown_timeout: live(
+    seconds,
+    '0',
+    'A shutdown that waits for clients or servers closes what is left after this long; 0: never. (Not in pgbouncer.)',
   ),
   so_reuseport: boot(flag, '0', 'Let several processes listen on the same address and port.'),
   stats_period: live(

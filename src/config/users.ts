@@ -12,12 +12,13 @@ import {
   secondsOrInherit,
   size,
 } from './entry-keys.js'
-import { type PoolMode, poolMode } from './settings.js'
+import { type PoolMode, poolMode, type SessionStateMode, sessionState } from './settings.js'
 
 /** What is undefined is left to the database's entry or to the global setting. Timeouts are seconds. */
 export interface UserConfig {
   readonly name: string
   readonly poolMode?: PoolMode | undefined
+  readonly sessionState?: SessionStateMode | undefined
   readonly poolSize?: number | undefined
   readonly reservePoolSize?: number | undefined
   readonly maxUserConnections?: number | undefined
@@ -38,6 +39,9 @@ const longestName = 127
 export const userKeys = {
   pool_mode: key('Instead of the `pool_mode` of the database.', (user, text) => {
     user.poolMode = poolMode.parse(text)
+  }),
+  session_state: key('Instead of the `session_state` of the database.', (user, text) => {
+    user.sessionState = sessionState.parse(text)
   }),
   pool_size: key(
     'Servers for each pool of this user; unset or negative: the `pool_size` of the database.',

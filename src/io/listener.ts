@@ -11,9 +11,6 @@ export interface TcpOptions {
   readonly backlog: number
   /** SO_REUSEPORT: several poolers on one port. */
   readonly reusePort: boolean
-  readonly keepAlive: boolean
-  /** Seconds; 0: the system's. */
-  readonly keepIdle: number
 }
 
 export interface UnixOptions {
@@ -27,6 +24,10 @@ export interface UnixOptions {
 }
 
 export type ListenOptions = TcpOptions | UnixOptions
+
+/** Does this version of Node.js know SO_REUSEPORT? Others would pass over `reusePort` without a word. */
+export const canReusePort =
+  isAtLeast(process.versions.node, [23, 1]) || /^22\.(1[2-9]|[2-9]\d)\./.test(process.versions.node)
 
 /** A connection as it was accepted, not read from yet. `isOwnUser`: only our own user can have opened it. */
 export type OnConnection = (socket: NetSocket, kind: 'tcp' | 'unix', isOwnUser: boolean) => void
@@ -53,12 +54,7 @@ export class Listener {
   }
 
   private static async tcp(options: TcpOptions, onConnection: OnConnection): Promise<Listener> {
-    const server = createServer({
-      pauseOnConnect: true,
-      noDelay: true,
-      keepAlive: options.keepAlive,
-      keepAliveInitialDelay: options.keepIdle * 1000,
-    })
+    const server = createServer({ pauseOnConnect: true, noDelay: true })
     server.on('connection', (socket) => onConnection(socket, 'tcp', false))
     const host = options.host === '*' ? undefined : options.host
     await listening(server, {
@@ -109,6 +105,11 @@ export class Listener {
   }
 }
 
+function isAtLeast(version: string, [major, minor]: readonly [number, number]): boolean {
+  const [ownMajor = 0, ownMinor = 0] = version.split('.').map(Number)
+  return ownMajor > major || (ownMajor === major && ownMinor >= minor)
+}
+
 function listening(server: Server, options: object): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
@@ -132,7 +133,7 @@ async function removeStale(path: string): Promise<void> {
     )
   })
   if (isAlive) throw new Error('unix socket is in use, cannot continue')
-  rmSync(path, { force: true })
+  if (statSync(path, { throwIfNoEntry: false })?.isSocket()) rmSync(path, { force: true })
 }
 
 /**

@@ -77,6 +77,7 @@ export class Socket {
     const stream = open({ buffer: giveScratch, callback })
     self = new Socket(stream, canWrite(stream as Handled) ? (stream as Handled) : null, owner)
     self.paused = true
+    stream.pause() // with a handle of its own, it reads already
     stream.setNoDelay?.(true)
     return self
   }

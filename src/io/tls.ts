@@ -70,7 +70,7 @@ export function makeContext(material: TlsMaterial): SecureContext {
       const needed = part === 'key' ? { ...options.cert, ...options.key } : options[part]
       tried(part, () => createSecureContext(needed))
     }
-    throw new TlsMaterialError('protocols', reasonOf(error))
+    throw new TlsMaterialError('protocols', tlsReason(error))
   }
 }
 
@@ -101,12 +101,12 @@ function tried(part: keyof TlsMaterial, attempt: () => unknown): void {
   try {
     attempt()
   } catch (error) {
-    throw new TlsMaterialError(part, reasonOf(error))
+    throw new TlsMaterialError(part, tlsReason(error))
   }
 }
 
-/** `reason` is OpenSSL's own word, without the number and the source file. */
-function reasonOf(error: unknown): string {
+/** What an error says: OpenSSL's own word, without the number and the source file. */
+export function tlsReason(error: unknown): string {
   const { reason, message } = error as { reason?: string; message: string }
   return reason ?? message
 }
@@ -138,7 +138,9 @@ export function connectTls(stream: Duplex, { context, host, verify }: ConnectTls
         ALPNProtocols: [applicationProtocol],
         rejectUnauthorized: verify !== 'none',
         checkServerIdentity: (_name, certificate) =>
-          verify === 'full' ? checkServerIdentity(host, certificate) : undefined,
+          verify === 'full' && checkServerIdentity(host, certificate) !== undefined
+            ? new Error(`certificate is not for ${host}`)
+            : undefined,
       }),
     'secureConnect',
   )
@@ -173,7 +175,7 @@ function settled(begin: () => TLSSocket, event: 'secure' | 'secureConnect'): Pro
     const secured = begin()
     const failed = (error?: Error): void => {
       secured.destroy()
-      reject(new HandshakeFailed(error instanceof Error ? reasonOf(error) : 'connection lost'))
+      reject(new HandshakeFailed(error instanceof Error ? tlsReason(error) : 'connection lost'))
     }
     secured.on('error', failed)
     secured.once('close', failed)

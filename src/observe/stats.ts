@@ -17,6 +17,12 @@ export class Counters {
   serverParses = 0
   binds = 0
   clientLogins = 0
+  /** Statements that leave state of each kind in the session, where `session_state` has them looked for. */
+  sessionSettings = 0
+  sessionListens = 0
+  sessionLocks = 0
+  sessionTemporaries = 0
+  sessionCursors = 0
 
   add(other: Counters): void {
     this.serverAssignments += other.serverAssignments
@@ -31,6 +37,11 @@ export class Counters {
     this.serverParses += other.serverParses
     this.binds += other.binds
     this.clientLogins += other.clientLogins
+    this.sessionSettings += other.sessionSettings
+    this.sessionListens += other.sessionListens
+    this.sessionLocks += other.sessionLocks
+    this.sessionTemporaries += other.sessionTemporaries
+    this.sessionCursors += other.sessionCursors
   }
 
   copy(): Counters {
@@ -60,9 +71,9 @@ export function averages(before: Counters, now: Counters, seconds: number): Coun
 }
 
 function rate(before: number, now: number, seconds: number): number {
-  return Math.trunc((now - before) / seconds)
+  return Math.max(0, Math.trunc((now - before) / seconds)) // what was counted before may be gone
 }
 
 function mean(before: number, now: number, count: number): number {
-  return count > 0 ? Math.trunc((now - before) / count) : 0
+  return count > 0 ? Math.max(0, Math.trunc((now - before) / count)) : 0
 }

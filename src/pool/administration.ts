@@ -2,6 +2,7 @@
 
 import type { Config } from '../config/load.js'
 import { PgError } from '../protocol/errors.js'
+import type { ClientSession } from './client-session.js'
 import type { Database } from './database.js'
 import type { Registry } from './registry.js'
 import type { Statistics } from './statistics.js'
@@ -24,7 +25,7 @@ import { clientStatus, databaseStatus, listCounts, poolStatus, serverStatus, use
 /** What lies above the pools: configuration, listeners, the end. */
 export interface PoolerControl {
   readonly version: string
-  reload(): Promise<void>
+  reload(): Promise<readonly string[]>
   set(key: string, value: string): Promise<void>
   shutdown(mode: ShutdownMode): Promise<void>
 }
@@ -33,7 +34,8 @@ export class PoolAdministration implements Administration {
   private readonly registry: Registry
   private readonly statistics: Statistics
   private readonly control: PoolerControl
-  private isSuspended = false
+  /** Paused by a KILL of everything: RESUME of everything ends that, too. */
+  private readonly killed = new Set<Database>()
 
   constructor(registry: Registry, statistics: Statistics, control: PoolerControl) {
     this.registry = registry
@@ -103,11 +105,12 @@ export class PoolAdministration implements Administration {
   }
 
   state(): { active: boolean; paused: boolean; suspended: boolean } {
-    const paused = this.registry.context.isPaused
-    return { active: !paused && !this.isSuspended, paused, suspended: this.isSuspended }
+    const { context, isSuspended: suspended } = this.registry
+    const paused = context.isPaused
+    return { active: !paused && !suspended, paused, suspended }
   }
 
-  reload(): Promise<void> {
+  reload(): Promise<readonly string[]> {
     return this.control.reload()
   }
 
@@ -116,37 +119,43 @@ export class PoolAdministration implements Administration {
   }
 
   async pause(name: string | undefined, signal: AbortSignal): Promise<void> {
-    const { context } = this.registry
-    const database = name === undefined ? undefined : this.find(name)
-    if (context.isPaused || this.isSuspended || database?.paused) throw new AdminError('already suspended/paused')
-    if (database === undefined) context.isPaused = true
+    const { registry } = this
+    this.refuseWhileStopped()
+    const database = name === undefined ? undefined : this.findOrMake(name)
+    if (database === undefined) registry.context.isPaused = true
     else database.paused = true
-    for (const pool of this.registry.pools(database)) {
-      for (const server of [...pool.idle, ...pool.used]) server.close('pooler is paused')
+    for (const pool of registry.pools(database)) {
+      for (const server of [...pool.idle, ...pool.used, ...pool.connecting]) server.close('pause mode')
     }
-    await this.registry.until(() => this.count(database, ['active', 'tested', 'connecting']) === 0, signal)
+    await registry.until(() => this.count(database, ['active', 'tested']) === 0, signal)
   }
 
   resume(name: string | undefined): void {
-    const { context } = this.registry
+    const { registry } = this
     const database = name === undefined ? undefined : this.find(name)
-    if (this.registry.isClosing) throw new AdminError('pooler is shutting down')
-    if (database !== undefined) {
+    if (database === undefined) {
+      if (registry.isClosing) throw new AdminError('pooler is shutting down')
+      const { isPaused } = registry.context
+      if (!isPaused && !registry.isSuspended && this.killed.size === 0) {
+        throw new AdminError('pooler is not paused/suspended')
+      }
+      registry.context.isPaused = false
+      if (registry.isSuspended) registry.wake()
+      for (const one of this.killed) one.paused = false
+      this.killed.clear()
+    } else {
       if (!database.paused) throw new AdminError(`database ${name} is not paused`)
       database.paused = false
-    } else {
-      if (!context.isPaused && !this.isSuspended) throw new AdminError('pooler is not paused/suspended')
-      context.isPaused = false
-      if (this.isSuspended) this.wake()
+      this.killed.delete(database)
     }
-    for (const pool of this.registry.pools(database)) {
+    for (const pool of registry.pools(database)) {
       pool.serveWaiting()
       pool.demand()
     }
   }
 
   disable(name: string): void {
-    this.find(name).disabled = true
+    this.findOrMake(name).disabled = true
   }
 
   enable(name: string): void {
@@ -154,10 +163,11 @@ export class PoolAdministration implements Administration {
   }
 
   kill(name: string | undefined): void {
-    const only = name === undefined ? undefined : this.find(name)
-    if (only === undefined) this.registry.context.isPaused = true
-    else only.paused = true
-    for (const database of only === undefined ? this.registry.databases.values() : [only]) {
+    this.refuseWhileStopped()
+    const databases = name === undefined ? [...this.registry.databases.values()] : [this.findOrMake(name)]
+    for (const database of databases) {
+      if (name === undefined && !database.paused) this.killed.add(database)
+      database.paused = true
       this.registry.dropConnections(database, new PgError('database_removed'))
     }
   }
@@ -170,12 +180,12 @@ export class PoolAdministration implements Administration {
   }
 
   reconnect(name: string | undefined): void {
-    const database = name === undefined ? undefined : this.find(name)
+    const database = name === undefined ? undefined : this.findOrMake(name)
     this.registry.retireServers(database, 'database configuration changed')
   }
 
   async waitClose(name: string | undefined, signal: AbortSignal): Promise<void> {
-    const database = name === undefined ? undefined : this.find(name)
+    const database = name === undefined ? undefined : this.findOrMake(name)
     await this.registry.until(() => {
       for (const pool of this.registry.pools(database)) {
         if (pool.servers().some((server) => server.closeNeeded)) return false
@@ -186,22 +196,20 @@ export class PoolAdministration implements Administration {
 
   /** Reads nothing more from clients, and waits until what they asked for has been answered. */
   async suspend(signal: AbortSignal): Promise<void> {
-    const { context, clients } = this.registry
-    if (context.isPaused || this.isSuspended) throw new AdminError('already suspended/paused')
-    this.isSuspended = true
+    const { registry } = this
+    const { context, clients } = registry
+    this.refuseWhileStopped()
+    if ([...registry.databases.values()].some((database) => database.paused)) {
+      throw new AdminError('cannot suspend with paused databases')
+    }
+    registry.isSuspended = true
     for (const client of clients) if (client.console === undefined) client.relay?.socket.pause()
+    const isQuiet = (client: ClientSession): boolean =>
+      client.phase !== 'login' && !client.isWaiting && client.server?.relay?.isQuiet !== false
     const limit = context.clock.after(context.config.settings.suspend_timeout * 1000, () => {
-      for (const client of [...clients]) {
-        if (client.server?.relay?.isQuiet === false) client.fail(new PgError('suspend_timeout'))
-      }
+      for (const client of [...clients]) if (!isQuiet(client)) client.fail(new PgError('suspend_timeout'))
     })
-    const isQuiet = (): boolean => [...clients].every((client) => client.server?.relay?.isQuiet !== false)
-    await this.registry.until(isQuiet, signal).finally(() => limit.cancel())
-  }
-
-  private wake(): void {
-    this.isSuspended = false
-    for (const client of this.registry.clients) if (client.console === undefined) client.relay?.resume()
+    await registry.until(() => [...clients].every(isQuiet), signal).finally(() => limit.cancel())
   }
 
   shutdown(mode: ShutdownMode): void {
@@ -216,7 +224,19 @@ export class PoolAdministration implements Administration {
     return count
   }
 
+  private refuseWhileStopped(): void {
+    const { context, isSuspended } = this.registry
+    if (context.isPaused || isSuspended) throw new AdminError('already suspended/paused')
+  }
+
   private find(name: string): Database {
+    const database = this.registry.databases.get(name)
+    if (database === undefined) throw new AdminError(`no such database: ${name}`)
+    return database
+  }
+
+  /** `*` may make one up. */
+  private findOrMake(name: string): Database {
     const database = this.registry.databases.get(name) ?? this.registry.autoDatabaseNamed(name)
     if (database === undefined) throw new AdminError(`no such database: ${name}`)
     return database

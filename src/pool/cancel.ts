@@ -7,7 +7,10 @@ import { Socket } from '../io/socket.js'
 import { type CancelRequest, cancelRequest } from '../protocol/frontend.js'
 import type { Context } from './context.js'
 import type { Resolver, ServerAddress } from './hosts.js'
+import { MessageReader } from './reader.js'
 import type { ServerSession } from './server-session.js'
+import { secureServer } from './server-tls.js'
+import type { ServerTls } from './tls-files.js'
 
 /** Whoever can be cancelled: a client of a pool, or of the console. */
 export interface Cancellable {
@@ -124,40 +127,40 @@ export class Cancels {
 
   private async deliver(server: ServerSession): Promise<void> {
     if (server.target === undefined) return
-    await this.send(server.target, Buffer.concat([pidBytes(server.key.pid), server.key.secret]))
+    const tls = server.tls === '' ? undefined : server.security
+    await this.send(server.target, Buffer.concat([pidBytes(server.key.pid), server.key.secret]), tls)
   }
 
-  /** Sends a CancelRequest; resolves when the other side has taken it and closed the connection. */
-  private send(target: ServerAddress, key: Buffer): Promise<void> {
+  /**
+   * Sends a CancelRequest; resolves when the other side has taken it and closed the connection.
+   * @param tls how the connection whose work it stops is protected: the key is as secret as what it guards
+   */
+  private async send(target: ServerAddress, key: Buffer, tls?: ServerTls): Promise<void> {
     const limit = this.context.config.settings.cancel_wait_timeout * 1000
-    return new Promise((resolve, reject) => {
-      const timer = limit > 0 ? this.context.clock.after(limit, () => give('cancel_wait_timeout')) : undefined
-      let failure = ''
-      const socket = Socket.plain(
-        (onread) =>
-          netConnect({
-            ...(target.kind === 'unix' ? { path: target.path } : { host: target.address, port: target.port }),
-            onread: onread as never,
-          }),
-        { onBytes() {}, onDrain() {}, onGone: () => give(failure) },
-      )
-      const give = (reason: string): void => {
-        timer?.cancel()
-        socket.destroy()
-        if (reason === '') resolve()
-        else reject(new Error(reason))
-      }
-      socket.stream.once('error', (error: NodeJS.ErrnoException) => {
-        // A connection that PostgreSQL resets after it has read the request is as good as one that it closes.
-        if (error.code !== 'ECONNRESET') failure = error.code ?? error.message
-      })
-      socket.stream.once('connect', () => {
-        socket.write(cancelRequest(key.readInt32BE(0), key.subarray(4)))
-        socket.resume()
-      })
-    })
+    const reader = new MessageReader(dial(target))
+    const expired = (): void => {
+      reader.fail(new Error('cancel_wait_timeout'))
+      reader.socket.destroy()
+    }
+    const timer = limit > 0 ? this.context.clock.after(limit, expired) : undefined
+    try {
+      await reader.connected()
+      if (tls !== undefined && target.kind === 'tcp') await secureServer(reader, tls, target.name)
+      reader.write(cancelRequest(key.readInt32BE(0), key.subarray(4)))
+      await reader.closed()
+    } finally {
+      timer?.cancel()
+      reader.socket.destroy()
+    }
   }
 }
+
+function dial(target: ServerAddress): Socket {
+  const where = target.kind === 'unix' ? { path: target.path } : { host: target.address, port: target.port }
+  return Socket.plain((onread) => netConnect({ ...where, onread: onread as never }), nobody)
+}
+
+const nobody = { onBytes() {}, onDrain() {}, onGone() {} }
 
 async function peerAddress(peer: PeerConfig, resolver: Resolver): Promise<ServerAddress> {
   const { host, port } = peer

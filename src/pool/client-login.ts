@@ -5,6 +5,7 @@ import { type HbaMethod, matchHba } from '../auth/hba.js'
 import { identAllows } from '../auth/ident.js'
 import type { StoredSecret } from '../auth/secrets.js'
 import type { Credentials } from '../auth/server-login.js'
+import type { LogPeer } from '../observe/log.js'
 import type { Conversation } from '../protocol/conversation.js'
 import { PgError } from '../protocol/errors.js'
 import type { AuthFiles } from './auth-files.js'
@@ -33,6 +34,8 @@ export interface LoginRequest {
   readonly databaseName: string
   readonly replication: 'none' | 'logical' | 'physical'
   readonly origin: ClientOrigin
+  /** For the log. */
+  readonly who: LogPeer
 }
 
 export interface LoginSources {
@@ -58,17 +61,19 @@ export async function logInClient(
 ): Promise<Credentials> {
   const { settings } = context.config
   const method: Method = settings.auth_type === 'hba' ? hbaMethod(request, sources) : { name: settings.auth_type }
-  if (method.name === 'any') return anyUser(request, sources)
+  if (method.name === 'any') return anyUser(request, sources, context)
   if (method.name === 'reject') throw new PgError('login_rejected')
   const known = await findUser(request, sources)
+  if (known === undefined) context.log.info(`no such user: ${request.user}`, request.who)
   const learnt = await prove(client, method, request, known, context)
   return { user: known?.name ?? request.user, stored: known?.stored ?? unknown, ...learnt }
 }
 
 /** auth_type any: whoever comes is the forced user of the database. */
-function anyUser(request: LoginRequest, sources: LoginSources): Credentials {
+function anyUser(request: LoginRequest, sources: LoginSources, { log }: Context): Credentials {
   const forced = request.database?.config.user
   if (request.databaseName !== 'pgbouncer' && request.database !== undefined && forced === undefined) {
+    log.error('auth_type=any requires forced user', request.who)
     throw new PgError('config_error')
   }
   const user = forced ?? request.user

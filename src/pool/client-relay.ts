@@ -14,7 +14,9 @@ import type { ParameterSet } from './parameters.js'
 import type { ClientStatements, PreparedNote } from './prepared.js'
 import type { ClientEvents } from './relay-events.js'
 import type { ServerRelay } from './server-relay.js'
-import { longestSqlStatement, mayNameStatement, rewriteQuery } from './sql-statements.js'
+import type { SessionNote } from './session-state.js'
+import type { SessionWatch } from './session-watch.js'
+import { longestSqlStatement, mayNameStatement, readCommand, rewriteQuery } from './sql-statements.js'
 import { Done, Incomplete, Later, StatementNames } from './statement-names.js'
 
 /** What a client may send while it waits for a server, before it is read no further; bytes. */
@@ -30,8 +32,12 @@ export class ClientRelay implements SocketOwner {
   blockedServer: ServerRelay | null = null
   /** When the exchange under way, and the transaction, began; ms on the clock. */
   requestSince = 0
+  /** What it leaves in sessions, where `session_state` wants that looked after. */
+  session: SessionWatch | null = null
   /** Simple Query is refused (`disable_pqexec`). */
   refuseQuery = false
+  /** Statement mode: a transaction block ends the client, who does not hear of its success. */
+  refusesBlocks = false
   private readonly clock: Clock
   private readonly events: ClientEvents
   private readonly frames: Frames
@@ -45,6 +51,8 @@ export class ClientRelay implements SocketOwner {
   stalled = false
   // Messages of the extended protocol were sent, and no Sync behind them yet.
   private unsynced = false
+  // What `session` wants to know of the Query or Sync at hand.
+  private note: SessionNote | null = null
   // The exchange at hand was refused: it is read up to its end, and not carried out.
   private refusing = false
 
@@ -70,7 +78,7 @@ export class ClientRelay implements SocketOwner {
 
   /** Between two messages, and nothing waiting? */
   get isIdle(): boolean {
-    return this.pendingLength === 0 && !this.unsynced && this.frames.atBoundary
+    return this.pendingLength === 0 && !this.unsynced && !this.stalled && this.frames.atBoundary
   }
 
   /** Is all that the server was sent complete, so that it waits for nothing more? */
@@ -101,10 +109,10 @@ export class ClientRelay implements SocketOwner {
     if (!this.closed) this.socket.resume()
   }
 
-  /** All that was sent has been answered. */
-  onServerQuiet(status: number): void {
+  /** All that was sent has been answered; `isAsk`: the last of it was the pooler's own. */
+  onServerQuiet(status: number, isAsk: boolean): void {
     this.unsynced = false // a Query closes a batch as a Sync does, where nothing in it failed
-    this.events.onAnswered(status)
+    if (!isAsk) this.events.onAnswered(status)
     if (this.isIdle) this.events.onQuiet(status)
   }
 
@@ -113,6 +121,8 @@ export class ClientRelay implements SocketOwner {
     if (!this.stalled) return
     this.stalled = false
     this.resume()
+    const server = this.server
+    if (server !== null && server.owed.length === 0 && this.isIdle) this.events.onQuiet(server.status)
   }
 
   /** Is the exchange that failed the only one, and kept? Then nothing more is read until it runs again. */
@@ -207,18 +217,22 @@ export class ClientRelay implements SocketOwner {
       case frontend.Query:
         if (this.refuseQuery) return this.violation('pqexec_disallowed', '')
         if (!this.linked(at)) return false
+        if (this.session !== null && !this.watched(at)) return false
         if (this.names.limit > 0 && this.frames.bodyLength > 8 && !this.unsynced) return this.handleQuery(at)
-        this.owe(this.unsynced ? exchange.QueryInBatch : exchange.Query, null)
+        if (this.unsynced) this.server!.isMixed = true
+        this.owe(this.unsynced ? exchange.QueryInBatch : exchange.Query, this.note)
         return true
       case frontend.Sync:
         if (!this.linked(at)) return false
         this.names.retain(at)
         if (this.server!.copyIn) return true // read in copy mode, where the server ignores it
         this.unsynced = false
-        this.owe(exchange.Sync, null)
+        if (this.session !== null) this.note = this.session.seeSync()
+        this.owe(exchange.Sync, this.note)
         return true
       case frontend.FunctionCall:
         if (!this.linked(at)) return false
+        if (this.unsynced) this.server!.isMixed = true
         this.owe(this.unsynced ? exchange.QueryInBatch : exchange.Query, null)
         return true
       case frontend.Parse:
@@ -226,9 +240,10 @@ export class ClientRelay implements SocketOwner {
       case frontend.Describe:
       case frontend.Close:
         if (!this.linked(at)) return false
+        if (this.session !== null && !this.watched(at)) return false
         this.unsynced = true
         if (this.names.limit > 0) return this.handleNamed(at)
-        this.owe(plainKind(code), null)
+        this.owe(exchange.kindOf(code), null)
         return true
       case frontend.Execute:
         if (!this.linked(at)) return false
@@ -279,8 +294,16 @@ export class ClientRelay implements SocketOwner {
     return this.server !== null
   }
 
+  /** Lets `session` see the message at `at`. False: more of it has to be there first. */
+  private watched(at: number): boolean {
+    const wanted = this.session!.see(this.frames, this.cutter, at)
+    this.note = this.session!.note
+    if (wanted > 0) this.hold(at, wanted)
+    return wanted === 0
+  }
+
   /** Another entry of what the server owes this client. */
-  owe(kind: number, note: PreparedNote | null): void {
+  owe(kind: number, note: PreparedNote | SessionNote | null): void {
     const owed = this.server!.owed
     if (owed.length === 0) this.requestSince = this.clock.now()
     owed.push(kind, this, note)
@@ -291,23 +314,32 @@ export class ClientRelay implements SocketOwner {
     const { chunk } = this.cutter
     const end = this.frames.end
     if (chunk.length > at + 5 && !mayNameStatement(chunk[at + 5]!)) {
-      this.owe(exchange.Query, null)
+      this.owe(exchange.Query, this.note)
       return true
     }
     if (end > chunk.length && end - at <= longestSqlStatement) {
       this.hold(at, end - at)
       return false
     }
-    this.send(at) // what is asked now on behalf of this statement goes out behind it
-    const rewritten = end > chunk.length ? undefined : rewriteQuery(this, chunk.toString('utf8', at + 5, end - 1))
-    if (rewritten === undefined) {
-      this.owe(exchange.Query, null)
+    const text = end > chunk.length ? '' : chunk.toString('latin1', at + 5, end - 1)
+    const command = readCommand(text)
+    const server = this.server!
+    if (command === undefined || server.copyIn) {
+      this.owe(exchange.Query, this.note)
       return true
+    }
+    // What its name stands for may hang on the answers to what was sent before.
+    if (server.owed.length > 0) return this.stall(at)
+    this.send(at) // what is asked now on behalf of this statement goes out behind it
+    const rewritten = rewriteQuery(this, text, command)
+    if (rewritten === undefined) {
+      this.owe(exchange.Query, this.note)
+      return command.verb === 'reset' ? this.stall(end) : true // no name is certain before that is answered
     }
     this.skip(at)
     this.send(end)
-    this.owe(exchange.Query, rewritten.note)
-    if (!this.server!.socket.write(rewritten.query)) this.waitFor(this.server!)
+    this.owe(exchange.Query, rewritten.note ?? this.note)
+    if (!server.socket.write(rewritten.query)) this.waitFor(server)
     return true
   }
 
@@ -364,18 +396,5 @@ export class ClientRelay implements SocketOwner {
     this.closed = true
     this.events.onViolation(condition, detail)
     return false
-  }
-}
-
-function plainKind(code: number): number {
-  switch (code) {
-    case frontend.Parse:
-      return exchange.Parse
-    case frontend.Bind:
-      return exchange.Bind
-    case frontend.Describe:
-      return exchange.Describe
-    default:
-      return exchange.Close
   }
 }

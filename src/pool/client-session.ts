@@ -21,6 +21,7 @@ import { MessageReader } from './reader.js'
 import type { Registry } from './registry.js'
 import type { ClientEvents } from './relay-events.js'
 import type { ServerSession } from './server-session.js'
+import { watchSession } from './session-watch.js'
 import { type ClientStartup, readClientStartup } from './startup-parameters.js'
 import { setParameters, welcomeMessages } from './welcome.js'
 
@@ -33,6 +34,8 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   phase: 'login' | 'ready' | 'closed' = 'login'
   database = '(nodb)'
   user = '(nouser)'
+  /** Where it is connected from and to. */
+  origin: Arrival
   address: string
   tls = ''
   replication: ClientStartup['replication'] = 'none'
@@ -60,7 +63,6 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   private readonly context: Context
   private readonly registry: Registry
   private readonly reader: MessageReader
-  private arrival: Arrival
   private arriving: Waiter | undefined
   private entered: { database: Database; user: User } | undefined
 
@@ -68,7 +70,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     this.id = context.nextId++
     this.context = context
     this.registry = registry
-    this.arrival = arrival
+    this.origin = arrival
     this.address = arrival.description
     this.parameters = new ParameterSet(context.tracked)
     this.connectedAt = this.quietSince = context.clock.now()
@@ -93,11 +95,6 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     return this.entered?.database
   }
 
-  /** Where it is connected from and to. */
-  get origin(): Arrival {
-    return this.arrival
-  }
-
   /** From the first packet to the welcome. Never rejects. */
   async run(): Promise<void> {
     try {
@@ -110,8 +107,8 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   }
 
   private async negotiate(): Promise<StartupMessage | undefined> {
-    const result = await negotiateStartup(this.reader, this.arrival, this.context, this)
-    this.arrival = result.arrival
+    const result = await negotiateStartup(this.reader, this.origin, this.context, this)
+    this.origin = result.arrival
     this.tls = result.arrival.tls
     const packet = result.packet
     if (packet.kind === 'startup') return packet
@@ -152,13 +149,20 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
         database,
         databaseName: startup.database,
         replication: startup.replication,
-        origin: { ...this.arrival, tls: this.tls !== '' },
+        origin: { ...this.origin, tls: this.tls !== '' },
+        who: this,
       },
       registry.loginSources,
       context,
     )
-    if (database === undefined) throw new PgError('no_such_database', startup.database)
-    this.entered = registry.admit(database, startup.user)
+    if (database === undefined) {
+      if (settings.log_connections) {
+        context.log.info(`login failed: db=${startup.database} user=${startup.user}`, this)
+      }
+      throw new PgError('no_such_database', startup.database)
+    }
+    this.user = credentials.user // whom auth_query names; with auth_type any, whoever has come is the forced user
+    this.entered = registry.admit(database, this.user)
     const pool =
       startup.replication === 'none'
         ? registry.poolFor(this.entered.database, credentials)
@@ -167,7 +171,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
             parameters: startup.passedOn,
           })
     this.pool = pool
-    this.timeouts = new Timeouts(context, this.entered.database, this.entered.user)
+    this.timeouts = new Timeouts(context, this.entered.database, this.entered.user, pool)
     pool.clients.add(this)
     await this.welcomed(pool)
     setParameters(this, startup, pool.defaults, settings.application_name_add_host)
@@ -209,7 +213,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     const relay = new ClientRelay(
       reader.socket,
       this.parameters,
-      new ClientStatements(context.statements),
+      new ClientStatements(context.statements, this.parameters),
       pool.counters,
       this,
       settings.max_packet_size,
@@ -217,10 +221,12 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
       context.clock,
     )
     relay.refuseQuery = settings.disable_pqexec
+    relay.refusesBlocks = pool.limits.poolMode === 'statement'
+    relay.session = watchSession(this, relay, pool)
     this.relay = relay
     reader.socket.owner = relay
     if (reader.rest.length > 0) relay.onBytes(reader.rest)
-    if (this.phase === 'ready') reader.socket.resume()
+    if (this.phase === 'ready' && !this.registry.isSuspended) reader.socket.resume()
   }
 
   // The relay's events.
@@ -286,8 +292,9 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
       return
     }
     if (cleanup !== null) return // released when that is answered
-    if (mode !== 'session') pool.release(server)
-    else if (server.closeNeeded && this.context.config.settings.server_fast_close) {
+    const state = this.relay!.session?.state
+    if (mode !== 'session' && (state === undefined || state.isFree(server))) pool.release(server)
+    else if (server.closeNeeded && state?.isAsking !== true && this.context.config.settings.server_fast_close) {
       this.fail(new PgError('database_changed'))
     }
   }

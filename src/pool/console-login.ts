@@ -37,6 +37,7 @@ export async function logInToConsole(
       databaseName: 'pgbouncer',
       replication: 'none',
       origin: { ...origin, tls: origin.tls !== '' },
+      who: client,
     },
     registry.loginSources,
     registry.context,
@@ -52,8 +53,10 @@ export function openConsole(
   role: ConsoleRole,
 ): DestinationRelay {
   registry.cancels.register(client, client.minor)
+  registry.consoleCounters.clientLogins++
   const relay = new DestinationRelay(
     reader.socket,
+    registry.consoleCounters,
     (consoleClient) => registry.openDestination(role, consoleClient, client),
     (reason) => client.close(reason),
   )

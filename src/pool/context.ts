@@ -7,6 +7,7 @@ import type { Log } from '../observe/log.js'
 import type { Resolver } from './hosts.js'
 import type { TrackedNames } from './parameters.js'
 import type { StatementTable } from './prepared.js'
+import type { Judgements } from './session-classify.js'
 import type { TlsFiles } from './tls-files.js'
 
 export interface Context {
@@ -16,6 +17,7 @@ export interface Context {
   readonly log: Log
   readonly keyring: ScramKeyring
   readonly statements: StatementTable
+  readonly judgements: Judgements
   readonly tracked: TrackedNames
   readonly resolver: Resolver
   /** Certificates and keys, read at start and at each reload. */

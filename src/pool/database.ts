@@ -1,6 +1,7 @@
 // A database as clients know it, and a user: what is configured, how many connections there are, whether it is stopped.
 
 import type { DatabaseConfig } from '../config/databases.js'
+import type { SessionStateMode } from '../config/settings.js'
 import type { UserConfig } from '../config/users.js'
 import type { Context } from './context.js'
 import { HostList } from './hosts.js'
@@ -16,7 +17,7 @@ export class Database {
   /** Apart from those of clients: for auth_query, and one for each replication connection. */
   readonly specialPools = new Map<string, Pool>()
   /** Made for a name that only `*` covers. */
-  readonly isAuto: boolean
+  isAuto: boolean
   paused = false
   disabled = false
   clients = 0
@@ -59,6 +60,12 @@ export class Limits {
 
   get poolMode(): PoolMode {
     return this.user.config?.poolMode ?? this.database.config.poolMode ?? this.context.config.settings.pool_mode
+  }
+
+  get sessionState(): SessionStateMode {
+    return (
+      this.user.config?.sessionState ?? this.database.config.sessionState ?? this.context.config.settings.session_state
+    )
   }
 
   get poolSize(): number {
@@ -115,40 +122,53 @@ export class ReplicationLimits extends Limits {
   }
 }
 
-/** Time-outs of one client, ms; 0 is never. The client's own user counts, not a forced one. */
+type UserTimeout =
+  | 'queryTimeout'
+  | 'queryWaitTimeout'
+  | 'idleTransactionTimeout'
+  | 'transactionTimeout'
+  | 'clientIdleTimeout'
+
+/** Time-outs of one client, ms; 0 is never. The client's own user counts first, then a forced one. */
 export class Timeouts {
   private readonly context: Context
   private readonly database: Database
   private readonly user: User
+  private readonly pool: { readonly user: User }
 
-  constructor(context: Context, database: Database, user: User) {
+  constructor(context: Context, database: Database, user: User, pool: { readonly user: User }) {
     this.context = context
     this.database = database
     this.user = user
+    this.pool = pool
   }
 
   get query(): number {
-    return 1000 * (this.user.config?.queryTimeout ?? this.context.config.settings.query_timeout)
+    return 1000 * (this.ofUser('queryTimeout') ?? this.context.config.settings.query_timeout)
   }
 
   get queryWait(): number {
     return (
       1000 *
-      (this.user.config?.queryWaitTimeout ??
+      (this.ofUser('queryWaitTimeout') ??
         this.database.config.queryWaitTimeout ??
         this.context.config.settings.query_wait_timeout)
     )
   }
 
   get idleTransaction(): number {
-    return 1000 * (this.user.config?.idleTransactionTimeout ?? this.context.config.settings.idle_transaction_timeout)
+    return 1000 * (this.ofUser('idleTransactionTimeout') ?? this.context.config.settings.idle_transaction_timeout)
   }
 
   get transaction(): number {
-    return 1000 * (this.user.config?.transactionTimeout ?? this.context.config.settings.transaction_timeout)
+    return 1000 * (this.ofUser('transactionTimeout') ?? this.context.config.settings.transaction_timeout)
   }
 
   get clientIdle(): number {
-    return 1000 * (this.user.config?.clientIdleTimeout ?? this.context.config.settings.client_idle_timeout)
+    return 1000 * (this.ofUser('clientIdleTimeout') ?? this.context.config.settings.client_idle_timeout)
+  }
+
+  private ofUser(timeout: UserTimeout): number | undefined {
+    return this.user.config?.[timeout] ?? this.pool.user.config?.[timeout]
   }
 }

@@ -1,7 +1,9 @@
 // Something a client can talk to that is not a pool: the admin console, seen from here.
 
 import type { Socket, SocketOwner } from '../io/socket.js'
+import type { Counters } from '../observe/stats.js'
 import { Cut, Frames, Message } from '../protocol/framing.js'
+import { Execute, Query } from '../protocol/frontend.js'
 
 export type ConsoleRole = 'admin' | 'stats'
 
@@ -34,11 +36,18 @@ export class DestinationRelay implements SocketOwner {
   private readonly socket: Socket
   private readonly frames = new Frames(longestMessage)
   private readonly destination: Destination
+  private readonly counters: Counters
   private readonly onClosed: (reason: string) => void
   private closed = false
 
-  constructor(socket: Socket, open: (client: ConsoleClient) => Destination, onClosed: (reason: string) => void) {
+  constructor(
+    socket: Socket,
+    counters: Counters,
+    open: (client: ConsoleClient) => Destination,
+    onClosed: (reason: string) => void,
+  ) {
     this.socket = socket
+    this.counters = counters
     this.onClosed = onClosed
     this.destination = open({
       write: (bytes) => socket.write(bytes),
@@ -60,6 +69,10 @@ export class DestinationRelay implements SocketOwner {
         return
       }
       if (found !== Message) return this.end('bad packet header')
+      if (this.frames.code === Query || this.frames.code === Execute) {
+        this.counters.queries++
+        this.counters.xacts++ // as in pgbouncer, a command is a transaction
+      }
       this.destination.receive(this.frames.code, chunk.subarray(at + 5, this.frames.end))
       at = this.frames.end
     }

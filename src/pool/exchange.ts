@@ -1,6 +1,8 @@
 // hot path
 // The queue of what a server connection still owes, and to whom: one entry a message that it answers.
 
+import * as frontend from '../protocol/frontend.js'
+
 /** What an entry waits for. Integers, for `switch`. */
 /** A Query or FunctionCall. */
 export const Query = 1
@@ -26,6 +28,20 @@ export const CopyEnd = 13
 /** Does the answer to this entry end with ReadyForQuery? */
 export function endsWithReady(kind: number): boolean {
   return kind <= QueryInBatch
+}
+
+/** The entry of a Parse, Bind, Describe or Close that is passed on as it is. */
+export function kindOf(code: number): number {
+  switch (code) {
+    case frontend.Parse:
+      return Parse
+    case frontend.Bind:
+      return Bind
+    case frontend.Describe:
+      return Describe
+    default:
+      return Close
+  }
 }
 
 /**
@@ -87,7 +103,24 @@ export class ExchangeQueue<Owner, Note> {
     return this.notes[(this.first + index) & this.mask]!
   }
 
-  /** Takes out one entry behind the head. Rare: a Sync that the server ignored in copy mode. */
+  /** Does the answer behind the head's go to somebody else? The end of a COPY is not answered. */
+  isOthersNext(): boolean {
+    let next = 1
+    while (next < this.length && this.kindAt(next) === CopyEnd) next++
+    return next < this.length && this.ownerAt(next) !== this.owner
+  }
+
+  /**
+   * Takes out the Syncs right behind the head, which the server ignored in copy mode.
+   * @returns whether there were any
+   */
+  removeSyncs(): boolean {
+    const before = this.length
+    while (this.length > 1 && this.kindAt(1) === Sync) this.remove(1)
+    return this.length < before
+  }
+
+  /** Takes out one entry behind the head. */
   remove(index: number): void {
     this.count(this.kindAt(index), -1)
     for (let i = index; i < this.length - 1; i++) {

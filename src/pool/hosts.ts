@@ -27,6 +27,13 @@ export interface DnsLimits {
   readonly failureTtl: number
 }
 
+/** All addresses of a name; rejects where there are none. */
+type LookUp = (name: string) => Promise<readonly string[]>
+
+async function askSystem(name: string): Promise<string[]> {
+  return (await lookup(name, { all: true })).map(({ address }) => address)
+}
+
 /** Looks names up, several callers at once in one look-up, and keeps answers and failures for a while. */
 export class Resolver {
   private readonly known = new Map<string, Known>()
@@ -34,10 +41,20 @@ export class Resolver {
   private readonly turns = new Map<string, number>()
   private readonly clock: Clock
   private readonly limits: () => DnsLimits
+  private readonly onGone: (name: string, addresses: readonly string[]) => void
+  private readonly lookUp: LookUp
 
-  constructor(clock: Clock, limits: () => DnsLimits) {
+  /** @param onGone is told which addresses a name does not have any more, when it is looked up again */
+  constructor(
+    clock: Clock,
+    limits: () => DnsLimits,
+    onGone: (name: string, addresses: readonly string[]) => void = () => {},
+    lookUp: LookUp = askSystem,
+  ) {
     this.clock = clock
     this.limits = limits
+    this.onGone = onGone
+    this.lookUp = lookUp
   }
 
   get pending(): number {
@@ -78,13 +95,13 @@ export class Resolver {
   }
 
   private async ask(name: string): Promise<Known> {
-    const addresses = await lookup(name, { all: true }).then(
-      (found) => found.map((entry) => entry.address),
-      () => [],
-    )
+    const addresses = await this.lookUp(name).catch((): readonly string[] => [])
     const { maxTtl, failureTtl } = this.limits()
     const known = { addresses, until: this.clock.now() + (addresses.length > 0 ? maxTtl : failureTtl) * 1000 }
+    const gone = this.known.get(name)?.addresses.filter((address) => !addresses.includes(address)) ?? []
     this.known.set(name, known)
+    // A look-up that fails says nothing of the servers that are connected.
+    if (addresses.length > 0 && gone.length > 0) this.onGone(name, gone)
     return known
   }
 }

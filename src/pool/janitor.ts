@@ -3,9 +3,9 @@
 import * as backend from '../protocol/backend.js'
 import { PgError } from '../protocol/errors.js'
 import type { ClientSession } from './client-session.js'
+import type { Database } from './database.js'
 import type { Pool } from './pool.js'
 import type { Registry } from './registry.js'
-import type { ServerSession } from './server-session.js'
 
 /** How often it looks, ms: as pgbouncer's. */
 const period = 333
@@ -19,6 +19,7 @@ export class Janitor {
   }
 
   start(): void {
+    this.look()
     this.timer = this.registry.context.clock.every(period, () => this.look())
   }
 
@@ -28,14 +29,22 @@ export class Janitor {
 
   /** One round; public for tests. */
   look(): void {
-    const now = this.registry.context.clock.now()
+    const { registry } = this
+    if (registry.isSuspended) return
+    const now = registry.context.clock.now()
     this.lookAtClients(now)
-    for (const pool of [...this.registry.pools()]) this.lookAtPool(pool, now)
-    for (const database of [...this.registry.databases.values()]) {
-      const timeout = this.registry.context.config.settings.autodb_idle_timeout * 1000
-      if (!database.isAuto || timeout === 0 || database.clients > 0 || database.servers > 0) continue
-      if (now - database.emptySince > timeout) this.registry.forgetDatabase(database)
+    registry.prepareMinimum()
+    for (const pool of [...registry.pools()]) this.lookAtPool(pool, now)
+    for (const database of [...registry.databases.values()]) {
+      if (this.isForgotten(database, now)) registry.forgetDatabase(database)
     }
+  }
+
+  /** One that an administrator has stopped is remembered, or it would not be stopped any more. */
+  private isForgotten(database: Database, now: number): boolean {
+    if (!database.isAuto || database.paused || database.disabled) return false
+    if (database.clients > 0 || database.servers > 0) return false
+    return over(now - database.emptySince, this.registry.context.config.settings.autodb_idle_timeout * 1000)
   }
 
   private lookAtClients(now: number): void {
@@ -75,11 +84,13 @@ export class Janitor {
   }
 
   private lookAtWaiting(client: ClientSession, now: number): void {
+    const { isClosing, context } = this.registry
+    if (isClosing && context.isPaused) return client.fail(new PgError('server_shutting_down'))
     const waited = now - client.waitingSince
     const timeouts = client.timeouts!
     if (over(waited, timeouts.query)) return client.fail(new PgError('query_timeout_waiting'))
     if (over(waited, timeouts.queryWait)) return client.fail(new PgError('query_wait_timeout'))
-    const notifyAfter = this.registry.context.config.settings.query_wait_notify * 1000
+    const notifyAfter = context.config.settings.query_wait_notify * 1000
     if (!client.isNotified && over(waited, notifyAfter)) {
       client.notify('No server connection available in postgres backend, client being queued')
     }
@@ -94,24 +105,23 @@ export class Janitor {
       const spare = pool.size > pool.limits.minPoolSize
       if (server.closeNeeded) server.close(server.closeReason)
       else if (spare && over(idle, idleTimeout)) server.close('server idle timeout')
-      else if (this.isTooOld(pool, server, now)) server.close('server lifetime over')
+      else if (pool.isTooOld(server)) server.close('server lifetime over')
       else if (server.state === 'idle' && settings.server_check_query !== '' && idle > checkAfter) {
         pool.move(server, 'used')
       }
     }
+    this.trim(pool)
     pool.demand()
     pool.keepMinimum()
     if (over(now - pool.emptySince, settings.pool_idle_timeout * 1000)) this.registry.forgetPool(pool)
   }
 
-  /** Closes of old servers are spaced, so that a pool is not renewed all at once. */
-  private isTooOld(pool: Pool, server: ServerSession, now: number): boolean {
-    const lifetime = pool.limits.serverLifetime
-    if (lifetime === 0 || now - server.connectedAt < lifetime) return false
-    const size = Number.isFinite(pool.limits.poolSize) ? pool.limits.poolSize : Math.max(1, pool.size)
-    if (now - pool.lastLifetimeClose < lifetime / size) return false
-    pool.lastLifetimeClose = now
-    return true
+  /** The limits of a pool may have been lowered: it has as many servers as it may, as soon as some are free. */
+  private trim(pool: Pool): void {
+    const tooMany = pool.size - pool.connecting.size - pool.limits.poolSize - pool.limits.reservePoolSize
+    for (const server of [...pool.used, ...pool.idle].slice(0, Math.max(0, tooMany))) {
+      server.close('too many servers in the pool')
+    }
   }
 }
 

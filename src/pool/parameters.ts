@@ -3,6 +3,9 @@
 /** Always tracked, as in pgbouncer; `track_extra_parameters` adds to them. Keys are lower case. */
 const alwaysTracked = ['client_encoding', 'DateStyle', 'TimeZone', 'standard_conforming_strings', 'application_name']
 
+/** Tracked, and without a part in what the text of a statement means. */
+const meaningless = 'application_name'
+
 /** Longest quoted value that is carried over (pgbouncer's limit). */
 const longestValue = 127
 
@@ -18,6 +21,7 @@ export class ParameterSet {
   private readonly names: TrackedNames
   private readonly values = new Map<string, string>()
   private cachedKey: string | undefined
+  private cachedReading: string | undefined
 
   constructor(names: TrackedNames) {
     this.names = names
@@ -33,6 +37,7 @@ export class ParameterSet {
     if (!this.names.has(key)) return false
     this.values.set(key, value)
     this.cachedKey = undefined
+    if (key !== meaningless) this.cachedReading = undefined
     return true
   }
 
@@ -48,6 +53,16 @@ export class ParameterSet {
       this.cachedKey = key
     }
     return this.cachedKey
+  }
+
+  /** Equal for two sessions to which the text of a statement means the same: dates, escapes, bytes beyond ASCII. */
+  get reading(): string {
+    if (this.cachedReading === undefined) {
+      let reading = ''
+      for (const name of this.names.keys()) if (name !== meaningless) reading += `${this.values.get(name) ?? ''}\0`
+      this.cachedReading = reading
+    }
+    return this.cachedReading
   }
 
   /** The SETs that give `server` this set's values, or '' where nothing differs. */

@@ -32,8 +32,10 @@ export interface ServerStartup {
 export interface PoolOwner {
   /** Stops what a server is doing for a client that has left. */
   cancel(server: ServerSession): void
-  /** May this pool have one more server, within the limits above it? May close an idle server elsewhere to make room. */
-  makeRoom(pool: Pool): boolean
+  /** May this pool have one more server, within the limits above it? An idle server elsewhere may be closed to make room. */
+  makeRoom(pool: Pool, mayEvict?: boolean): boolean
+  /** A server has nothing to do; who waits for room may have it closed. */
+  onServerIdle(): void
   connect(pool: Pool): void
   /** A server left the pool, for whatever reason. */
   onServerClosed(pool: Pool): void
@@ -51,8 +53,8 @@ const moves: Record<ServerState, readonly ServerState[]> = {
 
 export class Pool {
   readonly database: Database
-  readonly user: User
-  readonly limits: Limits
+  user: User
+  limits: Limits
   readonly counters = new Counters()
   readonly context: Context
   startup: ServerStartup = { replication: 'none', parameters: {} }
@@ -62,6 +64,8 @@ export class Pool {
   readonly welcome: Map<string, string> = new Map()
   readonly defaults: ParameterSet
   isWelcoming = false
+  /** Servers to come may be others, as after RECONNECT: what they report takes the place of what is known. */
+  isWelcomeStale = false
   /** Least recently used first. */
   readonly idle: ServerSession[] = []
   readonly connecting = new Set<ServerSession>()
@@ -106,6 +110,14 @@ export class Pool {
 
   get isPaused(): boolean {
     return this.database.paused || this.context.isPaused
+  }
+
+  /** The forced user of the database is another from now on. */
+  changeUser(user: User, limits: Limits): void {
+    this.user.servers -= this.size
+    user.servers += this.size
+    this.user = user
+    this.limits = limits
   }
 
   /** The one place where a server changes state and list. */
@@ -188,7 +200,7 @@ export class Pool {
   /** A server is free: the first in the queue gets it, or it becomes idle. */
   serve(server: ServerSession): void {
     if (server.state !== 'active' && server.state !== 'tested') return
-    if (this.isPaused) server.retire('pooler is paused')
+    if (this.isPaused) server.retire('pause mode')
     if (server.closeNeeded) {
       server.close(server.closeReason)
       this.demand()
@@ -197,6 +209,7 @@ export class Pool {
     server.idleSince = this.context.clock.now()
     this.move(server, 'idle')
     this.serveWaiting()
+    if (this.idle.length > 0) this.owner.onServerIdle()
   }
 
   /** Gives idle servers to those who wait, in order. */
@@ -236,7 +249,9 @@ export class Pool {
     else if (this.emptySince === Number.POSITIVE_INFINITY) this.emptySince = now
     if (this.isPaused || this.database.disabled || this.size >= this.limits.minPoolSize) return
     if (this.clients.size === 0 && this.database.config.user === undefined) return
-    if (this.connecting.size === 0 && this.mayConnect() && this.owner.makeRoom(this)) this.owner.connect(this)
+    if (this.connecting.size === 0 && this.size < this.limits.poolSize && this.mayConnect()) {
+      if (this.owner.makeRoom(this, false)) this.owner.connect(this)
+    }
   }
 
   private mayConnect(): boolean {
@@ -260,11 +275,26 @@ export class Pool {
     return this.context.clock.now() - this.failedAt >= this.context.config.settings.server_login_retry * 1000
   }
 
+  /**
+   * Is it time to close a server for its age (`server_lifetime`)? Closes are spaced, so that a pool is not renewed all at
+   * once: where the answer is true, the server must be closed.
+   */
+  isTooOld(server: ServerSession): boolean {
+    const { serverLifetime: lifetime, poolSize } = this.limits
+    const now = this.context.clock.now()
+    if (now - server.connectedAt < lifetime) return false
+    if (now - this.lastLifetimeClose < lifetime / poolSize) return false
+    this.lastLifetimeClose = now
+    return true
+  }
+
   /** A new server has logged in. */
   onConnected(server: ServerSession): void {
     this.failure = undefined
     this.isWelcoming = true
-    this.defaults.fill(server.parameters)
+    if (this.isWelcomeStale) for (const [name, value] of server.parameters.entries()) this.defaults.set(name, value)
+    else this.defaults.fill(server.parameters)
+    this.isWelcomeStale = false
     this.move(server, 'tested')
     for (const waiter of this.arriving) waiter.onServer(server)
     this.arriving.clear()
@@ -322,7 +352,7 @@ export class Pool {
 
   onServerParameter(server: ServerSession, name: string, value: string): void {
     server.parameters.set(name, value)
-    if (!this.isWelcoming) this.welcome.set(name, value)
+    if (!this.isWelcoming || this.isWelcomeStale) this.welcome.set(name, value)
   }
 
   /** Is the server in a state in which it may be given to somebody else? */

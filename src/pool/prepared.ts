@@ -11,6 +11,9 @@ const prefix = 'PGBOUNCER_'
 const clientLimit = 16 * 1024 * 1024
 const totalLimit = 512 * 1024 * 1024
 
+/** Begins the keys of statements that SQL has made. */
+const sqlMark = 'PREPARE'
+
 /** One statement text with its parameter types, shared by everyone who prepared it. */
 export class Statement {
   readonly name: string
@@ -19,10 +22,13 @@ export class Statement {
   /** The message that makes it on a server: a Parse, or a Query with PREPARE where only SQL can say its types. */
   readonly create: Buffer
   readonly isSql: boolean
+  /** The parameters under which its text is read, and with these the text. */
+  readonly reading: string
   readonly key: string
   users = 0
 
-  constructor(id: number, key: string, create: Buffer, isSql: boolean) {
+  constructor(id: number, reading: string, key: string, create: Buffer, isSql: boolean) {
+    this.reading = reading
     this.key = key
     this.name = prefix + id
     this.nameBytes = Buffer.from(`${this.name}\0`)
@@ -36,28 +42,42 @@ export class StatementTable {
   private readonly byKey = new Map<string, Statement>()
   private nextId = 1
   private size = 0
+  private readonly limit: number
+
+  /** @param limit most bytes of text, of all statements together */
+  constructor(limit = totalLimit) {
+    this.limit = limit
+  }
 
   /**
-   * The statement with this body (text, terminator, parameter types), or null where memory for it is used up.
-   * `sql`: what follows the name in a PREPARE, for a statement that a Parse can't make (`body` undefined).
+   * The statement with this body (text, terminator, parameter types), or null where memory for it is used up. `reading`:
+   * the parameters under which the text is read (`ParameterSet.reading`).
+   * `sql`: what follows the name in a PREPARE, a character a byte, for a statement that a Parse can't make (`body` undefined).
    */
-  take(body: Buffer | undefined, sql = ''): Statement | null {
-    const key = body === undefined ? `PREPARE${sql}` : body.toString('latin1')
+  take(reading: string, body: Buffer | undefined, sql = ''): Statement | null {
+    const key = reading + (body === undefined ? `${sqlMark}${sql}` : body.toString('latin1'))
     let statement = this.byKey.get(key)
     if (statement === undefined) {
-      if (this.size + key.length > totalLimit) return null
+      if (this.size + key.length > this.limit) return null
       const id = this.nextId++
       const name = prefix + id
       const create =
         body === undefined
-          ? message(Query, `PREPARE "${name}"${sql}\0`)
+          ? message(Query, Buffer.from(`PREPARE "${name}"${sql}\0`, 'latin1'))
           : message(Parse, Buffer.concat([Buffer.from(`${name}\0`), body]))
-      statement = new Statement(id, key, create, body === undefined)
+      statement = new Statement(id, reading, key, create, body === undefined)
       this.byKey.set(key, statement)
       this.size += key.length
     }
     statement.users++
     return statement
+  }
+
+  /** The same text, read under other parameters. */
+  takeAgain(statement: Statement, reading: string): Statement | null {
+    const text = statement.key.slice(statement.reading.length)
+    if (statement.isSql) return this.take(reading, undefined, text.slice(sqlMark.length))
+    return this.take(reading, Buffer.from(text, 'latin1'))
   }
 
   hold(statement: Statement): void {
@@ -91,11 +111,14 @@ export class ClientStatements {
   private readonly byName = new Map<string, Statement>()
   /** Names whose Parse has not been answered yet, and what is to become of them then. */
   private readonly pending = new Map<string, PreparedNote>()
+  private readonly parameters: { readonly reading: string }
   private size = 0
   private closed = false
 
-  constructor(table: StatementTable) {
+  /** @param parameters of the client, on which it hangs what a text means */
+  constructor(table: StatementTable, parameters: { readonly reading: string } = { reading: '' }) {
     this.table = table
+    this.parameters = parameters
   }
 
   get count(): number {
@@ -118,11 +141,23 @@ export class ClientStatements {
   /** Remembers a statement until its Parse is answered; null: this client or all together hold too much. */
   add(name: string, body: Buffer | undefined, sql = ''): Statement | null {
     if (this.size + (body === undefined ? sql.length : body.length) > clientLimit) return null
-    const statement = this.table.take(body, sql)
+    const statement = this.table.take(this.parameters.reading, body, sql)
     if (statement === null) return null
     this.byName.set(name, statement)
     this.size += statement.key.length
     return statement
+  }
+
+  /** The statement as a server is to be given it now: its text read under the parameters that the client has by now. */
+  reread(name: string, statement: Statement): Statement {
+    const { reading } = this.parameters
+    if (statement.reading === reading || this.pending.has(name)) return statement
+    const next = this.table.takeAgain(statement, reading)
+    if (next === null) return statement
+    this.byName.set(name, next)
+    this.size += next.key.length - statement.key.length
+    this.table.drop(statement)
+    return next
   }
 
   /** The name stands or falls with this note: not with that of an earlier Parse of the same name. */

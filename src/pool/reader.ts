@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import { Socket, type SocketOwner } from '../io/socket.js'
 import { ConnectionLost, type Conversation, type Received } from '../protocol/conversation.js'
 import { PgError } from '../protocol/errors.js'
+import { Password } from '../protocol/frontend.js'
 
 /** Longest message before a login is complete, bytes: as PostgreSQL's PG_MAX_AUTH_TOKEN_LENGTH. */
 const longestMessage = 65_535
@@ -41,6 +42,28 @@ export class MessageReader implements SocketOwner, Conversation {
     this.socket = Socket.over(secured, this)
     if (this.failure !== undefined) this.socket.destroy()
     return secured
+  }
+
+  /** Resolves when a connection that is being opened is there. Rejects with the system's code, such as ECONNREFUSED. */
+  connected(): Promise<void> {
+    const { stream } = this.socket
+    return new Promise((resolve, reject) => {
+      stream.once('connect', resolve)
+      stream.once('error', (error: NodeJS.ErrnoException) => reject(new Error(error.code ?? error.message)))
+      stream.once('close', () => reject(this.failure ?? new ConnectionLost('connection lost')))
+    })
+  }
+
+  /** Resolves when the peer has closed the connection, or reset it; what it sent before is of no interest. */
+  async closed(): Promise<void> {
+    try {
+      for (;;) {
+        this.buffered = Buffer.alloc(0)
+        await this.more()
+      }
+    } catch (error) {
+      if (!(error instanceof ConnectionLost)) throw error
+    }
   }
 
   onDrain(): void {}
@@ -81,6 +104,7 @@ export class MessageReader implements SocketOwner, Conversation {
   /** A packet without a code, as connections begin with; its length word is not part of it. */
   async readStartup(limit: number): Promise<Buffer> {
     const length = (await this.take(4)).readInt32BE(0)
+    if (length >>> 24 === Password) throw new PgError('password_before_startup')
     if (length < 8 || length > limit) throw new PgError('bad_packet_header', hex(length))
     return this.take(length - 4)
   }

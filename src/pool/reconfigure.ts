@@ -1,46 +1,64 @@
 // What follows from a changed configuration for databases, users, pools and servers.
 
+import { sameSecret } from '../auth/secrets.js'
 import type { Credentials } from '../auth/server-login.js'
+import type { DatabaseConfig } from '../config/databases.js'
 import { autoDatabase } from '../config/load.js'
-import type { ConfigChanges } from '../config/reload.js'
+import { needsOtherServers } from '../config/reload.js'
 import { PgError } from '../protocol/errors.js'
-import { Database } from './database.js'
+import type { AuthFiles } from './auth-files.js'
+import { Database, Limits } from './database.js'
 import type { Pool } from './pool.js'
 import type { Registry } from './registry.js'
 
-/** The new configuration and auth files are in force already. */
-export function reconfigure(registry: Registry, changes: ConfigChanges): void {
-  const { config, clock } = registry.context
+/** The new configuration is in force already, and its TLS; the new auth files are put into force here. */
+export function reconfigure(registry: Registry, files: AuthFiles): void {
+  const { config, clock, tls } = registry.context
+  const former = registry.files
+  registry.files = files
   for (const database of [...registry.databases.values()]) {
     const own = config.databases.get(database.name)
-    const next = own ?? autoDatabase(config, database.name)
-    // One with an entry is not the one that `*` made, or the other way round: other servers, other limits.
-    const isAnother = next === undefined || (own === undefined) !== database.isAuto
-    if (isAnother) {
+    const next = own ?? (database.isAuto ? autoDatabase(config, database.name) : undefined)
+    if (next === undefined) {
       registry.dropConnections(database, new PgError('database_removed'))
       registry.forgetDatabase(database)
-      continue
+    } else {
+      database.isAuto = own === undefined
+      adopt(registry, database, next)
     }
-    database.config = next
-    if (changes.databases.changed.includes(database.isAuto ? '*' : database.name)) registry.retireServers(database)
   }
   for (const next of config.databases.values()) {
     if (!registry.databases.has(next.name)) registry.databases.set(next.name, new Database(next, false, clock.now()))
   }
   for (const user of registry.users.values()) user.config = config.users.get(user.name)
-  if (changes.settings.some((name) => name.startsWith('server_tls_'))) registry.retireServers(undefined)
-  registry.prepareMinimum()
   for (const pool of registry.pools()) {
-    pool.credentials = renewed(registry, pool)
+    for (const server of pool.servers()) server.recheckTls(tls.serversOf(pool.database.config))
+    pool.credentials = renewed(registry, pool, former)
     pool.serveWaiting()
     pool.demand()
   }
 }
 
+function adopt(registry: Registry, database: Database, next: DatabaseConfig): void {
+  const former = database.config
+  database.config = next
+  const forced = former.user === undefined ? undefined : database.pools.get(former.user)
+  if (forced !== undefined && next.user !== undefined && next.user !== former.user) {
+    // Its clients are those of the new forced user from now on.
+    database.pools.delete(forced.user.name)
+    const user = registry.user(next.user)
+    forced.changeUser(user, new Limits(registry.context, database, user))
+    database.pools.set(next.user, forced)
+  }
+  if (needsOtherServers(former, next)) registry.retireServers(database, 'database configuration changed')
+}
+
 /** What a pool logs in with after auth_file was read again: nothing that is not there any more. */
-function renewed(registry: Registry, pool: Pool): Credentials {
-  const { user } = pool.credentials
-  if (pool.database.config.user === user) return registry.forcedCredentials(pool.database, user)
-  const stored = registry.files.users.get(user)
-  return stored === undefined ? pool.credentials : { ...pool.credentials, stored, password: undefined }
+function renewed(registry: Registry, pool: Pool, former: AuthFiles): Credentials {
+  const { name } = pool.user
+  if (pool.database.config.user === name) return registry.forcedCredentials(pool.database, name)
+  const stored = registry.files.users.get(name)
+  if (stored !== undefined)
+    return sameSecret(stored, pool.credentials.stored) ? pool.credentials : { user: name, stored }
+  return former.users.has(name) ? { user: name, stored: { kind: 'none' } } : pool.credentials
 }

@@ -7,6 +7,7 @@ import type { Answer } from './ask.js'
 import type { ClientSession } from './client-session.js'
 import type { Pool } from './pool.js'
 import type { ServerSession } from './server-session.js'
+import { noSettings, restoring } from './session-settings.js'
 
 export class Recycler {
   private readonly pool: Pool
@@ -27,6 +28,7 @@ export class Recycler {
     server.client = null
     if (pool.startup.replication !== 'none') return server.close('replication client has left')
     if (isReserved) return // given back when its SETs are answered
+    if (relay.session?.state.leave(server) === true && isWhole) return // given back when it has told what it holds
     if (isWhole && server.relay?.isQuiet) return pool.release(server)
     pool.owner.cancel(server)
     server.close('client disconnect while server was not ready')
@@ -37,14 +39,21 @@ export class Recycler {
   recycle(server: ServerSession): void {
     const { pool } = this
     if (server.state === 'closed' || server.relay === undefined) return
-    if (pool.limits.serverLifetime === 0) server.retire('server lifetime over')
+    if (pool.isTooOld(server)) server.retire('server lifetime over')
     if (server.closeNeeded || pool.isPaused) return pool.serve(server)
-    if (server.relay.status !== backend.Idle) return this.run(server, 'ROLLBACK', () => this.recycle(server))
-    const reset = this.resetQuery
+    if (server.relay.status !== backend.Idle || server.relay.isMixed) {
+      server.relay.isMixed = false
+      return this.run(server, 'ROLLBACK', () => this.recycle(server))
+    }
+    const reset = server.isSoiled ? 'DISCARD ALL' : this.resetQuery
     if (reset === '') return pool.serve(server)
     this.run(server, reset, () => {
-      server.relay?.statements.clear()
-      pool.serve(server)
+      // That DISCARD ALL takes prepared statements with it is seen where it is answered.
+      const { certain } = pool.context.judgements.of(reset)
+      server.settings = certain === undefined ? server.settings.doubted() : server.settings.with(certain)
+      if (!server.isSoiled) return pool.serve(server)
+      server.isSoiled = false
+      this.recycle(server)
     })
   }
 
@@ -55,7 +64,7 @@ export class Recycler {
 
   /** A query of the pooler's own; the server is closed where it fails or leaves a transaction open. */
   private run(server: ServerSession, text: string, then: () => void): void {
-    this.pool.move(server, 'tested')
+    if (server.state !== 'tested') this.pool.move(server, 'tested')
     server.ask(frontend.query(text), (answer) => {
       if (answer instanceof Error) return // the loss is told elsewhere
       if (answer.error !== undefined || answer.status !== backend.Idle) {
@@ -85,20 +94,32 @@ export class Recycler {
 
   /** Has the server the client's parameters? If not, they are sent, and the client gets the server when they hold. */
   isAligned(client: ClientSession, server: ServerSession): boolean {
-    const parameters = client.parameters
-    if (parameters.key === server.parameters.key) return true
-    const sets = parameters.alignment(server.parameters)
-    if (sets === '') return true
+    const { parameters } = client
+    const sets = parameters.key === server.parameters.key ? '' : parameters.alignment(server.parameters)
+    const settings = client.relay?.session?.state.settings ?? noSettings
+    const restored = settings === server.settings ? null : restoring(server.settings, settings)
+    if (restored === null) server.settings = settings
+    if (sets === '' && restored === null) return true
     client.reserve(server)
-    server.ask(frontend.query(sets), (answer) => this.onAligned(client, server, answer))
+    // Behind the parameters, since client_encoding is one of them.
+    if (sets !== '')
+      server.ask(frontend.query(sets), (answer) => this.onAligned(client, server, answer, restored === null))
+    if (restored === null) return false
+    server.ask(restored, (answer) => {
+      if (!(answer instanceof Error) && answer.error === undefined) server.settings = settings
+      this.onAligned(client, server, answer, true)
+    })
     return false
   }
 
-  private onAligned(client: ClientSession, server: ServerSession, answer: Answer | Error): void {
+  /** @param isLast all that was sent has been answered */
+  private onAligned(client: ClientSession, server: ServerSession, answer: Answer | Error, isLast: boolean): void {
     if (answer instanceof Error) return
+    const isFine = answer.error === undefined && answer.status === backend.Idle
+    if (isFine && !isLast) return
     if (server.client !== client) {
-      this.pool.release(server) // the client left meanwhile
-    } else if (answer.error !== undefined || answer.status !== backend.Idle) {
+      if (isLast) this.pool.release(server) // the client left meanwhile
+    } else if (!isFine) {
       this.pool.context.log.warning(`could not set parameters: ${answer.error?.message ?? ''}`, server)
       client.unlink()
       server.client = null

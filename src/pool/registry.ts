@@ -3,9 +3,10 @@
 import type { StoredSecret } from '../auth/secrets.js'
 import type { Credentials } from '../auth/server-login.js'
 import { autoDatabase } from '../config/load.js'
-import type { ConfigChanges } from '../config/reload.js'
 import type { Socket } from '../io/socket.js'
 import type { LogPeer } from '../observe/log.js'
+import { Counters } from '../observe/stats.js'
+import { Idle } from '../protocol/backend.js'
 import { PgError } from '../protocol/errors.js'
 import type { AuthFiles } from './auth-files.js'
 import { AuthQuery } from './auth-query.js'
@@ -17,6 +18,7 @@ import type { Context } from './context.js'
 import { Database, Limits, ReplicationLimits, User } from './database.js'
 import type { ConsoleClient, ConsoleRole, Destination } from './destination.js'
 import { Pool, type PoolOwner, type ServerStartup } from './pool.js'
+import { Room } from './room.js'
 import type { ServerSession } from './server-session.js'
 import { ConnectFailed, ServerSession as Server } from './server-session.js'
 
@@ -33,10 +35,16 @@ export class Registry implements PoolOwner {
   /** What the console welcomes its clients with. */
   readonly consoleParameters: ReadonlyMap<string, string>
   files: AuthFiles
+  /** What the console's clients did. */
+  readonly consoleCounters = new Counters()
   /** New logins are refused: the pooler is on its way down. */
   isClosing = false
+  /** SUSPEND: nothing is read from anybody, and who comes has to wait. */
+  isSuspended = false
   private readonly authQuery: AuthQuery
   private readonly watchers = new Set<() => void>()
+  private readonly parked: (() => void)[] = []
+  private readonly room = new Room(() => this.pools())
 
   constructor(
     context: Context,
@@ -61,9 +69,20 @@ export class Registry implements PoolOwner {
 
   /** Takes a new connection. */
   accept(socket: Socket, arrival: Arrival): void {
+    if (this.isSuspended) {
+      this.parked.push(() => this.accept(socket, arrival))
+      return
+    }
     const client = new ClientSession(this.context, this, socket, arrival)
     this.clients.add(client)
     void client.run()
+  }
+
+  /** The end of SUSPEND. */
+  wake(): void {
+    this.isSuspended = false
+    for (const client of this.clients) if (client.console === undefined) client.relay?.resume()
+    for (const take of this.parked.splice(0)) take()
   }
 
   leave(client: ClientSession): void {
@@ -177,7 +196,7 @@ export class Registry implements PoolOwner {
     this.forgetPool(pool)
   }
 
-  private forcedCredentials(database: Database, user: string): Credentials {
+  forcedCredentials(database: Database, user: string): Credentials {
     const stored: StoredSecret = this.files.users.get(user) ?? { kind: 'none' }
     return { user, stored, password: database.config.password }
   }
@@ -209,28 +228,12 @@ export class Registry implements PoolOwner {
     void this.cancels.stop(server)
   }
 
-  makeRoom(pool: Pool): boolean {
-    const { database, user, limits } = pool
-    if (limits.maxDbConnections > 0 && database.servers >= limits.maxDbConnections) {
-      if (!this.evict((other) => other.database === database && other !== pool)) return false
-    }
-    if (limits.maxUserConnections > 0 && user.servers >= limits.maxUserConnections) {
-      if (!this.evict((other) => other.user === user && other !== pool)) return false
-    }
-    return true
+  makeRoom(pool: Pool, mayEvict = true): boolean {
+    return this.room.make(pool, mayEvict)
   }
 
-  /** Closes the server that has been idle longest in the pools that fit. */
-  private evict(fits: (pool: Pool) => boolean): boolean {
-    let oldest: ServerSession | undefined
-    for (const pool of this.pools()) {
-      if (!fits(pool)) continue
-      for (const server of [...pool.idle, ...pool.used]) {
-        if (oldest === undefined || server.idleSince < oldest.idleSince) oldest = server
-      }
-    }
-    oldest?.close('evicted')
-    return oldest !== undefined
+  onServerIdle(): void {
+    this.room.freed()
   }
 
   connect(pool: Pool): void {
@@ -259,6 +262,7 @@ export class Registry implements PoolOwner {
     pool.database.servers--
     pool.user.servers--
     this.noteEmpty(pool.database)
+    this.room.freed()
     this.tellWatchers()
   }
 
@@ -299,14 +303,43 @@ export class Registry implements PoolOwner {
     }
   }
 
-  /** Closes servers at once where nobody uses them, the others when they are released. */
+  /**
+   * Closes servers at once where nobody uses them, the others when they are released. What servers are like is learnt anew
+   * from those that take their place.
+   */
   retireServers(database: Database | undefined, reason: string): void {
     for (const pool of this.pools(database)) {
+      pool.isWelcomeStale = true
       for (const server of pool.servers()) {
-        server.retire(reason)
-        if (server.state === 'idle' || server.state === 'used') server.close(reason)
+        this.retire(server, reason)
+      }
+      pool.demand()
+    }
+  }
+
+  /** The servers at addresses that a host name does not have any more. */
+  retireAddresses(name: string, addresses: readonly string[]): void {
+    for (const pool of this.pools()) {
+      for (const server of pool.servers()) {
+        const { target } = server
+        if (target?.kind !== 'tcp' || target.name !== name || !addresses.includes(target.address)) continue
+        pool.isWelcomeStale = true
+        this.retire(server, 'server DNS address changed')
       }
     }
+  }
+
+  private retire(server: ServerSession, reason: string): void {
+    server.retire(reason)
+    if (server.state === 'idle' || server.state === 'used' || server.state === 'connecting') server.close(reason)
+    else if (this.mustNotWait(server)) server.client?.fail(new PgError('database_changed'))
+  }
+
+  /** Replication may never end; with `server_fast_close` neither are sessions waited for, once their transaction is over. */
+  private mustNotWait({ pool, relay }: ServerSession): boolean {
+    if (pool.startup.replication !== 'none') return true
+    if (!this.context.config.settings.server_fast_close || pool.limits.poolMode !== 'session') return false
+    return relay?.isQuiet === true && relay.status === Idle
   }
 
   private noteEmpty(database: Database): void {
@@ -328,57 +361,12 @@ export class Registry implements PoolOwner {
     this.databases.delete(database.name)
   }
 
-  /** Opens what `min_pool_size` asks for where a forced user makes the pool known before anybody comes. */
+  /** `min_pool_size` holds before anybody comes where a forced user makes the pool known. */
   prepareMinimum(): void {
     for (const database of this.databases.values()) {
       const forced = database.config.user
-      if (forced === undefined) continue
-      const pool = this.poolFor(database, { user: forced, stored: { kind: 'none' } })
-      pool.keepMinimum()
+      const least = database.config.minPoolSize ?? this.context.config.settings.min_pool_size
+      if (forced !== undefined && least > 0) this.poolFor(database, { user: forced, stored: { kind: 'none' } })
     }
-  }
-
-  /** The configuration has changed: what follows from that for databases, users and servers. */
-  applyConfig(changes: ConfigChanges, files: AuthFiles): void {
-    const { config, clock } = this.context
-    this.files = files
-    for (const name of changes.databases.removed) {
-      const database = this.databases.get(name)
-      if (database === undefined) continue
-      this.dropConnections(database, new PgError('database_removed'))
-      this.forgetDatabase(database)
-    }
-    for (const database of [...this.databases.values()]) {
-      const next = config.databases.get(database.name) ?? autoDatabase(config, database.name)
-      if (next === undefined) {
-        this.dropConnections(database, new PgError('database_removed'))
-        this.forgetDatabase(database)
-        continue
-      }
-      database.config = next
-      const changed = database.isAuto ? '*' : database.name
-      if (changes.databases.changed.includes(changed)) this.retireServers(database, 'database configuration changed')
-    }
-    for (const next of config.databases.values()) {
-      if (!this.databases.has(next.name)) this.databases.set(next.name, new Database(next, false, clock.now()))
-    }
-    for (const user of this.users.values()) user.config = config.users.get(user.name)
-    if (changes.settings.some((name) => name.startsWith('server_tls_'))) {
-      this.retireServers(undefined, 'TLS configuration changed')
-    }
-    for (const pool of this.pools()) {
-      pool.credentials = this.renewed(pool)
-      pool.serveWaiting()
-      pool.demand()
-    }
-  }
-
-  /** What a pool logs in with after auth_file was read again: nothing that is not there any more. */
-  private renewed(pool: Pool): Credentials {
-    const { user } = pool.credentials
-    const forced = pool.database.config.user
-    if (forced === user) return this.forcedCredentials(pool.database, user)
-    const stored = this.files.users.get(user)
-    return stored === undefined ? pool.credentials : { ...pool.credentials, stored, password: undefined }
   }
 }

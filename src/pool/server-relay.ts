@@ -13,14 +13,12 @@ import { ExchangeQueue } from './exchange.js'
 import type { ParameterSet } from './parameters.js'
 import type { PreparedNote, ServerStatements } from './prepared.js'
 import type { ServerEvents } from './relay-events.js'
-import { isReset, isStalePlan } from './server-words.js'
-
-/** Messages longer than this are passed on unread even where the pooler would like to know what they say. */
-const readLimit = 1024 * 1024
+import { isReadWhole, isReset, isStalePlan } from './server-words.js'
+import type { SessionNote } from './session-state.js'
 
 const nothing = Buffer.alloc(0)
 
-export type Note = Ask | PreparedNote
+export type Note = Ask | PreparedNote | SessionNote
 
 export class ServerRelay implements SocketOwner {
   readonly socket: Socket
@@ -33,6 +31,11 @@ export class ServerRelay implements SocketOwner {
   status: number = backend.Idle
   /** The server is in COPY FROM STDIN: it ignores Sync until CopyDone or CopyFail. */
   copyIn = false
+  /**
+   * A Query or FunctionCall came in the midst of a batch of the extended protocol: PostgreSQL 18 may be left within its
+   * transaction although it says that it is idle, and fail the next statement, whoever sends it.
+   */
+  isMixed = false
   /** A client's bytes wait for this server to take more. */
   blockedSource: ClientRelay | null = null
   private readonly frames: Frames
@@ -139,19 +142,7 @@ export class ServerRelay implements SocketOwner {
   }
 
   private isReadWhole(): boolean {
-    switch (this.frames.code) {
-      case backend.DataRow:
-      case backend.CopyData:
-        return this.owed.note instanceof Ask && this.frames.bodyLength <= readLimit
-      case backend.ReadyForQuery:
-        return this.frames.bodyLength === 1
-      case backend.CommandComplete:
-      case backend.ParameterStatus:
-      case backend.ErrorResponse:
-        return this.frames.bodyLength <= readLimit
-      default:
-        return this.owed.note instanceof Ask && this.frames.bodyLength <= readLimit
-    }
+    return isReadWhole(this.frames.code, this.frames.bodyLength, this.owed.note instanceof Ask)
   }
 
   /** Deals with the message at `at`. False: the connection was given up. */
@@ -171,8 +162,10 @@ export class ServerRelay implements SocketOwner {
       case backend.ParameterStatus:
         this.handleParameter(at)
         break
-      case backend.NoticeResponse:
       case backend.NotificationResponse:
+        if (this.owed.note instanceof Ask && this.client !== null) return this.notify(this.client, at)
+        break
+      case backend.NoticeResponse:
         break
       default:
         if (code === backend.CommandComplete) this.noteReset(at)
@@ -239,6 +232,7 @@ export class ServerRelay implements SocketOwner {
   }
 
   private handleReady(at: number): boolean {
+    const failed = this.failed || this.queryFailed
     if (this.failed) this.skipFailed()
     const kind = this.owed.kind
     if (kind === 0 || !exchange.endsWithReady(kind) || this.frames.bodyLength !== 1) {
@@ -246,7 +240,6 @@ export class ServerRelay implements SocketOwner {
     }
     this.failed = false
     this.copyIn = false
-    const failed = this.queryFailed
     this.queryFailed = false
     this.status = this.cutter.chunk[at + 5]!
     const note = this.owed.note
@@ -256,12 +249,9 @@ export class ServerRelay implements SocketOwner {
       this.owed.shift()
       note.onMessage(backend.ReadyForQuery, this.cutter.chunk.subarray(at + 5, this.frames.end))
     } else {
-      if (note !== null && kind === exchange.Query) {
-        if (failed) note.undo(this.statements)
-        else note.confirm(this.statements)
-      }
-      if (owner === null) this.drop(at)
-      else if (this.owed.length > 1 && this.owed.ownerAt(1) !== owner) this.send(this.frames.end)
+      if (note !== null) this.settle(note, at, failed)
+      if (owner === null || (owner.refusesBlocks && this.status !== backend.Idle)) this.drop(at)
+      else if (this.owed.isOthersNext()) this.send(this.frames.end)
       this.owed.shift()
     }
     this.addOmitted(this.frames.end)
@@ -272,7 +262,7 @@ export class ServerRelay implements SocketOwner {
     }
     if (this.owed.length === 0 && !this.closed) {
       this.send(this.frames.end) // before anybody else is linked
-      if (this.client !== null) this.client.onServerQuiet(this.status)
+      if (this.client !== null) this.client.onServerQuiet(this.status, note instanceof Ask)
       else this.events.onQuiet()
     }
     return !this.closed
@@ -311,13 +301,21 @@ export class ServerRelay implements SocketOwner {
 
   /** The server reads COPY data now: the Syncs it has been sent already, it ignores. */
   private enterCopyIn(): void {
-    let ignored = false
-    while (this.owed.length > 1 && this.owed.kindAt(1) === exchange.Sync) {
-      this.owed.remove(1)
-      ignored = true
-    }
-    if (ignored && this.owed.countReady() === 0) this.owed.owner?.awaitSync()
+    if (this.owed.removeSyncs() && this.owed.countReady() === 0) this.owed.owner?.awaitSync()
     this.copyIn = this.owed.length < 2 || this.owed.kindAt(1) !== exchange.CopyEnd
+  }
+
+  private settle(note: PreparedNote | SessionNote, at: number, failed: boolean): void {
+    this.send(at) // what the client may be told now comes behind it
+    if (failed) note.undo(this.statements)
+    else note.confirm(this.statements)
+  }
+
+  /** A notification amid what the pooler asked: it is for the client that listens. */
+  private notify(client: ClientRelay, at: number): boolean {
+    this.drop(at)
+    if (!client.socket.write(this.cutter.chunk.subarray(at, this.frames.end))) this.waitFor(client)
+    return true
   }
 
   private confirm(): void {

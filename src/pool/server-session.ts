@@ -1,10 +1,8 @@
 // One server connection: connecting, idle, active, tested, closed.
 
-import { X509Certificate } from 'node:crypto'
 import { connect as netConnect } from 'node:net'
 import { type BackendKey, logIn, ServerRefused } from '../auth/server-login.js'
 import { Socket } from '../io/socket.js'
-import { connectTls, describeTls, endPointBinding } from '../io/tls.js'
 import type { LogPeer } from '../observe/log.js'
 import * as backend from '../protocol/backend.js'
 import { ConnectionLost } from '../protocol/conversation.js'
@@ -20,6 +18,9 @@ import { ServerStatements } from './prepared.js'
 import { MessageReader } from './reader.js'
 import type { ServerEvents } from './relay-events.js'
 import { ServerRelay } from './server-relay.js'
+import { secureServer } from './server-tls.js'
+import { noSettings, type SettingSet } from './session-settings.js'
+import type { ServerTls } from './tls-files.js'
 
 export type ServerState = 'connecting' | 'idle' | 'used' | 'tested' | 'active' | 'closed'
 
@@ -45,7 +46,13 @@ export class ServerSession implements ServerEvents, LogPeer {
   key: BackendKey = { pid: 0, secret: Buffer.alloc(4) }
   target: ServerAddress | undefined
   tls = ''
+  /** How it was to be connected to. */
+  security: ServerTls | undefined
   readonly parameters: ParameterSet
+  /** What clients have set here, beyond parameters (`session_state = track`). */
+  settings: SettingSet = noSettings
+  /** Its session holds what belongs to a client that has left: it is discarded before anyone else comes. */
+  isSoiled = false
   readonly connectedAt: number
   readonly connectedDate: Date
   requestDate: Date
@@ -95,6 +102,13 @@ export class ServerSession implements ServerEvents, LogPeer {
     return this.closeReason !== ''
   }
 
+  /** It goes as soon as nobody uses it, where TLS is to be other than it was made with. */
+  recheckTls(wanted: ServerTls): void {
+    if (this.security === undefined || this.security === wanted) return
+    this.retire('TLS configuration changed')
+    if (this.state === 'idle' || this.state === 'used') this.close(this.closeReason)
+  }
+
   /** It will be closed when its client is done with it; the first reason stands. */
   retire(reason: string): void {
     if (this.closeReason === '') this.closeReason = reason
@@ -134,6 +148,7 @@ export class ServerSession implements ServerEvents, LogPeer {
   private async open(): Promise<void> {
     const { config, resolver, log } = this.context
     const database = this.pool.database
+    this.security = this.context.tls.serversOf(database.config)
     this.target = await database.hosts.pick(database.config, config.settings.unix_socket_dir || '/tmp', resolver)
     const socket = this.openSocket(this.target)
     this.reader = new MessageReader(socket)
@@ -187,25 +202,15 @@ export class ServerSession implements ServerEvents, LogPeer {
     )
   }
 
-  /** TLS as `server_tls_sslmode` wants it; gives the data for channel binding. */
+  /** TLS as the configuration wants it; gives the data for channel binding. */
   private async secure(address: ServerAddress): Promise<Buffer | undefined> {
-    const mode = this.context.config.settings.server_tls_sslmode
-    const context = this.context.tls.servers
-    if (address.kind === 'unix' || mode === 'disable' || mode === 'allow' || context === undefined) return undefined
-    const reader = this.reader!
-    reader.write(frontend.sslRequest())
-    const answer = (await reader.take(1))[0]
-    if (reader.rest.length > 0) throw new PgError('bytes_after_ssl_request') // CVE-2021-23222: never take it for TLS
-    if (answer !== 0x53) {
-      if (mode === 'prefer') return undefined
-      throw new ConnectFailed('server refused SSL', undefined)
-    }
-    const verify = mode === 'verify-full' ? 'full' : mode === 'verify-ca' ? 'ca' : 'none'
-    const secured = await connectTls(reader.socket.release(), { context, host: address.name, verify })
-    this.tls = describeTls(secured)
-    this.reader = new MessageReader(Socket.over(secured, reader))
-    const certificate = secured.getPeerCertificate()?.raw
-    return certificate === undefined ? undefined : endPointBinding(new X509Certificate(certificate))
+    if (address.kind === 'unix') return undefined
+    const secured = await secureServer(this.reader!, this.security!, address.name)
+    if (secured === undefined) return undefined
+    this.tls = secured.description
+    const { log, config } = this.context
+    if (config.settings.log_connections) log.info(`SSL established: ${this.tls}`, this)
+    return secured.channelBinding
   }
 
   private async runConnectQuery(): Promise<void> {

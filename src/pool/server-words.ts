@@ -1,5 +1,10 @@
 // hot path
-// What a server says that concerns prepared statements: that all of them are gone, or that a plan has gone stale.
+// What the pooler reads of what a server says: which messages whole, and what they mean for prepared statements.
+
+import * as backend from '../protocol/backend.js'
+
+/** Messages longer than this are passed on unread even where the pooler would like to know what they say. */
+const readLimit = 1024 * 1024
 
 const stalePlan = Buffer.from('RRevalidateCachedQuery\0')
 const discardAll = Buffer.from('DISCARD ALL\0')
@@ -14,4 +19,18 @@ export function isReset(chunk: Buffer, start: number, length: number): boolean {
 /** `cached plan must not change result type`, told by its place in PostgreSQL's source: the text is translated. */
 export function isStalePlan(chunk: Buffer, start: number, end: number): boolean {
   return end <= chunk.length && chunk.subarray(start, end).includes(stalePlan)
+}
+
+/** Is a message looked at, so that it has to be there whole? `isOwn`: it answers a question of the pooler's own. */
+export function isReadWhole(code: number, length: number, isOwn: boolean): boolean {
+  switch (code) {
+    case backend.ReadyForQuery:
+      return length === 1
+    case backend.CommandComplete:
+    case backend.ParameterStatus:
+    case backend.ErrorResponse:
+      return length <= readLimit
+    default:
+      return isOwn && length <= readLimit
+  }
 }

@@ -15,8 +15,9 @@ export interface Rewritten {
   readonly note: PreparedNote | null
 }
 
-interface Command {
-  readonly verb: 'prepare' | 'execute' | 'deallocate'
+export interface Command {
+  /** `reset`: DISCARD ALL and DEALLOCATE ALL, which name nothing. */
+  readonly verb: 'prepare' | 'execute' | 'deallocate' | 'reset'
   readonly name: string
   /** Where the name stands in the text. */
   readonly start: number
@@ -35,23 +36,30 @@ export function mayNameStatement(firstByte: number): boolean {
   }
 }
 
-/** Rewrites a Query of a client that has a server; sends what has to come before it. */
-export function rewriteQuery(client: ClientRelay, text: string): Rewritten | undefined {
-  const command = readCommand(text)
-  if (command === undefined) return undefined
+/** Rewrites a Query of a client whose server owes nothing; sends what has to come before it. */
+export function rewriteQuery(client: ClientRelay, text: string, command: Command): Rewritten | undefined {
+  if (command.verb === 'reset') return undefined
   return command.verb === 'prepare' ? rewritePrepare(client, text, command) : rewriteUse(client, text, command)
 }
 
-function readCommand(text: string): Command | undefined {
+/** `text`: a character a byte (latin1), since only its client knows what encoding it is in. */
+export function readCommand(text: string): Command | undefined {
   const tokens = singleStatement(text)
   const verb = tokens?.[0]?.kind === 'word' ? tokens[0].text : undefined
+  if (tokens !== undefined && isReset(tokens)) return { verb: 'reset', name: '', start: 0, end: 0 }
   if (tokens === undefined || (verb !== 'prepare' && verb !== 'execute' && verb !== 'deallocate')) return undefined
   const skip = verb === 'deallocate' && isWord(tokens[1], 'prepare') && tokens.length > 2 ? 2 : 1
   const name = tokens[skip]
   if (name === undefined || (name.kind !== 'word' && name.kind !== 'quoted')) return undefined
   if (verb === 'prepare' && isWord(name, 'transaction')) return undefined
-  if (verb === 'deallocate' && (isWord(name, 'all') || tokens.length > skip + 1)) return undefined // ALL: seen when answered
+  if (verb === 'deallocate' && tokens.length > skip + 1) return undefined
   return { verb, name: name.text, start: name.start, end: name.end }
+}
+
+function isReset(tokens: readonly Token[]): boolean {
+  const [verb, object, last] = tokens
+  if (isWord(verb, 'deallocate') && isWord(object, 'prepare') && tokens.length === 3) return isWord(last, 'all')
+  return (isWord(verb, 'deallocate') || isWord(verb, 'discard')) && tokens.length === 2 && isWord(object, 'all')
 }
 
 function isWord(token: Token | undefined, word: string): boolean {
@@ -62,9 +70,10 @@ function rewritePrepare(client: ClientRelay, text: string, command: Command): Re
   const server = client.server!
   if (client.statements.get(command.name) !== undefined) {
     // PostgreSQL itself refuses it: with this name taken, as the client believes it to be.
-    server.ask(frontend.query(`PREPARE ${quoteName(command.name)} AS SELECT 1`), new Ask(ignore))
-    client.names.leaveBehind(command.name)
-    return undefined
+    const taken = isOurs(command.name) ? `${command.name} ` : command.name
+    server.ask(queryOf(`PREPARE ${quoteName(taken)} AS SELECT 1`), new Ask(ignore))
+    client.names.leaveBehind(taken)
+    return taken === command.name ? undefined : { query: renamed(text, command, taken), note: null }
   }
   const rest = text.slice(command.end)
   const statement = client.statements.add(command.name, statementBody(rest), rest)
@@ -82,10 +91,11 @@ function rewritePrepare(client: ClientRelay, text: string, command: Command): Re
 
 /** EXECUTE and DEALLOCATE: the server is given the statement first where it lacks it. */
 function rewriteUse(client: ClientRelay, text: string, command: Command): Rewritten | undefined {
-  const statement = client.statements.get(command.name)
+  let statement = client.statements.get(command.name)
   if (statement === undefined) {
     return isOurs(command.name) ? { query: renamed(text, command, `${command.name} `), note: null } : undefined
   }
+  if (!client.server!.statements.has(statement)) statement = client.statements.reread(command.name, statement)
   makeKnown(client, statement)
   return {
     query: renamed(text, command, statement.name),
@@ -112,13 +122,17 @@ function makeKnown(client: ClientRelay, statement: Statement): void {
  * only the server can look up, it stays SQL.
  */
 function statementBody(rest: string): Buffer | undefined {
-  const as = /^\s+as\b/i.exec(rest)
+  const as = /^[ \t\n\r\f\v]+as\b/i.exec(rest)
   if (as === null) return undefined
-  return Buffer.from(`${rest.slice(as[0].length).replace(/[\s;]+$/, '')}\0\0\0`)
+  return Buffer.from(`${rest.slice(as[0].length).replace(/[ \t\n\r\f\v;]+$/, '')}\0\0\0`, 'latin1')
 }
 
 function renamed(text: string, command: Command, name: string): Buffer {
-  return frontend.query(`${text.slice(0, command.start)}${quoteName(name)}${text.slice(command.end)}`)
+  return queryOf(`${text.slice(0, command.start)}${quoteName(name)}${text.slice(command.end)}`)
+}
+
+function queryOf(text: string): Buffer {
+  return frontend.message(frontend.Query, Buffer.from(`${text}\0`, 'latin1'))
 }
 
 function quoteName(name: string): string {

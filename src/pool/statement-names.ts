@@ -54,7 +54,7 @@ export class StatementNames {
   private retainedStatement: Statement | null = null
   private isSecondRun = false
   // Empty statements left on the server by a Parse that was made to fail with PostgreSQL's own words.
-  private leftBehind: string[] = []
+  private readonly leftBehind = new Set<string>()
 
   constructor(client: ClientRelay, frames: Frames, cutter: Cutter, limit: number) {
     this.client = client
@@ -120,10 +120,11 @@ export class StatementNames {
 
   /** The messages that remove the empty statements which refused duplicates left behind, or null. */
   takeCleanup(): Buffer | null {
-    if (this.leftBehind.length === 0) return null
-    const messages = this.leftBehind.map(closeStatement)
+    if (this.leftBehind.size === 0) return null
+    const messages: Buffer[] = []
+    for (const name of this.leftBehind) messages.push(closeStatement(name))
     messages.push(syncMessage)
-    this.leftBehind = []
+    this.leftBehind.clear()
     return Buffer.concat(messages)
   }
 
@@ -136,7 +137,7 @@ export class StatementNames {
 
   /** A statement that has no business on the server is closed there when the client is done. */
   leaveBehind(name: string): void {
-    this.leftBehind.push(name)
+    this.leftBehind.add(name)
   }
 
   private handleParse(at: number): number {
@@ -151,7 +152,7 @@ export class StatementNames {
       client.owe(exchange.Parse, null)
       return Done
     }
-    const name = cutter.chunk.toString('utf8', at + 5, nameEnd)
+    const name = cutter.chunk.toString('latin1', at + 5, nameEnd)
     if (client.statements.get(name) !== undefined) {
       if (server.owed.countReady() > 0) return Later // it may yet fail, or be discarded
       this.failDuplicate(at, name)
@@ -216,7 +217,7 @@ export class StatementNames {
       client.owe(exchange.Close, null)
       return Done
     }
-    const name = cutter.chunk.toString('utf8', at + 6, nameEnd)
+    const name = cutter.chunk.toString('latin1', at + 6, nameEnd)
     if (client.statements.isPending(name) && client.server!.owed.countReady() > 0) return Later
     if (client.statements.get(name) === undefined && this.isUncertain(name, undefined)) return Later
     if (client.server!.owed.length > mostOwed) return this.broken('out_of_memory')
@@ -263,15 +264,16 @@ export class StatementNames {
    */
   private rename(at: number, start: number, end: number): boolean {
     const { client } = this
-    const name = this.cutter.chunk.toString('utf8', start, end)
-    const statement = client.statements.get(name)
+    const name = this.cutter.chunk.toString('latin1', start, end)
+    let statement = client.statements.get(name)
     const known = client.server!.statements
     if (this.isUncertain(name, statement)) return false
     if (statement === undefined) {
-      // Sent as it is, for the server to refuse in its own words; a name like ours is made one that can't exist.
-      if (isOurs(name)) this.replace(at, start, end, Buffer.from(`${name} \0`))
+      // Sent as it is, for the server to refuse in its own words; one that the server may have is made one that can't exist.
+      if (isOurs(name) || this.leftBehind.has(name)) this.replace(at, start, end, bytesOf(`${name} \0`))
       return true
     }
+    if (!known.has(statement)) statement = client.statements.reread(name, statement)
     this.retainedStatement = statement
     if (statement.isSql && !known.has(statement)) return true // made by SQL with types, which can't be put in here
     if (known.has(statement)) {
@@ -296,8 +298,7 @@ export class StatementNames {
   private addParse(statement: Statement, note: PreparedNote, kind: number): void {
     const { client } = this
     const known = client.server!.statements
-    const oldest = known.evict(this.limit - 1)
-    if (oldest !== null) {
+    for (let oldest = known.evict(this.limit - 1); oldest !== null; oldest = known.evict(this.limit - 1)) {
       this.add(closeStatement(oldest.name))
       client.owe(exchange.CloseAdded, noteOf.evict(oldest, client.statements))
     }
@@ -313,13 +314,14 @@ export class StatementNames {
    */
   private failDuplicate(at: number, name: string): void {
     this.collect(at)
-    const empty = frontend.message(frontend.Parse, `${name}\0\0\0\0`)
+    const taken = isOurs(name) ? `${name} ` : name // never one that other clients have a statement under
+    const empty = frontend.message(frontend.Parse, bytesOf(`${taken}\0\0\0\0`))
     this.add(empty)
     this.client.owe(exchange.ParseAdded, null)
     this.add(empty)
     this.client.owe(exchange.Parse, null)
     this.cutter.from = this.frames.end
-    this.leftBehind.push(name)
+    this.leftBehind.add(taken)
   }
 
   private collect(to: number): void {
@@ -339,7 +341,12 @@ export class StatementNames {
 }
 
 function closeStatement(name: string): Buffer {
-  return frontend.message(frontend.Close, `S${name}\0`)
+  return frontend.message(frontend.Close, bytesOf(`S${name}\0`))
+}
+
+/** Names are kept byte by byte (latin1): not every client speaks UTF-8. */
+function bytesOf(text: string): Buffer {
+  return Buffer.from(text, 'latin1')
 }
 
 function ignore(): void {}

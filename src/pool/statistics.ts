@@ -14,12 +14,16 @@ export class Statistics {
 
   constructor(registry: Registry) {
     this.registry = registry
-    this.beforeAt = this.latestAt = registry.context.clock.now()
+    this.latestAt = registry.context.clock.now()
+    this.beforeAt = this.latestAt - 1000 // so that what is shown at once is a rate already
   }
 
   start(): void {
-    const seconds = this.registry.context.config.settings.stats_period
-    if (seconds > 0) this.timer = this.registry.context.clock.every(seconds * 1000, () => this.turn())
+    const { clock, config } = this.registry.context
+    this.timer = clock.after(config.settings.stats_period * 1000, () => {
+      this.turn()
+      this.start()
+    })
   }
 
   stop(): void {
@@ -36,23 +40,23 @@ export class Statistics {
   }
 
   status(): StatsStatus[] {
-    return [...this.totals()].map(([database, total]) => ({ database, total, average: this.average(database) }))
+    // As in pgbouncer, of the latest whole period together with what has passed of this one.
+    const seconds = (this.registry.context.clock.now() - this.beforeAt) / 1000
+    return [...this.totals()].map(([database, total]) => {
+      return { database, total, average: averages(this.before.get(database) ?? new Counters(), total, seconds) }
+    })
   }
 
-  private average(database: string): Counters {
-    const now = this.latest.get(database) ?? new Counters()
-    return averages(this.before.get(database) ?? new Counters(), now, (this.latestAt - this.beforeAt) / 1000)
-  }
-
-  /** By database; the console's own row, as in pgbouncer, is there with nothing in it but its clients' bytes left out. */
+  /** By database, as far as they have pools: what a pool has counted goes with it. */
   private totals(): Map<string, Counters> {
     const totals = new Map<string, Counters>()
-    for (const database of this.registry.databases.values()) {
-      const sum = new Counters()
-      for (const pool of this.registry.pools(database)) sum.add(pool.counters)
-      totals.set(database.name, sum)
+    for (const pool of this.registry.pools()) {
+      const { name } = pool.database
+      const sum = totals.get(name) ?? new Counters()
+      sum.add(pool.counters)
+      totals.set(name, sum)
     }
-    totals.set('pgbouncer', new Counters())
+    totals.set('pgbouncer', this.registry.consoleCounters.copy())
     return totals
   }
 

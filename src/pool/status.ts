@@ -28,6 +28,8 @@ export interface SocketStatus {
   readonly tls: string
   readonly applicationName: string
   readonly preparedStatements: number
+  /** What a client keeps in its session, where that is looked after (`session_state`): `pinned: listen; settings: 2`. */
+  readonly session?: string
   /** Bytes written that the kernel has not taken yet; SHOW SOCKETS' `send_avail`. */
   readonly unsentBytes?: number
 }
@@ -98,6 +100,11 @@ export interface StatsCounters {
   serverParses: number
   binds: number
   clientLogins: number
+  sessionSettings: number
+  sessionListens: number
+  sessionLocks: number
+  sessionTemporaries: number
+  sessionCursors: number
 }
 
 export interface StatsStatus {
@@ -172,7 +179,8 @@ export interface Administration {
   memory(): readonly MemoryStatus[]
   state(): { readonly active: boolean; readonly paused: boolean; readonly suspended: boolean }
 
-  reload(): Promise<void>
+  /** What is to be told of it. */
+  reload(): Promise<readonly string[]>
   /** `SET key = value`: changes one reloadable setting as RELOAD would. */
   set(key: string, value: string): Promise<void>
   pause(database: string | undefined, signal: AbortSignal): Promise<void>

@@ -4,9 +4,9 @@ import { createHash, X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { SecureContext } from 'node:tls'
 import { ConfigError, describePlace, quoted } from '../config/config-error.js'
-import type { DatabaseConfig, DatabaseTls } from '../config/databases.js'
+import type { DatabaseConfig } from '../config/databases.js'
 import type { Config } from '../config/load.js'
-import { mustEncrypt, type Settings, type SslMode } from '../config/settings.js'
+import { mustEncrypt, type Settings, type SslMode, type SslNegotiation } from '../config/settings.js'
 import { endPointBinding } from '../io/end-point-binding.js'
 import { makeContext, type TlsMaterial, TlsMaterialError } from '../io/tls.js'
 
@@ -61,18 +61,23 @@ export class TlsFiles {
     for (const entry of entries) {
       const source = sourceOf(settings, entry)
       const key = keyOf(source)
-      if (!servers.has(key)) servers.set(key, await readServers(settings, source, former?.#servers.get(key), warnings))
+      if (servers.has(key)) continue
+      const known = former === undefined ? undefined : former.#servers.get(key)
+      servers.set(key, await readServers(settings, source, known, warnings))
     }
     return new TlsFiles(settings, clients, servers, warnings)
   }
 
-  /** How servers of a database of this configuration are connected to. */
+  /**
+   * How servers of a database of this configuration are connected to.
+   * @throws Error for a database of another one
+   */
   serversOf(database: DatabaseConfig): ServerTls {
-    return this.#servers.get(keyOf(sourceOf(this.#settings, database))) ?? off
+    const tls = this.#servers.get(keyOf(sourceOf(this.#settings, database)))
+    if (tls === undefined) throw new Error(`database ${quoted(database.name)} is not configured any more`)
+    return tls
   }
 }
-
-const off: ServerTls = Object.freeze({ mode: 'disable', direct: false, context: undefined })
 
 async function readClients(settings: Settings, warnings: string[]): Promise<ClientTls | undefined> {
   const { client_tls_sslmode: mode, client_tls_ecdhcurve: curve } = settings
@@ -109,13 +114,17 @@ async function readClients(settings: Settings, warnings: string[]): Promise<Clie
 }
 
 /** What decides how a database's servers are connected to, and where a mistake in it is told. */
-interface ServerSource extends Required<DatabaseTls> {
+interface ServerSource {
   readonly sslmode: SslMode
+  readonly sslnegotiation: SslNegotiation
+  readonly sslrootcert: string
+  readonly sslcert: string
+  readonly sslkey: string
   readonly isOwn: boolean
   readonly where: string
 }
 
-function sourceOf(settings: Settings, { name, tls, place }: Pick<DatabaseConfig, 'name' | 'tls' | 'place'>) {
+function sourceOf(settings: Settings, { name, tls, place }: Omit<DatabaseConfig, 'dbname'>): ServerSource {
   const { sslmode, sslnegotiation, sslrootcert, sslcert, sslkey } = tls
   return {
     sslmode: sslmode ?? settings.server_tls_sslmode,
@@ -125,7 +134,7 @@ function sourceOf(settings: Settings, { name, tls, place }: Pick<DatabaseConfig,
     sslkey: sslkey ?? settings.server_tls_key_file,
     isOwn: Object.keys(tls).length > 0,
     where: `database ${quoted(name)} (${describePlace(place)})`,
-  } satisfies ServerSource
+  }
 }
 
 function keyOf({ sslmode, sslnegotiation, sslrootcert, sslcert, sslkey }: ServerSource): string {
@@ -145,7 +154,7 @@ async function readServers(
 ): Promise<ReadServerTls> {
   const { sslmode: mode, where } = source
   const direct = source.sslnegotiation === 'direct'
-  if (mode === 'disable') return former ?? { ...off, digest: '' }
+  if (mode === 'disable') return former ?? { mode, direct: false, context: undefined, digest: '' }
   if (direct && !mustEncrypt(mode)) {
     throw new ConfigError(`sslnegotiation=direct needs sslmode=require or stronger, not ${mode}: ${where}`)
   }
@@ -178,7 +187,9 @@ async function readServers(
 }
 
 function digestOf(material: TlsMaterial): string {
-  return createHash('sha256').update(JSON.stringify(Object.values(material))).digest('base64')
+  return createHash('sha256')
+    .update(JSON.stringify(Object.values(material)))
+    .digest('base64')
 }
 
 function build(material: TlsMaterial, names: Readonly<Record<keyof TlsMaterial, string>>): SecureContext {

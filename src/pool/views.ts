@@ -31,6 +31,7 @@ export function clientStatus(client: ClientSession, now: number): SocketStatus {
     tls: client.tls,
     applicationName: client.parameters.get('application_name') ?? '',
     preparedStatements: client.relay?.statements.count ?? 0,
+    session: client.relay?.session?.state.describe() ?? '',
     unsentBytes: client.relay?.socket.stream.writableLength ?? 0,
   }
 }
@@ -127,13 +128,14 @@ export function databaseStatus(registry: Registry, database: Database): Database
   }
 }
 
-/** Every name that is known: from auth_file, from [users], and of those who have been here. */
+/** Every name that is known: from auth_file, from [users], of those who have been here, and the console's own. */
 export function userStatus(registry: Registry): UserStatus[] {
   const { config } = registry.context
-  const names = new Set([...registry.files.users.keys(), ...config.users.keys(), ...registry.users.keys()])
+  const { files, users } = registry
+  const names = new Set(['pgbouncer', ...files.users.keys(), ...config.users.keys(), ...users.keys()])
   return [...names].sort().map((name) => {
     const own = config.users.get(name)
-    const user = registry.users.get(name)
+    const user = users.get(name)
     return {
       name,
       poolSize: own?.poolSize,
@@ -149,9 +151,7 @@ export function userStatus(registry: Registry): UserStatus[] {
 
 export function listCounts(registry: Registry): ListCounts {
   const pools = [...registry.pools()]
-  const clients = [...registry.clients]
-  const free = pools.reduce((sum, pool) => sum + pool.idle.length + pool.used.size, 0)
-  const inLogin = clients.filter((client) => client.phase === 'login').length
+  const inLogin = [...registry.clients].filter((client) => client.phase === 'login').length
   const { resolver, config } = registry.context
   return {
     databases: registry.databases.size + 1, // the console's is one, too
@@ -159,11 +159,11 @@ export function listCounts(registry: Registry): ListCounts {
     peers: config.peers.size,
     pools: pools.length + 1,
     peerPools: config.peers.size,
-    freeClients: 0, // nothing is kept in reserve
-    usedClients: clients.length - inLogin,
+    freeClients: 0, // to pgbouncer these are objects it keeps in reserve
+    usedClients: registry.clients.size,
     loginClients: inLogin,
-    freeServers: free,
-    usedServers: pools.reduce((sum, pool) => sum + pool.size, 0) - free,
+    freeServers: 0,
+    usedServers: pools.reduce((sum, pool) => sum + pool.size, 0),
     dnsNames: resolver.status().length,
     dnsZones: 0,
     dnsQueries: 0,

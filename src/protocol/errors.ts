@@ -47,6 +47,7 @@ export const conditions = {
   old_protocol: [protocolViolation, 'FATAL', 'old V2 protocol not supported'],
   unsupported_protocol: [protocolViolation, 'FATAL', 'unsupported protocol version %s'],
   startup_twice: [protocolViolation, 'FATAL', 'client re-sent startup pkt'],
+  password_before_startup: [protocolViolation, 'FATAL', 'client password pkt before startup packet'],
   ssl_required: [protocolViolation, 'FATAL', 'SSL required'],
   bytes_after_ssl_request: [protocolViolation, 'FATAL', 'received unencrypted data after SSL request'],
   bytes_after_gss_request: [protocolViolation, 'FATAL', 'received unencrypted data after GSSAPI encryption request'],

@@ -3,7 +3,7 @@
 
 export interface Token {
   readonly kind: 'word' | 'quoted' | 'string' | 'number' | 'symbol'
-  /** Words folded to lower case, quoted identifiers without their quotes, symbols as they are; strings with their quotes. */
+  /** Words with their ASCII letters in lower case, quoted identifiers without their quotes, symbols as they are; strings with their quotes. */
   readonly text: string
   readonly start: number
   readonly end: number
@@ -87,7 +87,12 @@ function token(kind: Token['kind'], text: string, start: number, end: number): T
 
 function wordToken(text: string, start: number): Token {
   const end = endOfWord(text, start, isIdentifierPart)
-  return { kind: 'word', text: text.slice(start, end).toLowerCase(), start, end }
+  return { kind: 'word', text: foldCase(text.slice(start, end)), start, end }
+}
+
+/** ASCII letters only, as PostgreSQL does where a character may have several bytes. */
+export function foldCase(word: string): string {
+  return word.replaceAll(/[A-Z]+/g, (letters) => letters.toLowerCase())
 }
 
 /** Where the quote stands in E'…', B'…', X'…', N'…', U&'…' and U&"…"; -1: an ordinary word begins here. */

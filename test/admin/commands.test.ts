@@ -140,6 +140,16 @@ test('the value of a SET is in no log, and errors are in none if log_pooler_erro
   expect(other.log).toEqual([])
 })
 
+test('RELOAD tells what has to wait for a restart', async () => {
+  const client = new ConsoleClient('admin')
+  client.administration.notices = ['listen_port is changed in a.ini: it needs a restart to take effect']
+  expect(await client.query('RELOAD')).toEqual([
+    'N NOTICE 00000 listen_port is changed in a.ini: it needs a restart to take effect',
+    'C RELOAD',
+    'Z I',
+  ])
+})
+
 test('a refused RELOAD or SET has the text of pgbouncer, and says in the detail what is wrong with the file', async () => {
   const client = new ConsoleClient('admin')
   for (const [text, sqlstate, message] of [

@@ -118,6 +118,11 @@ export function counters(first: number): StatsCounters {
     serverParses: first + 9,
     binds: first + 10,
     clientLogins: first + 11,
+    sessionSettings: first + 12,
+    sessionListens: first + 13,
+    sessionLocks: first + 14,
+    sessionTemporaries: first + 15,
+    sessionCursors: first + 16,
   }
 }
 
@@ -164,7 +169,14 @@ export class FakeAdministration implements Administration {
     dnsPending: 14,
   })
 
-  reload = async () => this.#note('reload')
+  /** What a RELOAD has to tell. */
+  notices: readonly string[] = []
+
+  reload = async () => {
+    this.#note('reload')
+    return this.notices
+  }
+
   set = async (key: string, value: string) => this.#note('set', key, value)
   pause = (name: string | undefined, signal: AbortSignal) => this.#wait(signal, 'pause', name)
   resume = (name: string | undefined) => {

@@ -5,10 +5,11 @@ import { parseCommand } from '../../src/admin/parse.js'
 import { tokenize } from '../../src/admin/tokens.js'
 import { AdminError } from '../../src/pool/status.js'
 import { ConsoleClient } from './console-client.js'
+import { fakeConfig } from './fake-administration.js'
 
 function refusalOf(text: string): string {
   try {
-    const command: Command = parseCommand(text, 'admin')
+    const command: Command = parseCommand(text, 'admin', fakeConfig)
     return `accepted: ${command.does}`
   } catch (error) {
     if (error instanceof AdminError) return error.message

@@ -1,6 +1,8 @@
+import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { rowsOf, type Table } from '../../src/admin/table.js'
 import { tableNamed, tables } from '../../src/admin/tables.js'
+import { loadConfig } from '../../src/config/load.js'
 import { settingNames } from '../../src/config/settings.js'
 import { ConsoleClient } from './console-client.js'
 import { counters, FakeAdministration, fakeConfig, pool, socket } from './fake-administration.js'
@@ -257,4 +259,41 @@ test('a library gets the rows as objects with numbers, texts, Dates and nulls', 
   })
   expect(rowsOf(table('POOLS'), administration)[0]).toMatchObject({ cl_active: 1, load_balance_hosts: null })
   expect(tableNamed('nonsense')).toBeUndefined()
+})
+
+test.each([
+  ['everywhere', { pgbouncer: { session_state: 'warn' } }],
+  ['for a database', { databases: { a: 'session_state=track' } }],
+  ['for databases without an entry', { databases: { '*': 'session_state=warn' } }],
+  ['for a user', { users: { sam: 'session_state=track' } }],
+])('session state that is looked after %s has columns of its own behind those of pgbouncer', async (_, config) => {
+  const administration = new FakeAdministration()
+  administration.clientRows = [{ ...socket, session: 'pinned: listen' }, socket]
+  const shown = async (show: string) => {
+    const messages = await new ConsoleClient('stats', administration).messages(query(`SHOW ${show}`))
+    const head = columnsOf(messages.find(({ code }) => code === 'T')!).map(({ name }) => name)
+    return [head, ...messages.filter(({ code }) => code === 'D').map(textsOf)]
+  }
+  const [plainClients] = await shown('CLIENTS')
+  const [plainStats] = await shown('STATS')
+  administration.configNow = await loadConfig({ databases: {}, ...config })
+  const [clients, pinned, other] = await shown('CLIENTS')
+  expect(clients).toEqual([...plainClients!, 'session'])
+  expect([pinned?.at(-1), other?.at(-1)]).toEqual(['pinned: listen', ''])
+  const [stats, row] = await shown('STATS')
+  const kinds = ['setting', 'listen', 'lock', 'temp', 'cursor']
+  expect(stats).toEqual([...plainStats!, ...kinds.map((kind) => `total_session_${kind}_count`)])
+  expect(row?.slice(-5)).toEqual(['112', '113', '114', '115', '116'])
+  expect(rowsOf(tableNamed('clients')!, administration)[0]).toHaveProperty('session', 'pinned: listen')
+  const described = await new ConsoleClient('stats', administration).messages(...extended('SHOW CLIENTS'))
+  expect(columnsOf(described.find(({ code }) => code === 'T')!).at(-1)?.name).toBe('session')
+})
+
+test('the page tells of the columns for session state', async () => {
+  const page = await readFile(new URL('../../docs/admin.md', import.meta.url), 'utf8')
+  const config = await loadConfig({ pgbouncer: { session_state: 'track' }, databases: {} })
+  for (const table of tables) {
+    const own = table.under(config).columns.slice(table.columns.length)
+    for (const { name } of own) expect(page).toContain(`\`${name}\``)
+  }
 })

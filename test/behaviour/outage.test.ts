@@ -55,7 +55,7 @@ test('a server that is back is found, although nobody is left who waited for it'
 
   await pooler.settles(async () => {
     await using late = await pooler.connect()
-    return late.query('select 1').then(
+    return await late.query('select 1').then(
       () => true,
       () => false,
     )

@@ -1,21 +1,37 @@
-// The same scenes played by Debian's pgbouncer and by tsbouncer: answers are equal, but for the differences that are wanted.
+// The same scenes played by the pgbouncer of this machine and by tsbouncer: answers are equal, but for wanted differences.
 
 import { describe, expect, test } from 'vitest'
+import { Comparison, isOlder } from './compare.js'
+import { differences } from './differences.js'
 import { type Program, pgbouncerVersion, RunningProgram } from './program.js'
 import type { Answers, Scene } from './scene.js'
 import { consoleScenes } from './scenes/console.js'
 import { loginScenes } from './scenes/login.js'
+import { queryScenes } from './scenes/queries.js'
+import { reloadScenes } from './scenes/reload.js'
+import { signalScenes } from './scenes/signals.js'
 
 const version = pgbouncerVersion()
+const scenes = [...loginScenes, ...consoleScenes, ...queryScenes, ...reloadScenes, ...signalScenes]
 
 async function play(program: Program, scene: Scene): Promise<Answers> {
   await using pooler = await RunningProgram.start(program, scene.ini)
   return await scene.play(pooler)
 }
 
+test.runIf(version === undefined)('pgbouncer is not installed: nothing is compared', (context) => context.skip())
+
 describe.skipIf(version === undefined)(`beside pgbouncer ${version}`, () => {
-  test.each([...loginScenes, ...consoleScenes].map((scene) => [scene.name, scene] as const))('%s', async (_, scene) => {
-    const [theirs, ours] = await Promise.all([play('pgbouncer', scene), play('tsbouncer', scene)])
-    expect.soft(ours).toEqual(theirs)
+  const comparison = new Comparison(differences, version ?? '')
+
+  test.each(scenes.map((scene) => [scene.name, scene] as const))('%s', async (name, scene) => {
+    const isNewer = scene.since !== undefined && isOlder(version!, scene.since)
+    const [theirs, ours] = await Promise.all([isNewer ? {} : play('pgbouncer', scene), play('tsbouncer', scene)])
+    const left = comparison.compare(name, theirs, ours)
+    expect(left.ours).toEqual(left.theirs)
+  })
+
+  test('no difference is listed that is not there', () => {
+    expect(comparison.unmet).toEqual([])
   })
 })

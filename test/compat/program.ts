@@ -180,6 +180,13 @@ export class RunningProgram implements AsyncDisposable {
     return fresh.map((line) => this.neutral(line))
   }
 
+  /** RELOAD, successfully. */
+  async reload(): Promise<void> {
+    const admin = await this.#driver({ user: 'admin', password: 'admin', database: 'pgbouncer' })
+    await admin.query('RELOAD')
+    await admin.end()
+  }
+
   /** Waits for a line in the log. */
   logs(text: string): Promise<void> {
     return this.running.says(text)

@@ -8,5 +8,7 @@ export type Answers = Record<string, string | readonly string[]>
 export interface Scene {
   readonly name: string
   readonly ini?: Ini
+  /** The version of pgbouncer that this came with; older ones are left out. */
+  readonly since?: string
   play(pooler: RunningProgram): Promise<Answers>
 }

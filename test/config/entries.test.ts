@@ -26,7 +26,7 @@ test('all keys of a database are read', async () => {
     (await database(
       `host=h port=1 dbname=d user=u password=p auth_user=au auth_query='select $1' auth_dbname=ad pool_size=1
        min_pool_size=2 reserve_pool_size=3 max_db_connections=4 max_db_client_connections=5 pool_mode=STATEMENT
-       load_balance_hosts=disable server_lifetime=6 query_wait_timeout=7.5 connect_query='select ''x''' client_encoding=c
+       session_state=Track load_balance_hosts=disable server_lifetime=6 query_wait_timeout=7.5 connect_query='select ''x''' client_encoding=c
        datestyle=ISO timezone='A/B' application_name=app`.replace(/\n */g, ' '),
     )) ?? {}
   expect(password?.reveal()).toBe('p')
@@ -45,6 +45,7 @@ test('all keys of a database are read', async () => {
     maxDbConnections: 4,
     maxDbClientConnections: 5,
     poolMode: 'statement',
+    sessionState: 'track',
     loadBalanceHosts: 'disable',
     serverLifetime: 6,
     queryWaitTimeout: 7.5,
@@ -144,7 +145,8 @@ test('no mistake in a line shows the password in it', async () => {
 
 test('all keys of a user are read; 0 leaves a limit or timeout to the next level', async () => {
   const line = `u = pool_mode=session pool_size=1 reserve_pool_size=2 max_user_connections=3 max_user_client_connections=4
-    query_timeout=5 query_wait_timeout=0 idle_transaction_timeout=6 transaction_timeout=7 client_idle_timeout=8`
+    query_timeout=5 query_wait_timeout=0 idle_transaction_timeout=6 transaction_timeout=7 client_idle_timeout=8
+    session_state=warn`
   expect((await load('users', line.replace(/\n */g, ' '))).users.get('u')).toEqual({
     name: 'u',
     poolMode: 'session',
@@ -157,6 +159,7 @@ test('all keys of a user are read; 0 leaves a limit or timeout to the next level
     idleTransactionTimeout: 6,
     transactionTimeout: 7,
     clientIdleTimeout: 8,
+    sessionState: 'warn',
   })
   const inherited = (await load('users', 'u = max_user_connections=0 query_timeout=0')).users.get('u')
   expect(inherited).toEqual({ name: 'u' })

@@ -10,7 +10,7 @@ const pages = [
 
 /** As GitHub makes them: https://docs.github.com/en/get-started/writing-on-github/working-with-advanced-formatting */
 function anchorsOf(page: string): string[] {
-  const headings = page.replaceAll(/^```[^]*?^```/gm, '').matchAll(/^#+ +(.+)$/gm)
+  const headings = page.replaceAll(/^```[\s\S]*?^```/gm, '').matchAll(/^#+ +(.+)$/gm)
   return [...headings].map(([, text = '']) =>
     text
       .toLowerCase()
@@ -36,7 +36,7 @@ test.each(pages)('%s names no settings that are none', async (name) => {
   const page = readFileSync(join(root, name), 'utf8')
   // `name = value` within backticks, and lines of ini blocks.
   const inline = [...page.matchAll(/`([a-z]\w*_\w*) = [^`]*`/g)].map(([, key]) => key!)
-  const blocks = [...page.matchAll(/^```ini\n([^]*?)^```/gm)].flatMap(([, text = '']) => text.split('\n'))
+  const blocks = [...page.matchAll(/^```ini\n([\s\S]*?)^```/gm)].flatMap(([, text = '']) => text.split('\n'))
   const inBlocks = blocks.flatMap((line) => /^([a-z]\w*_\w*) *=/.exec(line)?.[1] ?? [])
   expect([...inline, ...inBlocks].filter((key) => settingNamed(key) === undefined)).toEqual([])
 })

@@ -20,7 +20,12 @@ export async function startPooler({ primary, roles }: PostgresFacts): Promise<Ru
   const port = await findFreePort(primary.port)
   const userlist = join(folder.path, 'userlist.txt')
   const ini = join(folder.path, 'pooler.ini')
-  writeFileSync(userlist, Object.values(roles).map(({ user, secret }) => `"${user}" "${secret}"\n`).join(''))
+  writeFileSync(
+    userlist,
+    Object.values(roles)
+      .map(({ user, secret }) => `"${user}" "${secret}"\n`)
+      .join(''),
+  )
   writeFileSync(
     ini,
     `[databases]
@@ -35,6 +40,8 @@ pool_mode = transaction
 default_pool_size = ${poolSize}
 max_client_conn = 200
 ignore_startup_parameters = extra_float_digits
+log_connections = 0
+log_disconnections = 0
 `,
   )
   for (const file of [userlist, ini]) chmodSync(file, 0o644) // it runs as another user where we are root

@@ -80,6 +80,8 @@ export interface TestClusterOptions {
   /** Whether commits wait for the standby. */
   readonly synchronous?: boolean
   readonly settings?: ServerSettings
+  /** Lines of pg_hba.conf, before those that all test servers have. */
+  readonly hba?: readonly string[]
 }
 
 /** A cluster of one's own takes about two seconds; most tests share the one of the run, `postgres()`. */
@@ -98,7 +100,7 @@ export async function startTestCluster(options: TestClusterOptions = {}): Promis
       primaryPort,
       standbyPort,
       synchronous: options.synchronous ?? false,
-      hba,
+      hba: [...(options.hba ?? []), ...hba],
       sql: [...secrets.map(roleStatement), ...otherRoles, ...lookupStatements],
       replicatorPassword: roles.replicator.password,
       settings: {

@@ -108,9 +108,12 @@ export class FakeBackend implements AsyncDisposable {
   }
 
   /** @param serve what it does with each connection; where that rejects, the connection is closed */
-  static async start(serve: (connection: BackendConnection) => Promise<void>): Promise<FakeBackend> {
+  static async start(
+    serve: (connection: BackendConnection) => Promise<void>,
+    host = '127.0.0.1',
+  ): Promise<FakeBackend> {
     const server = createServer()
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    await new Promise<void>((resolve) => server.listen(0, host, resolve))
     return new FakeBackend(server, serve)
   }
 

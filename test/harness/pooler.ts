@@ -28,6 +28,8 @@ export interface ConnectOptions {
   readonly database?: string
   /** More startup parameters. */
   readonly parameters?: Readonly<Record<string, string>>
+  /** More options of the `pg` client, such as `ssl`. */
+  readonly driver?: pg.ClientConfig
 }
 
 /** How long a fact may be waited for, ms: far more than it takes. */
@@ -89,8 +91,9 @@ export class TestPooler implements AsyncDisposable {
 
   /** A `pg` client, connected; the superuser in database `postgres` unless told otherwise. */
   async connect(options: ConnectOptions = {}): Promise<TestClient> {
-    const { user = 'postgres', password = passwordOf(user), database = 'postgres', parameters = {} } = options
-    const client = new pg.Client({ host: '127.0.0.1', port: this.port, user, password, database, ...parameters })
+    const { user = 'postgres', password = passwordOf(user), database = 'postgres', parameters, driver } = options
+    const address = { host: '127.0.0.1', port: this.port }
+    const client = new pg.Client({ ...address, user, password, database, ...parameters, ...driver })
     const lost = new Promise<Error>((resolve) => client.on('error', resolve))
     this.#clients.push(client)
     await client.connect()

@@ -23,9 +23,11 @@ interface CopyIn {
 
 class Failure extends Error {
   readonly sqlstate: string
-  constructor(sqlstate: string, text: string) {
+  readonly routine: string
+  constructor(sqlstate: string, text: string, routine = 'main') {
     super(text)
     this.sqlstate = sqlstate
+    this.routine = routine
   }
 }
 
@@ -34,6 +36,9 @@ export class FakeBackend {
   status = 'I'
   /** Answers that have left for the client. */
   sent: Buffer[] = []
+  /** Statements whose plan has gone stale: Bind fails, until they are prepared anew. */
+  readonly stale = new Set<string>()
+  heals = true
   /** Called before each message: something to say out of turn. */
   chatter: () => Buffer = () => Buffer.alloc(0)
   private portals = new Map<string, Portal>()
@@ -45,8 +50,12 @@ export class FakeBackend {
 
   /** Nothing half way: no answer withheld, no message cut, no exchange, copy or transaction open. */
   get isClean(): boolean {
+    return this.status === 'I' && this.isAtRest
+  }
+
+  /** The same, but for a transaction. */
+  get isAtRest(): boolean {
     return (
-      this.status === 'I' &&
       this.unsent.length === 0 &&
       this.sent.length === 0 &&
       this.input.length === 0 &&
@@ -142,15 +151,15 @@ export class FakeBackend {
     const [first, second] = body.toString('latin1').split('\0') as [string, string]
     switch (code) {
       case 'P':
-        if (first !== '' && this.statements.has(first))
-          throw new Failure('42P05', `prepared statement "${first}" already exists`)
-        if (second.startsWith('syntax')) throw new Failure('42601', `syntax error at or near "${second}"`)
-        this.statements.set(first, second)
+        this.prepare(first, second)
         return this.say('1')
       case 'B': {
         const text = this.statement(second)
         if (this.status === 'E' && !text.startsWith('rollback')) throw aborted
         if (text.startsWith('nobind')) throw new Failure('08P01', 'bind message supplies no parameters')
+        if (this.stale.has(second)) {
+          throw new Failure('0A000', 'cached plan must not change result type', 'RevalidateCachedQuery')
+        }
         if (first !== '' && this.portals.has(first)) throw new Failure('42P03', `cursor "${first}" already exists`)
         this.portals.set(first, { text, tag: body.toString('latin1', first.length + second.length + 2), sent: 0 })
         return this.say('2')
@@ -165,12 +174,22 @@ export class FakeBackend {
       case 'E':
         return this.execute(this.portal(first), body.readInt32BE(body.length - 4))
       case 'C':
+        if (body.length !== first.length + 1) throw new Failure('08P01', 'invalid message format')
         if (first.startsWith('S')) this.statements.delete(first.slice(1))
         else this.portals.delete(first.slice(1))
         return this.say('3')
       default:
         throw new Error(`frontend sent ${code}`)
     }
+  }
+
+  private prepare(name: string, text: string): void {
+    if (name !== '' && this.statements.has(name)) {
+      throw new Failure('42P05', `prepared statement "${name}" already exists`)
+    }
+    if (text.startsWith('syntax')) throw new Failure('42601', `syntax error at or near "${text}"`)
+    this.statements.set(name, text)
+    if (this.heals) this.stale.delete(name)
   }
 
   private statement(name: string): string {
@@ -214,7 +233,8 @@ export class FakeBackend {
   }
 
   private run(text: string, isSimple: boolean, rest: readonly string[]): void {
-    const [verb, argument] = text.split(' ') as [string, string]
+    const [first, argument] = text.split(' ') as [string, string]
+    const verb = first.toLowerCase()
     if (this.status === 'E' && verb !== 'rollback' && verb !== '') throw aborted
     switch (verb) {
       case '':
@@ -230,6 +250,19 @@ export class FakeBackend {
       case 'rollback':
         this.status = 'I'
         return this.say('C', z(verb.toUpperCase()))
+      case 'prepare': {
+        const [, name, prepared] = /^prepare (".*?"|\w+) as (.*)$/i.exec(text) as unknown as [string, string, string]
+        this.prepare(nameIn(name), prepared)
+        return this.say('C', z('PREPARE'))
+      }
+      case 'execute':
+        return this.run(this.statement(nameIn(text.slice('execute '.length))), isSimple, rest)
+      case 'deallocate': {
+        const name = nameIn(text.slice('deallocate '.length))
+        this.statement(name)
+        this.statements.delete(name)
+        return this.say('C', z('DEALLOCATE'))
+      }
       case 'fail':
         throw new Failure('22012', 'division by zero')
       case 'notice':
@@ -283,7 +316,7 @@ export class FakeBackend {
   private fail(error: unknown): void {
     if (!(error instanceof Failure)) throw error
     if (this.status === 'T') this.status = 'E'
-    this.say('E', z('SERROR'), z(`C${error.sqlstate}`), z(`M${error.message}`), Buffer.alloc(1))
+    this.say('E', z('SERROR'), z(`C${error.sqlstate}`), z(`M${error.message}`), z(`R${error.routine}`), Buffer.alloc(1))
   }
 
   private ready(): void {
@@ -294,6 +327,11 @@ export class FakeBackend {
     this.say('Z', Buffer.from(this.status))
     this.flush()
   }
+}
+
+/** As SQL folds it. */
+function nameIn(text: string): string {
+  return text.startsWith('"') ? text.slice(1, -1) : text.toLowerCase()
 }
 
 const aborted = new Failure('25P02', 'current transaction is aborted, commands ignored until end of transaction block')

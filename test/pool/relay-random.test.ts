@@ -4,7 +4,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import * as wire from '../protocol/wire.js'
-import { direct, Rig } from './relay-rig.js'
+import { direct, Rig, type RigClient } from './relay-rig.js'
 
 const name = fc.constantFrom('', 'a', 'b', 'c')
 const text = fc.constantFrom('rows 1', 'rows 3', 'rows 2 x', 'notice', 'fail', 'syntax', 'nobind', 'set x', 'do')
@@ -26,6 +26,15 @@ const extended = fc.oneof(
   { weight: 1, arbitrary: fc.constant(wire.flush) },
 )
 
+const sqlName = fc.constantFrom('a', 'b', 'c')
+const sql = fc
+  .oneof(
+    fc.tuple(sqlName, text).map(([name, text]) => `prepare ${name} as ${text}`),
+    sqlName.map((name) => `execute ${name}`),
+    sqlName.map((name) => `deallocate ${name}`),
+  )
+  .map((text) => [wire.query(text)])
+
 const simple = fc.oneof(
   {
     weight: 3,
@@ -33,6 +42,7 @@ const simple = fc.oneof(
   },
   { weight: 2, arbitrary: transaction.map((word) => [wire.query(word)]) },
   { weight: 1, arbitrary: fc.constant([wire.query('copy out')]) },
+  { weight: 2, arbitrary: sql },
   { weight: 1, arbitrary: text.map((word) => [wire.functionCall(word)]) },
 )
 
@@ -114,10 +124,18 @@ test('every client gets its own answers, and a server is given on exactly when i
         backend.chatter = () => (chatters && random(10) === 0 ? aside : Buffer.alloc(0))
       }
       const left = programs.map(({ messages }) => [...messages])
+      const checkQuiet = (client: RigClient): void => {
+        const { server } = client
+        if (server === undefined || !client.relay.sentWhole || !server.relay.isQuiet) return
+        // Should the client leave now, the server would be kept.
+        server.work()
+        if (!server.backend.isAtRest) throw new Error(`not as quiet as it seems: ${server.backend.state}`)
+      }
       const step = (): void => {
         const index = random(rig.clients.length)
         const client = rig.clients[index]!
         const server = rig.servers[random(rig.servers.length)]!
+        checkQuiet(client)
         switch (random(8)) {
           case 0:
           case 1:

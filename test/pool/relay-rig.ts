@@ -75,7 +75,7 @@ export class RigClient implements ClientEvents {
     this.relay = new ClientRelay(
       this.socket.asSocket,
       parameters,
-      new ClientStatements(table),
+      new ClientStatements(table, parameters),
       new Counters(),
       this,
       0x7fffffff,
@@ -175,6 +175,13 @@ export class Rig {
     }
     this.link(client, server)
     return true
+  }
+
+  /** As for a CancelRequest that finds it waiting. */
+  leaveQueue(client: RigClient): void {
+    const index = this.waiting.indexOf(client)
+    if (index < 0) throw new Error('it does not wait')
+    this.waiting.splice(index, 1)
   }
 
   release(client: RigClient, server: RigServer): void {

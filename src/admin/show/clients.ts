@@ -1,5 +1,6 @@
 // SHOW CLIENTS, and the columns that SERVERS and SOCKETS share with it.
 
+import { watchesSessions } from '../../config/session-state.js'
 import type { Administration, SocketStatus } from '../../pool/status.js'
 import { type ColumnDefinition, defineTable, durationColumns, int4, text, timestamp } from '../table.js'
 
@@ -41,4 +42,5 @@ export const showClients = defineTable(
   'CLIENTS',
   loggedIn,
   socketColumns((client) => client.state),
+  { isShown: watchesSessions, columns: [['session', text, (client) => client.session ?? '']] },
 )

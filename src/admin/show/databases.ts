@@ -1,7 +1,7 @@
 // SHOW DATABASES, the console's own included.
 
 import type { Administration, DatabaseStatus } from '../../pool/status.js'
-import { defineTable, int4, text } from '../table.js'
+import { byName, defineTable, int4, text } from '../table.js'
 import { consoleClients } from './clients.js'
 
 export const showDatabases = defineTable('DATABASES', databasesAndConsole, [
@@ -47,5 +47,5 @@ function databasesAndConsole(administration: Administration): readonly DatabaseS
     paused: false,
     disabled: false,
   }
-  return [...administration.databases(), console]
+  return byName([...administration.databases(), console], (database) => database.name)
 }

@@ -1,7 +1,7 @@
 // SHOW POOLS, the console's own pool included.
 
 import type { Administration, PoolStatus } from '../../pool/status.js'
-import { defineTable, durationColumns, int4, text } from '../table.js'
+import { byName, defineTable, durationColumns, int4, text } from '../table.js'
 import { consoleClients } from './clients.js'
 
 export const showPools = defineTable('POOLS', poolsAndConsole, [
@@ -32,7 +32,11 @@ function poolsAndConsole(administration: Administration): readonly PoolStatus[] 
     ...pool,
     loadBalanceHosts: severalHosts.has(pool.database) ? pool.loadBalanceHosts : '',
   }))
-  return [...pools, consolePool(consoleClients(administration))]
+  return byName(
+    [...pools, consolePool(consoleClients(administration))],
+    (pool) => pool.database,
+    (pool) => pool.user,
+  )
 }
 
 function consolePool(clients: number): PoolStatus {

@@ -91,7 +91,6 @@ export const consoleScenes: readonly Scene[] = [
     ini: { databases: { app: 'dbname=postgres user=trust_user', spare: 'dbname=postgres user=trust_user' } },
     async play(pooler) {
       await using client = await pooler.console()
-      await pooler.newLog()
       const answers = await commands(
         client,
         [
@@ -178,7 +177,28 @@ export const consoleScenes: readonly Scene[] = [
         ],
         pooler,
       )
-      return { ...answers, log: await pooler.newLog() }
+      return answers
+    },
+  },
+  {
+    name: 'commands in the log',
+    async play(pooler) {
+      await using client = await pooler.console()
+      await pooler.newLog()
+      for (const text of [
+        'PAUSE app',
+        'RESUME app',
+        'PAUSE',
+        'RESUME',
+        'DISABLE app',
+        'ENABLE app',
+        'RECONNECT',
+        'RELOAD',
+      ]) {
+        await client.ask(query(text))
+      }
+      await client.ask(query('SHOW nonsense'))
+      return { log: await pooler.newLog() }
     },
   },
   {
@@ -234,7 +254,7 @@ export const consoleScenes: readonly Scene[] = [
     },
     async play(pooler) {
       return {
-        ...byColumn('DATABASES', await pooler.rows('SHOW DATABASES'), (row) => row.name!),
+        ...byColumn('DATABASES', withoutTimes(pooler, await pooler.rows('SHOW DATABASES')), (row) => row.name!),
         ...byColumn('POOLS', await pooler.rows('SHOW POOLS'), (row) => `${row.database}/${row.user}`),
         ...byColumn('USERS', await pooler.rows('SHOW USERS'), (row) => row.name!),
         ...byColumn('LISTS', await pooler.rows('SHOW LISTS'), (row) => row.list!),
@@ -269,7 +289,7 @@ export const consoleScenes: readonly Scene[] = [
           withoutTimes(pooler, await pooler.rows('SHOW POOLS')),
           (row) => `${row.database}/${row.user}`,
         ),
-        ...byColumn('DATABASES', await pooler.rows('SHOW DATABASES'), (row) => row.name!),
+        ...byColumn('DATABASES', withoutTimes(pooler, await pooler.rows('SHOW DATABASES')), (row) => row.name!),
         ...byColumn('LISTS', await pooler.rows('SHOW LISTS'), (row) => row.list!),
         'SOCKETS states': (await pooler.rows('SHOW SOCKETS')).map((row) => `${row.database} ${row.state}`).sort(),
       }
@@ -303,14 +323,14 @@ export const consoleScenes: readonly Scene[] = [
       admin.send(query('PAUSE'))
       await using other = await pooler.console()
       answers.meanwhile = await other.ask(query('PAUSE'))
-      answers['unanswered'] = admin.unread
+      answers.unanswered = admin.unread
       await using late = await pooler.connect()
       late.send(query('select 1'))
       await pooler.until('SHOW POOLS', (row) => row.database === 'app' && row.cl_waiting === '1')
       answers['in the transaction'] = await busy.ask(query('select 1'))
       await busy.ask(query('commit'))
       answers.paused = await admin.answer()
-      answers['servers'] = (await pooler.rows('SHOW SERVERS')).map((row) => row.state!)
+      answers.servers = (await pooler.rows('SHOW SERVERS')).map((row) => row.state!)
       answers.resumed = await admin.ask(query('RESUME'))
       answers['who waited'] = await late.answer()
       return answers
@@ -328,11 +348,9 @@ export const consoleScenes: readonly Scene[] = [
         return (await other.ask(query('PAUSE'))).some((line) => line.includes('already'))
       })
       await cancel(pooler.port, admin.key)
-      const answers: Answers = {
-        cancelled: await Promise.race([admin.answer().catch(String), admin.ended.then(() => 'closed')]),
-      }
       await using other = await pooler.connect()
-      answers['goes on'] = await other.ask(query('select 1'))
+      const answers: Answers = { 'goes on': await other.ask(query('select 1')) }
+      answers.cancelled = [...admin.unread]
       return answers
     },
   },
@@ -354,7 +372,9 @@ export const consoleScenes: readonly Scene[] = [
       answers.killed = await client.toTheEnd()
       answers['killed, log'] = await pooler.newLog()
       answers['other database'] = await stays.ask(query('select 1'))
-      answers['after KILL'] = (await pooler.rows('SHOW DATABASES')).map((row) => `${row.name} ${row.paused}`)
+      answers['after KILL'] = withoutTimes(pooler, await pooler.rows('SHOW DATABASES')).map(
+        (row) => `${row.name} ${row.paused}`,
+      )
       await admin.ask(query('RESUME app'))
       answers['after RESUME'] = await pooler.login({})
       return answers
@@ -362,18 +382,16 @@ export const consoleScenes: readonly Scene[] = [
   },
 ]
 
-const varying = /time|^ptr$|^port$|^wait|^maxwait|^remote_pid$|^id$|^avg_|total_(received|sent)/
+const varying = /time|^port$|^local_port$|^wait|^maxwait|^remote_pid$|^id$|^avg_|total_(received|sent)/
 
-/** Cells that differ from run to run are left out, or told by their kind. */
+/** Cells that differ from run to run are told by their kind. */
 function withoutTimes(pooler: RunningProgram, rows: readonly Record<string, string>[]): Record<string, string>[] {
   return rows.map((row) =>
-    Object.fromEntries(
-      Object.entries(row).map(([column, cell]) => [
-        column,
-        varying.test(column)
-          ? cell.replace(/[1-9]\d*/g, '9').replace(/\d{2,}/g, '9')
-          : pooler.neutral(cell === String(pooler.port) ? ':PORT' : cell),
-      ]),
-    ),
+    Object.fromEntries(Object.entries(row).map(([column, cell]) => [column, pooler.neutral(kindOf(column, cell))])),
   )
+}
+
+function kindOf(column: string, cell: string): string {
+  if (/^(ptr|link)$/.test(column) && cell.startsWith('0x')) return 'PTR'
+  return varying.test(column) ? cell.replace(/[1-9]\d*/g, '9').replace(/\d{2,}/g, '9') : cell
 }

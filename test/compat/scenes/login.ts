@@ -59,9 +59,9 @@ export const loginScenes: readonly Scene[] = [
   {
     name: 'auth_query',
     ini: {
-      pgbouncer: { auth_type: 'md5', auth_user: 'pgbouncer', auth_query: 'SELECT * FROM pgbouncer.get_auth($1)' },
+      pgbouncer: { auth_type: 'md5', auth_user: 'postgres' },
       databases: { app: 'dbname=postgres' },
-      secrets: { pgbouncer: 'pgbouncer' },
+      secrets: { postgres: 'postgres' },
     },
     play: (pooler) => {
       const { scram_user, md5_user } = postgres().roles
@@ -107,6 +107,7 @@ export const loginScenes: readonly Scene[] = [
   },
   {
     name: 'limits of clients by database',
+    since: '1.24',
     ini: { databases: { app: 'dbname=postgres user=trust_user max_db_client_connections=1' } },
     play: async (pooler) => {
       await using _one = await pooler.connect()
@@ -115,6 +116,7 @@ export const loginScenes: readonly Scene[] = [
   },
   {
     name: 'limits of clients by user',
+    since: '1.24',
     ini: { users: { trust_user: 'max_user_client_connections=1' } },
     play: async (pooler) => {
       await using _one = await pooler.connect()

@@ -1,0 +1,135 @@
+// Asks a directory whether a user has a password: LDAP, by simple bind or by search and bind.
+// https://www.postgresql.org/docs/current/auth-ldap.html
+
+import { readFile } from 'node:fs/promises'
+import { isIP, type Socket, connect as tcpConnect } from 'node:net'
+import { type ConnectionOptions, connect as tlsConnect } from 'node:tls'
+import type { Client } from 'ldapts'
+import type { Secret } from '../config/secret.js'
+import type { LdapOptions, LdapSearch, LdapSimpleBind } from './ldap-options.js'
+
+/** The directory could not be asked, or its answer is of no use. The message has no secret. */
+export class LdapFailed extends Error {
+  override readonly name = 'LdapFailed'
+}
+
+/**
+ * Has `user` this password? An unknown or ambiguous one has not.
+ * @param signal ends the attempt; the connection is closed then
+ * @throws LdapFailed where no server gives an answer
+ */
+export async function checkLdap(
+  options: LdapOptions,
+  user: string,
+  given: Secret,
+  signal: AbortSignal,
+): Promise<boolean> {
+  // An empty password, or an empty name of an entry, is a login as nobody, which succeeds (RFC 4513 section 5.1.2).
+  if (given.reveal() === '' || user === '') return false
+  let failure: unknown
+  for (const server of options.servers) {
+    if (signal.aborted) break
+    try {
+      return await askServer(server, options, user, given, signal)
+    } catch (error) {
+      failure = error
+    }
+  }
+  const reason = signal.aborted ? 'no answer in time' : (failure as Error).message.split('\n', 1)[0]
+  throw new LdapFailed(`LDAP server ${options.servers.join(', ')}: ${reason}`)
+}
+
+async function askServer(
+  server: string,
+  options: LdapOptions,
+  user: string,
+  given: Secret,
+  signal: AbortSignal,
+): Promise<boolean> {
+  // Loaded by the first login that needs it.
+  const { Client: LdapClient } = await import('ldapts')
+  const sockets = new Set<Socket>()
+  const track = <S extends Socket>(socket: S): S => {
+    sockets.add(socket)
+    return socket
+  }
+  const tls = await tlsOptions(server, options)
+  const client = new LdapClient({
+    url: server,
+    ...(server.startsWith('ldaps:') && { tlsOptions: tls }),
+    createConnection: ((port: number, host: string) => track(tcpConnect(port, host))) as typeof tcpConnect,
+    createSecureConnection: ((...args: Parameters<typeof tlsConnect>) =>
+      track(tlsConnect(...args))) as typeof tlsConnect,
+  })
+  const abort = (): void => {
+    for (const socket of sockets) socket.destroy(new Error('no answer in time'))
+  }
+  signal.addEventListener('abort', abort)
+  try {
+    if (options.startTls) await client.startTLS(tls)
+    const { mode } = options
+    const dn = mode.kind === 'simple' ? entryName(mode, user) : await findEntry(client, mode, user)
+    return dn !== undefined && dn !== '' && (await binds(client, dn, given, options))
+  } finally {
+    signal.removeEventListener('abort', abort)
+    for (const socket of sockets) {
+      socket.on('error', () => {})
+      socket.destroy()
+    }
+  }
+}
+
+async function tlsOptions(server: string, { caFile }: LdapOptions): Promise<ConnectionOptions> {
+  const host = new URL(server).hostname.replace(/^\[|\]$/g, '')
+  return {
+    host,
+    ...(isIP(host) === 0 && { servername: host }),
+    ...(caFile !== undefined && { ca: await readFile(caFile) }),
+  }
+}
+
+/** Invalid credentials, and what directories say of an entry that is not there or has no password. */
+const wrongCodes = new Set([49, 32, 48])
+
+async function binds(client: Client, dn: string, password: Secret, { startTls }: LdapOptions): Promise<boolean> {
+  // The client would connect again by itself, in the clear.
+  if (startTls && !client.isConnected) throw new Error('connection lost')
+  try {
+    await client.bind(dn, password.reveal())
+    return true
+  } catch (error) {
+    if (wrongCodes.has((error as { code?: number }).code ?? -1)) return false
+    throw error
+  }
+}
+
+async function findEntry(client: Client, search: LdapSearch, user: string): Promise<string | undefined> {
+  const { base, scope, bindDn, bindPassword } = search
+  if (bindDn !== '') await client.bind(bindDn, bindPassword?.reveal() ?? '')
+  const filter = search.filter.replaceAll('$username', () => escapeInFilter(user))
+  const { searchEntries } = await client.search(base, { scope, filter, attributes: ['1.1'], sizeLimit: 2 })
+  return searchEntries.length === 1 ? searchEntries[0]!.dn : undefined
+}
+
+/** RFC 4515 section 3. Exported for its test. */
+export function escapeInFilter(text: string): string {
+  return text.replace(/[\0()*\\]/g, (sign) => `\\${sign.charCodeAt(0).toString(16).padStart(2, '0')}`)
+}
+
+/**
+ * The name of the user's entry; undefined for a user who cannot have one: where what is made is no distinguished name but,
+ * say, `user@example.net`, signs with a meaning can't be escaped. Exported for its test.
+ */
+export function entryName({ prefix, suffix }: LdapSimpleBind, user: string): string | undefined {
+  if (/=\s*$/.test(prefix)) return prefix + escapeInName(user) + suffix
+  return /[\0-\x1f"*+,/:;<=>@\\()[\]]/.test(user) ? undefined : prefix + user + suffix
+}
+
+/** RFC 4514 section 2.4. */
+function escapeInName(text: string): string {
+  return text
+    .replace(/["+,;<=>\\]/g, '\\$&')
+    .replaceAll('\0', '\\00')
+    .replace(/^[ #]/, '\\$&')
+    .replace(/ $/, '\\ ')
+}

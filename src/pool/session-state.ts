@@ -1,0 +1,244 @@
+// The session state of one client in transaction or statement mode: warned of, or carried along and pinned (`session_state`).
+
+import * as backend from '../protocol/backend.js'
+import type { Answer } from './ask.js'
+import type { ClientRelay } from './client-relay.js'
+import type { TrackedNames } from './parameters.js'
+import type { ServerStatements } from './prepared.js'
+import type { ServerSession } from './server-session.js'
+import {
+  allSettings,
+  askable,
+  type Change,
+  Cursors,
+  type Judgement,
+  Listening,
+  Locks,
+  Settings,
+  Temporary,
+  Unclear,
+  UnknownSettings,
+} from './session-judgement.js'
+import { probeQuery, readProbe } from './session-probe.js'
+import { noSettings, type SettingSet } from './session-settings.js'
+
+/** What a client is told, and what SHOW CLIENTS says, of each kind. */
+const words: readonly (readonly [kind: number, word: string, what: string])[] = [
+  [Settings | UnknownSettings, 'settings', 'a setting'],
+  [Listening, 'listen', 'LISTEN'],
+  [Locks, 'locks', 'an advisory lock of the session'],
+  [Temporary, 'temp', 'a temporary object'],
+  [Cursors, 'cursors', 'a cursor WITH HOLD'],
+]
+
+/** Most settings that a server is asked about at a time. */
+const mostAsked = 500
+
+/** A server that can't tell is asked as often as this: a late CancelRequest of the client may hit the question. */
+const mostAttempts = 3
+
+/** The session that a state belongs to. */
+export interface StateOwner {
+  readonly server: ServerSession | null
+  readonly relay: ClientRelay | undefined
+  /** Since when it has had nothing to do, ms on the clock. */
+  readonly quietSince: number
+}
+
+/** What is to be done when a Query or Sync has been answered without an error. */
+export class SessionNote {
+  private readonly state: SessionState
+  private readonly kinds: number
+  private readonly changes: readonly Change[]
+
+  constructor(state: SessionState, kinds: number, changes: readonly Change[]) {
+    this.state = state
+    this.kinds = kinds
+    this.changes = changes
+  }
+
+  confirm(_server: ServerStatements): void {
+    this.state.onSucceeded(this.kinds, this.changes)
+  }
+
+  undo(_server: ServerStatements): void {}
+}
+
+export class SessionState {
+  /** Given to each server that this client gets. */
+  settings: SettingSet = noSettings
+  /** What holds the client to the server that it has; bits. */
+  private pins = 0
+  private readonly owner: StateOwner
+  private readonly mode: 'warn' | 'track'
+  private readonly tracked: TrackedNames
+  private warned = 0
+  /** The server is being asked what the session holds. */
+  isAsking = false
+  // What the server is to be asked about when it is idle.
+  private doubtful = 0
+  private readonly doubtfulNames = new Set<string>()
+  private attempts = 0
+
+  constructor(owner: StateOwner, mode: 'warn' | 'track', tracked: TrackedNames) {
+    this.owner = owner
+    this.mode = mode
+    this.tracked = tracked
+  }
+
+  /** For SHOW CLIENTS: `pinned: listen, temp; settings: 2`. */
+  describe(): string {
+    const pins = words.flatMap(([kind, word]) => ((this.pins & kind) === 0 ? [] : [word]))
+    const parts = pins.length === 0 ? [] : [`pinned: ${pins.join(', ')}`]
+    if (this.settings.size > 0) parts.push(`settings: ${this.settings.size}`)
+    return parts.join('; ')
+  }
+
+  /**
+   * Something with this judgement is about to be carried out.
+   * @param isAlone by itself, outside of a transaction
+   * @returns what is to be done when it has succeeded
+   */
+  onUse(judgement: Judgement, isAlone: boolean): SessionNote | null {
+    const kinds = this.count(judgement)
+    if (this.mode === 'warn') {
+      const news = kinds & ~this.warned
+      return news === 0 ? null : new SessionNote(this, news, [])
+    }
+    this.doubt(judgement.begins | (judgement.ends & this.pins), [])
+    const { certain, names } = judgement
+    // While a setting pins it, only what may end that matters.
+    if ((this.pins & UnknownSettings) !== 0 && !names.includes(allSettings)) return null
+    if (!isAlone || certain === undefined) {
+      this.doubt(0, names)
+      return null
+    }
+    const changes = certain.filter((change) => !this.tracked.has(change.name))
+    return changes.length === 0 ? null : new SessionNote(this, 0, changes)
+  }
+
+  onSucceeded(kinds: number, changes: readonly Change[]): void {
+    const { server, relay } = this.owner
+    if (server === null || relay === undefined) return
+    if (kinds !== 0) return this.warn(kinds, relay)
+    if (server.relay!.status !== backend.Idle)
+      this.doubt(
+        0,
+        changes.map(({ name }) => name),
+      )
+    else this.change(server, changes)
+  }
+
+  /** Does the client need its server no more, now that it is idle? If that is to be asked first, it is, and the answer is no. */
+  isFree(server: ServerSession): boolean {
+    if (this.isAsking) return false
+    if (this.doubtful !== 0 || this.doubtfulNames.size > 0) this.ask(server)
+    return !this.isAsking && this.pins === 0
+  }
+
+  /**
+   * The client leaves its server.
+   * @returns whether it is still being asked: it is given back when it has answered
+   */
+  leave(server: ServerSession): boolean {
+    if ((this.pins | this.doubtful) !== 0 || this.doubtfulNames.size > 0) server.isSoiled = true
+    return this.isAsking && server.relay?.owed.length === 1
+  }
+
+  /** Kinds that the client is to be warned of; they are counted. */
+  private count({ begins, names }: Judgement): number {
+    const counters = this.owner.relay!.counters
+    let kinds = begins & askable
+    if ((begins & Settings) !== 0 && names.some((name) => !this.tracked.has(name))) kinds |= Settings
+    if ((begins & UnknownSettings) !== 0) kinds |= Settings
+    if ((kinds & Settings) !== 0) counters.sessionSettings++
+    if ((kinds & Listening) !== 0) counters.sessionListens++
+    if ((kinds & Locks) !== 0) counters.sessionLocks++
+    if ((kinds & Temporary) !== 0) counters.sessionTemporaries++
+    if ((kinds & Cursors) !== 0) counters.sessionCursors++
+    return kinds
+  }
+
+  private warn(kinds: number, relay: ClientRelay): void {
+    this.warned |= kinds
+    for (const [kind, , what] of words) {
+      if ((kinds & kind) === 0) continue
+      const fields = {
+        D: 'Other clients use the same server connection between the transactions of this one.',
+        H: 'session_state = track in the configuration of the pooler keeps it with the client, and so does pool_mode = session.',
+      }
+      relay.socket.write(
+        backend.noticeResponse(`${what} does not stay with this client (session_state = warn)`, fields),
+      )
+    }
+  }
+
+  private doubt(kinds: number, names: readonly string[]): void {
+    this.doubtful |= kinds & (askable | UnknownSettings)
+    if ((kinds & Unclear) !== 0) this.doubtful |= askable
+    for (const name of names) if (!this.tracked.has(name)) this.doubtfulNames.add(name)
+  }
+
+  private ask(server: ServerSession): void {
+    const kinds = this.doubtful
+    const names = this.takeNames()
+    this.doubtful = 0
+    this.attempts++
+    this.pins |= kinds & UnknownSettings // nobody can tell which it was
+    if (names.length > mostAsked) this.pins |= UnknownSettings
+    const asked = names.length > mostAsked ? [] : names
+    if ((kinds & askable) === 0 && asked.length === 0) return
+    this.isAsking = true
+    this.owner.relay!.requestSince = this.owner.quietSince
+    server.ask(probeQuery(kinds, asked), (answer) => this.onTold(server, kinds, asked, answer))
+  }
+
+  private takeNames(): string[] {
+    const names = this.doubtfulNames
+    if (names.delete(allSettings)) for (const name of this.settings.names) names.add(name)
+    const taken = [...names]
+    names.clear()
+    return taken
+  }
+
+  private onTold(server: ServerSession, kinds: number, names: readonly string[], answer: Answer | Error): void {
+    this.isAsking = false
+    if (answer instanceof Error) return // the connection is lost
+    if (answer.error === undefined) {
+      this.attempts = 0
+      const found = readProbe(answer, kinds, server.pool.credentials.user)
+      this.pins = (this.pins & ~(kinds & askable)) | found.kinds
+      // The answer was read as UTF-8.
+      if (!this.isUnicode && found.changes.some(({ sql }) => !isAscii(sql))) this.pins |= UnknownSettings
+      this.change(server, found.changes)
+    } else if (this.attempts < mostAttempts) {
+      this.doubt(kinds, names)
+    } else {
+      this.attempts = 0
+      this.pins |= (kinds & askable) | (names.length > 0 ? UnknownSettings : 0)
+      server.pool.context.log.warning(`session state can't be told: ${answer.error.message}`, server)
+    }
+    if (this.owner.server === server) return // looked at again in a moment
+    this.leave(server)
+    server.pool.release(server)
+  }
+
+  private change(server: ServerSession, changes: readonly Change[]): void {
+    const next = this.settings.with(changes)
+    if ((this.pins & UnknownSettings) !== 0 && changes.some(({ name }) => name === allSettings)) {
+      // All are back at their default, those too that nobody knew; who acts is none of them.
+      this.pins &= ~UnknownSettings
+      this.doubt(0, ['session_authorization', 'role'])
+    }
+    this.settings = server.settings = next
+    if (!next.isBounded) this.pins |= UnknownSettings
+  }
+
+  private get isUnicode(): boolean {
+    return this.owner.relay!.parameters.get('client_encoding')?.toUpperCase() === 'UTF8'
+  }
+}
+
+function isAscii(text: string): boolean {
+  return !/[^\0-\x7f]/.test(text)
+}

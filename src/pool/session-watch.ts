@@ -1,0 +1,168 @@
+// The messages of a client as far as they tell of session state: texts, and which prepared statement is executed when.
+// Texts and names are read a character a byte (latin1): only the client knows what encoding it speaks.
+
+import type { Cutter } from '../io/cutter.js'
+import * as backend from '../protocol/backend.js'
+import type { Frames } from '../protocol/framing.js'
+import * as frontend from '../protocol/frontend.js'
+import type { ClientRelay } from './client-relay.js'
+import * as exchange from './exchange.js'
+import type { Pool } from './pool.js'
+import type { Judgements } from './session-classify.js'
+import { either, harmless, type Judgement, unclear } from './session-judgement.js'
+import { type SessionNote, SessionState, type StateOwner } from './session-state.js'
+
+/** Longer texts are not read. */
+const longestText = 64 * 1024
+
+/** Where the names in a Parse, Bind or Close are looked for. */
+const nameReach = 1024
+
+/** Most statements of a client that are told apart. */
+const mostPrepared = 200
+
+/** Watches a client for whom that is wanted: `session_state` at its login, where sessions are not its own anyway. */
+export function watchSession(owner: StateOwner, relay: ClientRelay, pool: Pool): SessionWatch | null {
+  const { poolMode, sessionState } = pool.limits
+  if (sessionState === 'allow' || poolMode === 'session') return null
+  const { tracked, judgements } = pool.context
+  return new SessionWatch(relay, new SessionState(owner, sessionState, tracked), judgements)
+}
+
+export class SessionWatch {
+  readonly state: SessionState
+  /** What goes with the Query that was seen last. */
+  note: SessionNote | null = null
+  private readonly client: ClientRelay
+  private readonly judgements: Judgements
+  /** What prepared statements would do, by the client's names for them, where it is not nothing. '' is the unnamed one. */
+  private readonly prepared = new Map<string, Judgement>()
+  // What those would do that are too many to be told apart.
+  private others: Judgement = harmless
+  // Of the exchange under way: its Binds, and the one statement that was bound.
+  private binds = 0
+  private bound: Judgement = harmless
+  private boundNote: SessionNote | null = null
+
+  constructor(client: ClientRelay, state: SessionState, judgements: Judgements) {
+    this.client = client
+    this.state = state
+    this.judgements = judgements
+  }
+
+  /**
+   * Sees the message that `frames` found at `at`; the client has a server.
+   * @returns 0, or how many bytes of it are needed first
+   */
+  see(frames: Frames, cutter: Cutter, at: number): number {
+    this.note = null
+    if (frames.code === frontend.Describe) return 0
+    const length = frames.end - at
+    const isText = frames.code === frontend.Query || frames.code === frontend.Parse
+    const needed = Math.min(length, isText && length <= longestText ? length : nameReach)
+    const { chunk } = cutter
+    if (chunk.length - at < needed) return needed
+    switch (frames.code) {
+      case frontend.Query:
+        this.seeQuery(length > longestText ? undefined : chunk.toString('latin1', at + 5, frames.end - 1))
+        break
+      case frontend.Parse:
+        this.seeParse(chunk.subarray(at + 5, Math.min(frames.end, chunk.length)), length <= longestText)
+        break
+      case frontend.Bind:
+        this.seeBind(chunk.subarray(at + 5, Math.min(frames.end, at + nameReach, chunk.length)))
+        break
+      case frontend.Close:
+        if (chunk[at + 5] === 0x53) this.prepared.delete(chunk.toString('latin1', at + 6, frames.end - 1)) // S
+    }
+    return 0
+  }
+
+  /** A Sync is about to be sent. */
+  seeSync(): SessionNote | null {
+    const { bound } = this
+    const isAlone = this.binds === 1 && this.isAlone()
+    const note = bound === harmless ? this.boundNote : this.state.onUse(bound, isAlone)
+    this.boundNote = null
+    this.bound = harmless
+    this.binds = 0
+    return note
+  }
+
+  /** Does the server owe one Execute outside of a transaction, and none of another exchange? */
+  private isAlone(): boolean {
+    const { owed, status } = this.client.server!
+    if (status !== backend.Idle) return false
+    let count = 0
+    for (let i = 0; i < owed.length; i++) {
+      const kind = owed.kindAt(i)
+      if (exchange.endsWithReady(kind)) return false
+      if (kind === exchange.Execute) count++
+    }
+    return count === 1
+  }
+
+  private seeQuery(text: string | undefined): void {
+    const { owed, status } = this.client.server!
+    const judgement = text === undefined ? unclear : this.judgements.of(text)
+    const isAlone = this.binds === 0 && owed.length === 0 && status === backend.Idle
+    this.useBound()
+    this.binds = 0
+    if (judgement === harmless) return
+    this.use(judgement)
+    this.note = this.state.onUse(judgement, isAlone)
+  }
+
+  private seeParse(body: Buffer, isWhole: boolean): void {
+    const nameEnd = body.indexOf(0)
+    const textEnd = nameEnd < 0 ? -1 : body.indexOf(0, nameEnd + 1)
+    if (nameEnd < 0 || (isWhole && textEnd < 0)) return // broken, for the server to refuse
+    const name = body.toString('latin1', 0, nameEnd)
+    const judgement = isWhole ? this.judgements.of(body.toString('latin1', nameEnd + 1, textEnd)) : unclear
+    this.prepare(name, judgement)
+  }
+
+  /** A Parse may fail because of the name, and then the older statement stays: only the unnamed one is replaced for sure. */
+  private prepare(name: string, judgement: Judgement): void {
+    if (judgement === harmless) {
+      if (name === '') this.prepared.delete(name)
+    } else if (name === '') {
+      this.prepared.set(name, judgement)
+    } else if (this.prepared.has(name) || this.prepared.size < mostPrepared) {
+      this.prepared.set(name, either(this.prepared.get(name), judgement))
+    } else {
+      this.others = either(this.others, judgement)
+    }
+  }
+
+  private seeBind(names: Buffer): void {
+    const portalEnd = names.indexOf(0)
+    const nameEnd = portalEnd < 0 ? -1 : names.indexOf(0, portalEnd + 1)
+    if (this.binds++ > 0) this.useBound()
+    this.bound = nameEnd < 0 ? unclear : this.named(names.toString('latin1', portalEnd + 1, nameEnd))
+    this.use(this.bound)
+    if (this.binds > 1) this.useBound()
+  }
+
+  private named(name: string): Judgement {
+    const known = this.prepared.get(name)
+    if (name === '' || this.others === harmless) return known ?? harmless
+    return either(known, this.others)
+  }
+
+  /** It is not the only one of its exchange: whether it lasts, others decide. */
+  private useBound(): void {
+    if (this.bound === harmless) return
+    this.boundNote = this.state.onUse(this.bound, false)
+    this.bound = harmless
+  }
+
+  /** Statements that this one prepares or executes by their SQL names. */
+  private use(judgement: Judgement): void {
+    for (const [name, inner] of judgement.prepares) this.prepare(name, inner)
+    for (const name of judgement.executes) {
+      const inner = this.named(name)
+      if (inner !== harmless) this.state.onUse(inner, false)
+    }
+  }
+}

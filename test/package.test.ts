@@ -1,0 +1,99 @@
+// The package as npm packs it, in a folder where only its production dependencies are.
+
+import { execFile } from 'node:child_process'
+import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { versionText } from '../src/observe/version.js'
+
+const run = promisify(execFile)
+const root = new URL('..', import.meta.url).pathname
+let folder = ''
+let files: string[] = []
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tsbouncer-package-'))
+  const modules = join(folder, 'node_modules')
+  const own = join(modules, 'tsbouncer')
+  await mkdir(join(modules, '.bin'), { recursive: true })
+  await mkdir(own)
+  const packed = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { cwd: root })
+  const [tarball] = JSON.parse(packed.stdout) as [{ filename: string; files: { path: string }[] }]
+  files = tarball.files.map(({ path }) => path)
+  await run('tar', ['-xzf', join(folder, tarball.filename), '-C', own, '--strip-components=1'])
+  // As `npm install --omit=optional` does, without a network.
+  const { bin, dependencies } = JSON.parse(await readFile(join(own, 'package.json'), 'utf8'))
+  for (const name of Object.keys(dependencies)) {
+    await mkdir(dirname(join(modules, name)), { recursive: true })
+    await symlink(join(root, 'node_modules', name), join(modules, name))
+  }
+  for (const [name, path] of Object.entries<string>(bin)) {
+    await chmod(join(own, path), 0o755)
+    await symlink(join('..', 'tsbouncer', path), join(modules, '.bin', name))
+  }
+  await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
+}, 60_000)
+
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+/** Runs a script as a module of that folder; what it prints as JSON. */
+async function evaluate(script: string): Promise<unknown> {
+  const file = join(folder, 'script.js')
+  await writeFile(file, script)
+  return JSON.parse((await run(process.execPath, [file])).stdout)
+}
+
+test('has what is needed, and nothing of how it is made', () => {
+  expect(files).toEqual(
+    expect.arrayContaining([
+      'LICENSE',
+      'README.md',
+      'CHANGELOG.md',
+      'pgbouncer.ini.example',
+      'docs/settings.md',
+      'dist/index.js',
+      'dist/index.d.ts',
+      'dist/process/main.js',
+    ]),
+  )
+  expect(files.filter((path) => /^(src|test|bench|build|node_modules|\.)/.test(path))).toEqual([])
+})
+
+test.each(['tsbouncer', 'pgbouncer'])('%s is a command, and says which version it is', async (name) => {
+  const { stdout } = await run(join(folder, 'node_modules', '.bin', name), ['--version'])
+  expect(stdout.split('\n')[0]).toBe(versionText)
+})
+
+test('has these names for other programs, and no more', async () => {
+  expect(await evaluate(`console.log(JSON.stringify(Object.keys(await import('tsbouncer')).sort()))`)).toEqual(
+    ['AdminError', 'ConfigError', 'PgError', 'createLog', 'createPooler', 'loadConfig', 'logTo', 'silentLog'].sort(),
+  )
+  const inside = `import('tsbouncer/dist/pooler.js').catch(({ code }) => console.log(JSON.stringify(code)))`
+  expect(await evaluate(inside)).toBe('ERR_PACKAGE_PATH_NOT_EXPORTED')
+})
+
+test('is a library that starts, shows and stops', async () => {
+  const script = `
+    import { createPooler } from 'tsbouncer'
+    const config = { pgbouncer: { unix_socket_dir: '', auth_type: 'trust' }, databases: { app: { host: '127.0.0.1' } } }
+    const pooler = createPooler({ config })
+    await pooler.start()
+    const rows = await pooler.show('databases')
+    await pooler.close()
+    console.log(JSON.stringify(rows.map((row) => row.name)))`
+  expect(await evaluate(script)).toContain('app')
+})
+
+test('the lock file has the packages of every platform, without which npm ci refuses it, and names no registry', async () => {
+  const text = await readFile(join(root, 'package-lock.json'), 'utf8')
+  expect(text).not.toMatch(/"resolved"|registry\./)
+  const { packages } = JSON.parse(text) as { packages: Record<string, { optionalDependencies?: object }> }
+  const missing = Object.entries(packages).flatMap(([at, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies).filter(
+      (name) => !(`node_modules/${name}` in packages || `${at}/node_modules/${name}` in packages),
+    ),
+  )
+  expect(missing).toEqual([])
+})

@@ -1,0 +1,328 @@
+import { expect, test } from 'vitest'
+import { errorResponse } from '../../src/protocol/backend.js'
+import { PgError } from '../../src/protocol/errors.js'
+import * as wire from '../protocol/wire.js'
+import { FakeSocket } from './fake-socket.js'
+import { Rig, type RigClient } from './relay-rig.js'
+
+const { bind, copyData, execute, parse, query, sync } = wire
+
+const lines = (client: RigClient): string[] => wire.linesOf(client.socket.taken())
+/** First letters of the answers. */
+const codes = (client: RigClient): string =>
+  wire
+    .messagesOf(client.socket.taken())
+    .map((message) => message.code)
+    .join('')
+
+test('a chunk that names nothing goes on as it came: one write', () => {
+  const rig = new Rig()
+  const chunk = Buffer.concat([parse('', 'rows 1'), bind(''), execute(), sync])
+  rig.client.send(chunk)
+  expect(rig.server.socket.writes).toEqual([chunk])
+  rig.server.work()
+  rig.server.answer()
+  expect(rig.client.socket.writes.length).toBe(1)
+})
+
+test('a chunk that is rewritten leaves in one write, too', () => {
+  const rig = new Rig()
+  rig.client.send(parse('a', 'rows 1'), bind('a'), execute(), sync, bind('a'), execute(), sync)
+  expect(rig.server.socket.writes.length).toBe(1)
+  rig.settle()
+  rig.client.socket.taken()
+  rig.client.send(parse('b', 'rows 1'), bind('b'), execute(), sync)
+  expect(rig.server.socket.writes.length).toBe(1)
+  rig.server.work()
+  rig.server.answer()
+  expect(rig.client.socket.writes.length).toBe(1)
+  expect(codes(rig.client)).toBe('12DCZ')
+})
+
+test('a client waits while its server does not take its bytes, and no longer', () => {
+  const rig = new Rig()
+  rig.server.socket.room = 1000
+  rig.client.send(query('copy in'))
+  rig.settle()
+  rig.client.send(copyData('x'.repeat(2000)))
+  expect(rig.client.socket.paused).toBe(true)
+  rig.server.socket.drain()
+  expect(rig.client.socket.paused).toBe(false)
+})
+
+test('the same for what is rewritten', () => {
+  const rig = new Rig()
+  rig.server.socket.room = 50
+  rig.client.send(parse('a', `rows 1 ${'x'.repeat(100)}`), bind('a'), execute(), sync)
+  expect(rig.client.socket.paused).toBe(true)
+  rig.settle()
+  expect(rig.client.socket.paused).toBe(false)
+  expect(codes(rig.client)).toBe('12DCZ')
+})
+
+test('a server waits while its client does not read, and no longer', () => {
+  const rig = new Rig()
+  rig.client.socket.room = 1000
+  rig.client.send(query('begin;rows 200'))
+  rig.server.work()
+  rig.server.answer()
+  expect(rig.server.socket.paused).toBe(true)
+  expect(rig.client.socket.paused, 'it may still send').toBe(false)
+  rig.client.socket.drain()
+  expect(rig.server.socket.paused).toBe(false)
+})
+
+test('a server whose client is slow to read the last of an answer is free for others', () => {
+  const rig = new Rig({ clients: 2 })
+  const [slow, other] = rig.clients as [RigClient, RigClient]
+  slow.socket.room = 1000
+  slow.send(query('rows 200'))
+  rig.server.work()
+  rig.server.answer()
+  expect(slow.relay.server).toBeNull()
+  expect(rig.server.socket.paused).toBe(false)
+  other.send(query('rows 1'))
+  rig.server.work()
+  rig.server.answer()
+  expect(codes(other)).toBe('TDCZ')
+  // Until it has read, the slow one asks for nothing.
+  slow.send(query('rows 1 more'))
+  expect(rig.server.socket.taken().length).toBe(0)
+  slow.socket.drain()
+  expect(rig.server.socket.taken()).toEqual(query('rows 1 more'))
+})
+
+test('a client that waits for a server is read no further than 64 KiB', () => {
+  const rig = new Rig({ clients: 2 })
+  const [first, second] = rig.clients as [RigClient, RigClient]
+  first.send(query('begin'))
+  rig.settle()
+  second.send(query('rows 1'))
+  expect(second.socket.paused).toBe(false)
+  for (let n = 0; n < 6; n++) second.send(query(`rows 1 ${'x'.repeat(9000)}`))
+  expect(second.socket.paused).toBe(false)
+  second.send(query(`rows 1 ${'x'.repeat(12_000)}`))
+  expect(second.socket.paused).toBe(true)
+  first.send(query('commit'))
+  rig.settle()
+  expect(second.socket.paused).toBe(false)
+  expect(codes(second)).toBe('TDCZ'.repeat(8))
+})
+
+test('clients wait in order', () => {
+  const rig = new Rig({ clients: 4 })
+  rig.client.send(query('begin'))
+  const order: string[] = []
+  for (const client of rig.clients.slice(1)) client.send(query(`rows 1 ${rig.clients.indexOf(client)}`))
+  rig.client.send(query('commit'))
+  rig.onRelease = () => {
+    for (const client of rig.clients.slice(1)) {
+      if (client.socket.writes.length > 0) order.push(lines(client)[1]!.slice(-3))
+    }
+  }
+  rig.settle()
+  expect(order).toEqual(['1 1', '2 1', '3 1'])
+})
+
+test.each([
+  ['a query', [query('rows 1')]],
+  ['a batch', [parse('a', 'rows 1'), bind('a'), execute(), sync]],
+  ['a function call', [wire.functionCall('x')]],
+  ['a batch that ends in a query', [parse('a', 'rows 1'), query('rows 1')]],
+])('%s that waits can be refused: an error and ReadyForQuery in its place, and the client goes on', (_, messages) => {
+  const bytes = Buffer.concat(messages)
+  for (const cut of [bytes.length, 1, 7, bytes.length - 1]) {
+    const rig = new Rig({ clients: 2 })
+    const [busy, waiting] = rig.clients as [RigClient, RigClient]
+    busy.send(query('begin'))
+    rig.settle()
+    waiting.send(bytes.subarray(0, cut))
+    if (cut > 5) {
+      rig.leaveQueue(waiting)
+      waiting.relay.refuse(errorResponse(new PgError('query_canceled')))
+      waiting.send(bytes.subarray(cut))
+    } else {
+      waiting.send(bytes.subarray(cut))
+      rig.leaveQueue(waiting)
+      waiting.relay.refuse(errorResponse(new PgError('query_canceled')))
+    }
+    expect(lines(waiting)).toEqual(['E SERROR|C57014|Mcanceling statement due to user request||', 'Z I'])
+    waiting.send(query('rows 1'))
+    busy.send(query('commit'))
+    rig.settle()
+    expect(codes(waiting)).toBe('TDCZ')
+  }
+})
+
+test('what a client sent behind a refused query is carried out', () => {
+  const rig = new Rig({ clients: 2 })
+  const [busy, waiting] = rig.clients as [RigClient, RigClient]
+  busy.send(query('begin'))
+  rig.settle()
+  waiting.send(query('rows 1'), query('rows 2'))
+  rig.leaveQueue(waiting)
+  waiting.relay.refuse(errorResponse(new PgError('query_canceled')))
+  busy.send(query('commit'))
+  rig.settle()
+  expect(codes(waiting)).toBe('EZTDDCZ')
+})
+
+test('a client may leave between messages, at any time', () => {
+  const rig = new Rig()
+  rig.client.send(query('rows 1'), wire.terminate, query('rows 2'))
+  expect(rig.client.closed).toBe('terminate')
+  expect(rig.server.socket.taken(), 'nothing behind Terminate is sent').toEqual(query('rows 1'))
+})
+
+test.each<[string, Buffer[], boolean]>([
+  ['nothing', [], true],
+  ['a whole query', [query('rows 1')], true],
+  ['a batch', [parse('', 'rows 1'), sync], true],
+  ['a batch without its Sync', [parse('', 'rows 1')], false],
+  ['half a query', [query('rows 1').subarray(0, 8)], false],
+  ['a query and half a message', [query('rows 1'), wire.copyData('abc').subarray(0, 7)], false],
+])('having sent %s, a client that leaves has sent its server whole messages: %#', (_, messages, expected) => {
+  const rig = new Rig()
+  rig.client.send(query('begin'))
+  rig.settle()
+  rig.client.send(...messages)
+  expect(rig.client.relay.sentWhole).toBe(expected)
+})
+
+test('a batch that a Query closes is closed; it is not when the batch has failed', () => {
+  const rig = new Rig()
+  rig.client.send(parse('', 'rows 1'), query('rows 1'))
+  rig.settle()
+  expect(rig.client.relay.server).toBeNull()
+  rig.client.send(parse('', 'syntax'), query('rows 1'))
+  rig.settle()
+  expect(rig.client.relay.server).not.toBeNull()
+  rig.client.send(sync)
+  rig.settle()
+  expect(rig.client.relay.server).toBeNull()
+})
+
+test('with disable_pqexec a Query ends the client, and nothing is sent', () => {
+  const rig = new Rig()
+  rig.client.relay.refuseQuery = true
+  rig.client.send(query('rows 1'))
+  expect(rig.client.closed).toBe('pqexec_disallowed')
+  expect(rig.server.socket.taken().length).toBe(0)
+})
+
+test('the statements that a refused duplicate left on a server are closed before it is given on', () => {
+  const rig = new Rig()
+  rig.client.send(parse('a', 'rows 1'), sync)
+  rig.settle()
+  rig.client.send(parse('a', 'rows 2'), sync)
+  rig.settle()
+  expect([...rig.server.backend.statements.keys()]).toEqual(['PGBOUNCER_1'])
+  expect(rig.client.relay.server).toBeNull()
+})
+
+test('one statement serves all clients, and no more than max_prepared_statements are kept', () => {
+  const rig = new Rig({ clients: 3, preparedLimit: 2 })
+  for (const client of rig.clients) {
+    client.send(parse('same', 'rows 1'), bind('same'), execute(), sync)
+    rig.settle()
+  }
+  expect([...rig.server.backend.statements]).toEqual([['PGBOUNCER_1', 'rows 1']])
+  for (const text of ['rows 2', 'rows 3', 'rows 4']) {
+    rig.client.send(parse(text, text), bind(text), execute(), sync)
+    rig.settle()
+  }
+  expect([...rig.server.backend.statements.values()]).toEqual(['rows 3', 'rows 4'])
+  expect(rig.server.relay.statements.count).toBe(2)
+  rig.clients[1]!.socket.taken()
+  rig.clients[1]!.send(bind('same'), execute(), sync)
+  rig.settle()
+  expect(codes(rig.clients[1]!)).toBe('2DCZ')
+})
+
+test('a statement that nobody uses any more is forgotten', () => {
+  const rig = new Rig({ preparedLimit: 1 })
+  for (let n = 0; n < 5; n++) {
+    rig.client.send(parse('a', `rows ${n}`), sync, wire.close('S', 'a'), sync)
+    rig.settle()
+  }
+  expect(rig.table.count, 'the one that the server keeps').toBe(1)
+  rig.client.relay.close()
+  expect(rig.table.count).toBe(1)
+})
+
+const batch = [bind('a'), wire.describe('P'), execute(), sync]
+
+function withStalePlan(): Rig {
+  const rig = new Rig()
+  rig.client.send(parse('a', 'rows 1'), sync)
+  rig.settle()
+  rig.client.socket.taken()
+  rig.server.backend.stale.add('PGBOUNCER_1')
+  return rig
+}
+
+test('a plan gone stale is made anew, unseen by the client', () => {
+  for (const size of [undefined, 1]) {
+    const rig = withStalePlan()
+    rig.client.send(...batch)
+    for (let n = 0; n < 500; n++) {
+      rig.server.work()
+      rig.server.answer(size)
+    }
+    expect(codes(rig.client)).toBe('2TDCZ')
+    expect(rig.client.relay.server).toBeNull()
+  }
+})
+
+test('what was sent meanwhile is answered behind it, in order', () => {
+  const rig = withStalePlan()
+  rig.client.send(...batch)
+  rig.server.work()
+  const failure = rig.server.backend.taken()
+  const ready = failure.length - 6
+  rig.server.socket.deliver(failure.subarray(0, ready))
+  const next = query('rows 2')
+  rig.client.send(next.subarray(0, 7))
+  rig.server.socket.deliver(failure.subarray(ready))
+  rig.client.send(next.subarray(7), query('rows 1'))
+  rig.settle()
+  expect(codes(rig.client)).toBe('2TDCZTDDCZTDCZ')
+})
+
+test('a stale plan is the client’s own affair where it has sent more, or is in a transaction', () => {
+  for (const more of [[query('rows 1')], [sync], [query('rows 1').subarray(0, 7)]]) {
+    const rig = withStalePlan()
+    rig.client.send(...batch)
+    rig.client.send(...more)
+    rig.settle()
+    expect(codes(rig.client).startsWith('EZ')).toBe(true)
+  }
+  const rig = withStalePlan()
+  rig.client.send(query('begin'))
+  rig.settle()
+  rig.client.socket.taken()
+  rig.client.send(...batch)
+  rig.settle()
+  expect(codes(rig.client)).toBe('EZ')
+})
+
+test('without a Describe, or a second time, a stale plan is an error', () => {
+  const rig = withStalePlan()
+  rig.client.send(bind('a'), execute(), sync)
+  rig.settle()
+  expect(codes(rig.client)).toBe('EZ')
+
+  const again = withStalePlan()
+  again.server.backend.heals = false
+  again.client.send(...batch)
+  again.settle()
+  expect(codes(again.client)).toBe('EZ')
+})
+
+test('a fake socket spoils what it delivered', () => {
+  const socket = new FakeSocket()
+  let kept: Buffer = Buffer.alloc(0)
+  socket.owner = { onBytes: (chunk) => (kept = chunk), onDrain() {}, onGone() {} }
+  socket.deliver(Buffer.from('abc'))
+  expect(kept).toEqual(Buffer.from([0xee, 0xee, 0xee]))
+})
