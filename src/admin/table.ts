@@ -129,7 +129,7 @@ export function durationColumns<Item>(
 ): readonly ColumnDefinition<Item>[] {
   const microseconds = (item: Item): number => Math.round(milliseconds(item) * 1000)
   return [
-    [name, int4, (item) => microseconds(item) / 1e6],
+    [name, int4, (item) => Math.trunc(microseconds(item) / 1e6)],
     [`${name}_us`, int4, (item) => microseconds(item) % 1e6],
   ]
 }

@@ -48,9 +48,18 @@ export async function checkPassword(client: Conversation, login: PasswordLogin):
   }
 }
 
-async function checkPlain(client: Conversation, login: PasswordLogin): Promise<LearntSecret> {
+/**
+ * Has the client send its password in clear text.
+ * @returns its bytes, at least one
+ * @throws PgError
+ */
+export async function askPassword(client: Conversation): Promise<Buffer> {
   client.write(backend.authenticationRequest(backend.authentication.cleartextPassword))
-  const given = passwordBytes(await client.read())
+  return passwordBytes(await client.read())
+}
+
+async function checkPlain(client: Conversation, login: PasswordLogin): Promise<LearntSecret> {
+  const given = await askPassword(client)
   if (!(await verifyPassword(login.stored, login.user, given, login.keyring))) throw new PgError('auth_failed')
   return { password: new Secret(given.toString()) }
 }

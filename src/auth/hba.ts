@@ -2,6 +2,7 @@
 // https://www.pgbouncer.org/config.html#hba-file-format, https://www.postgresql.org/docs/current/auth-pg-hba-conf.html
 
 import { dirname, isAbsolute, join } from 'node:path'
+import { InvalidValue } from '../config/config-error.js'
 import {
   type Address,
   contains,
@@ -13,14 +14,14 @@ import {
   unmapNetwork,
 } from './address.js'
 import type { IdentMap } from './ident.js'
+import { type LdapOptions, parseLdapOptions } from './ldap-options.js'
 import { BadLine, LineTokens, parseLines } from './line-tokens.js'
 
 export type HbaMethod =
   | { readonly name: 'trust' | 'reject' | 'md5' | 'password' | 'scram-sha-256' }
   /** Without a map, the names must be the same: see identAllows. */
   | { readonly name: 'peer' | 'cert'; readonly map: IdentMap | undefined }
-  /** `options`: the rest of the line, as it is written. */
-  | { readonly name: 'ldap'; readonly options: string }
+  | { readonly name: 'ldap'; readonly options: LdapOptions }
 
 type NameKeyword = 'all' | 'sameuser' | 'replication'
 
@@ -163,11 +164,13 @@ function parseMask(tokens: LineTokens, address: Address): Address {
 
 function parseMethod(tokens: LineTokens, maps: ReadonlyMap<string, IdentMap>, warn: (text: string) => void): HbaMethod {
   const { kind, text: name } = tokens.current
-  if (kind === 'word' && name === 'ldap') return { name, options: tokens.takeRest() }
+  if (kind === 'word' && name === 'ldap') return { name, options: ldapOptions(tokens.takeRest()) }
   tokens.take()
   if (kind !== 'word') throw new BadLine(`unsupported method: buf=${name}`)
   switch (name) {
     case 'peer':
+      warn('method peer refuses everybody: Node.js does not tell who is at the other end of a Unix socket')
+      return { name, map: parseMap(tokens, maps) }
     case 'cert':
       return { name, map: parseMap(tokens, maps) }
     case 'trust':
@@ -181,6 +184,14 @@ function parseMethod(tokens: LineTokens, maps: ReadonlyMap<string, IdentMap>, wa
     }
     default:
       throw new BadLine(`unsupported method: buf=${name}`)
+  }
+}
+
+function ldapOptions(text: string): LdapOptions {
+  try {
+    return parseLdapOptions(text)
+  } catch (error) {
+    throw error instanceof InvalidValue ? new BadLine(error.message) : error
   }
 }
 

@@ -1,11 +1,10 @@
 // Asks a directory whether a user has a password: LDAP, by simple bind or by search and bind.
 // https://www.postgresql.org/docs/current/auth-ldap.html
 
-import { readFile } from 'node:fs/promises'
-import { isIP, type Socket, connect as tcpConnect } from 'node:net'
-import { type ConnectionOptions, connect as tlsConnect } from 'node:tls'
+import type { connect } from 'node:net'
 import type { Client } from 'ldapts'
 import type { Secret } from '../config/secret.js'
+import { openLdap } from './ldap-connection.js'
 import type { LdapOptions, LdapSearch, LdapSimpleBind } from './ldap-options.js'
 
 /** The directory could not be asked, or its answer is of no use. The message has no secret. */
@@ -48,52 +47,29 @@ async function askServer(
 ): Promise<boolean> {
   // Loaded by the first login that needs it.
   const { Client: LdapClient } = await import('ldapts')
-  const sockets = new Set<Socket>()
-  const track = <S extends Socket>(socket: S): S => {
-    sockets.add(socket)
-    return socket
-  }
-  const tls = await tlsOptions(server, options)
+  const socket = await openLdap(server, options, signal)
+  const connections = [socket]
   const client = new LdapClient({
-    url: server,
-    ...(server.startsWith('ldaps:') && { tlsOptions: tls }),
-    createConnection: ((port: number, host: string) => track(tcpConnect(port, host))) as typeof tcpConnect,
-    createSecureConnection: ((...args: Parameters<typeof tlsConnect>) =>
-      track(tlsConnect(...args))) as typeof tlsConnect,
+    url: 'ldap://localhost', // the connection is made already, and there is only this one
+    createConnection: (() => {
+      const ready = connections.pop()
+      if (ready === undefined) throw new Error('connection lost')
+      return ready
+    }) as unknown as typeof connect,
   })
-  const abort = (): void => {
-    for (const socket of sockets) socket.destroy(new Error('no answer in time'))
-  }
-  signal.addEventListener('abort', abort)
   try {
-    if (options.startTls) await client.startTLS(tls)
     const { mode } = options
     const dn = mode.kind === 'simple' ? entryName(mode, user) : await findEntry(client, mode, user)
-    return dn !== undefined && dn !== '' && (await binds(client, dn, given, options))
+    return dn !== undefined && dn !== '' && (await binds(client, dn, given))
   } finally {
-    signal.removeEventListener('abort', abort)
-    for (const socket of sockets) {
-      socket.on('error', () => {})
-      socket.destroy()
-    }
-  }
-}
-
-async function tlsOptions(server: string, { caFile }: LdapOptions): Promise<ConnectionOptions> {
-  const host = new URL(server).hostname.replace(/^\[|\]$/g, '')
-  return {
-    host,
-    ...(isIP(host) === 0 && { servername: host }),
-    ...(caFile !== undefined && { ca: await readFile(caFile) }),
+    socket.destroy()
   }
 }
 
 /** Invalid credentials, and what directories say of an entry that is not there or has no password. */
 const wrongCodes = new Set([49, 32, 48])
 
-async function binds(client: Client, dn: string, password: Secret, { startTls }: LdapOptions): Promise<boolean> {
-  // The client would connect again by itself, in the clear.
-  if (startTls && !client.isConnected) throw new Error('connection lost')
+async function binds(client: Client, dn: string, password: Secret): Promise<boolean> {
   try {
     await client.bind(dn, password.reveal())
     return true
@@ -122,7 +98,7 @@ export function escapeInFilter(text: string): string {
  */
 export function entryName({ prefix, suffix }: LdapSimpleBind, user: string): string | undefined {
   if (/=\s*$/.test(prefix)) return prefix + escapeInName(user) + suffix
-  return /[\0-\x1f"*+,/:;<=>@\\()[\]]/.test(user) ? undefined : prefix + user + suffix
+  return /[\p{Cc}"*+,/:;<=>@\\()[\]]/u.test(user) ? undefined : prefix + user + suffix
 }
 
 /** RFC 4514 section 2.4. */
@@ -130,6 +106,5 @@ function escapeInName(text: string): string {
   return text
     .replace(/["+,;<=>\\]/g, '\\$&')
     .replaceAll('\0', '\\00')
-    .replace(/^[ #]/, '\\$&')
-    .replace(/ $/, '\\ ')
+    .replace(/^[ #]| $/g, '\\$&')
 }

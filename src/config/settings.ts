@@ -77,6 +77,11 @@ export const settings = {
     null,
     'Entry of [databases] where auth_query runs; unset: the database the client asks for.',
   ),
+  auth_failure_delay: live(
+    seconds,
+    '2',
+    'Longest pause before a client is told that its password is wrong; it begins short, and each failure of the same user from the same address doubles it. 0: none. (Not in pgbouncer.)',
+  ),
   auth_file: live(optionalText, null, 'File of user names and secrets (userlist.txt).'),
   auth_hba_file: live(text, '', 'File of HBA rules, read when auth_type = hba.'),
   auth_ident_file: live(optionalText, null, 'File of user name maps, read when auth_type = hba.'),

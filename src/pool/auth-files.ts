@@ -4,14 +4,17 @@ import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { type HbaRule, parseHba } from '../auth/hba.js'
 import { parseIdent } from '../auth/ident.js'
+import { type LdapOptions, parseLdapOptions } from '../auth/ldap-options.js'
 import type { StoredSecret } from '../auth/secrets.js'
 import { parseUserlist } from '../auth/userlist.js'
-import { ConfigError } from '../config/config-error.js'
+import { ConfigError, located } from '../config/config-error.js'
 import type { Settings } from '../config/settings.js'
 
 export interface AuthFiles {
   readonly users: ReadonlyMap<string, StoredSecret>
   readonly hba: readonly HbaRule[]
+  /** Of auth_ldap_options, where auth_type is ldap. */
+  readonly ldap: LdapOptions | undefined
   readonly warnings: readonly string[]
 }
 
@@ -34,8 +37,19 @@ export async function readAuthFiles(settings: Settings): Promise<AuthFiles> {
     })
     hba = file.rules
     warnings.push(...(ident?.warnings ?? []), ...file.warnings)
+    const byCertificate = hba.find((rule) => rule.method.name === 'cert')
+    if (byCertificate !== undefined && settings.client_tls_ca_file === '') {
+      warnings.push(`hba line ${byCertificate.line}: method cert refuses everybody: client_tls_ca_file is not set`)
+    }
   }
-  return { users: userlist?.users ?? new Map(), hba, warnings }
+  return { users: userlist?.users ?? new Map(), hba, ldap: readLdapOptions(settings), warnings }
+}
+
+function readLdapOptions({ auth_type, auth_ldap_options }: Settings): LdapOptions | undefined {
+  if (auth_type !== 'ldap' || auth_ldap_options === undefined) return undefined
+  return located('invalid value for parameter auth_ldap_options', undefined, () =>
+    parseLdapOptions(auth_ldap_options.reveal()),
+  )
 }
 
 async function read(name: string, file: string): Promise<string> {

@@ -1,16 +1,20 @@
 // Who a client is and whether it may come in: finds what is known of its user, and has its password checked.
 
-import { checkPassword, type LearntSecret } from '../auth/client-login.js'
+import { askPassword, checkPassword, type LearntSecret } from '../auth/client-login.js'
 import { type HbaMethod, matchHba } from '../auth/hba.js'
 import { identAllows } from '../auth/ident.js'
+import { checkLdap, LdapFailed } from '../auth/ldap.js'
+import type { LdapOptions } from '../auth/ldap-options.js'
 import type { StoredSecret } from '../auth/secrets.js'
 import type { Credentials } from '../auth/server-login.js'
+import { Secret } from '../config/secret.js'
 import type { LogPeer } from '../observe/log.js'
 import type { Conversation } from '../protocol/conversation.js'
 import { PgError } from '../protocol/errors.js'
 import type { AuthFiles } from './auth-files.js'
 import type { Context } from './context.js'
 import type { Database } from './database.js'
+import type { FailedLogins } from './failed-logins.js'
 
 /** How the client is connected. */
 export interface ClientOrigin {
@@ -42,6 +46,7 @@ export interface LoginSources {
   readonly files: AuthFiles
   /** Asks the server, where auth_query applies; undefined: no such user. */
   readonly lookUp: (database: Database, user: string) => Promise<KnownUser | undefined>
+  readonly failures: FailedLogins
 }
 
 const unknown: StoredSecret = { kind: 'none' }
@@ -63,6 +68,33 @@ export async function logInClient(
   const method: Method = settings.auth_type === 'hba' ? hbaMethod(request, sources) : { name: settings.auth_type }
   if (method.name === 'any') return anyUser(request, sources, context)
   if (method.name === 'reject') throw new PgError('login_rejected')
+  const { address } = request.origin
+  await sources.failures.admission(address, request.user)
+  try {
+    return await proveUser(client, method, request, sources, context)
+  } catch (error) {
+    if (error instanceof PgError && guessed.has(error.condition)) await sources.failures.delay(address, request.user)
+    throw error
+  }
+}
+
+/** What a wrong password ends with. */
+const guessed: ReadonlySet<PgError['condition']> = new Set(['auth_failed', 'sasl_failed', 'ldap_failed'] as const)
+
+type Proof = Exclude<Method, { name: 'any' | 'reject' }>
+
+async function proveUser(
+  client: Conversation,
+  method: Proof,
+  request: LoginRequest,
+  sources: LoginSources,
+  context: Context,
+): Promise<Credentials> {
+  // The directory knows its users: they need not be in auth_file, and auth_query is not asked.
+  if (method.name === 'ldap') {
+    const options = 'options' in method ? method.options : sources.files.ldap
+    return proveByLdap(client, options, request, sources, context)
+  }
   const known = await findUser(request, sources)
   if (known === undefined) context.log.info(`no such user: ${request.user}`, request.who)
   const learnt = await prove(client, method, request, known, context)
@@ -101,7 +133,7 @@ function hbaMethod(request: LoginRequest, sources: LoginSources): HbaMethod {
 
 async function prove(
   client: Conversation,
-  method: Exclude<Method, { name: 'any' | 'reject' }>,
+  method: Exclude<Proof, { name: 'ldap' }>,
   request: LoginRequest,
   known: KnownUser | undefined,
   context: Context,
@@ -120,8 +152,6 @@ async function prove(
     }
     case 'peer':
       throw new PgError('peer_failed') // Node.js does not tell who is at the other end of a Unix socket
-    case 'ldap':
-      throw new PgError('ldap_failed')
     case 'password':
     case 'plain':
     case 'md5':
@@ -137,4 +167,32 @@ async function prove(
     default:
       throw new PgError('no_auth_method')
   }
+}
+
+/** How long a directory may take to answer, ms. */
+const directoryTimeout = 10_000
+
+async function proveByLdap(
+  client: Conversation,
+  options: LdapOptions | undefined,
+  { user, who }: LoginRequest,
+  { files }: LoginSources,
+  { clock, log }: Context,
+): Promise<Credentials> {
+  if (options === undefined) throw new PgError('config_error')
+  const bytes = await askPassword(client)
+  const password = new Secret(bytes.toString())
+  const abort = new AbortController()
+  const timer = clock.after(directoryTimeout, () => abort.abort())
+  try {
+    const isText = bytes.equals(Buffer.from(password.reveal())) // what is not UTF-8 must not come to equal what is
+    if (!isText || !(await checkLdap(options, user, password, abort.signal))) throw new PgError('ldap_failed')
+  } catch (error) {
+    if (!(error instanceof LdapFailed)) throw error
+    log.warning(error.message, who)
+    throw new PgError('ldap_failed')
+  } finally {
+    timer.cancel()
+  }
+  return { user, stored: files.users.get(user) ?? unknown, password }
 }

@@ -340,7 +340,7 @@ export class ClientRelay implements SocketOwner {
     this.send(end)
     this.owe(exchange.Query, rewritten.note ?? this.note)
     if (!server.socket.write(rewritten.query)) this.waitFor(server)
-    return true
+    return command.verb === 'deallocate' ? this.stall(end) : true
   }
 
   /** A message that may name a prepared statement. */

@@ -86,8 +86,13 @@ export class StatementTable {
 
   drop(statement: Statement): void {
     if (--statement.users > 0) return
-    this.byKey.delete(statement.key)
+    this.retire(statement)
     this.size -= statement.key.length
+  }
+
+  /** Whoever prepares the same text from now on gets another statement, which no server has yet. */
+  retire(statement: Statement): void {
+    if (this.byKey.get(statement.key) === statement) this.byKey.delete(statement.key)
   }
 
   get count(): number {
@@ -293,6 +298,14 @@ export class ServerStatements {
   /** DISCARD ALL: what stood behind it in the queue stays. */
   forgetAnswered(): void {
     for (const [statement, answered] of this.known) if (answered) this.remove(statement)
+  }
+
+  /**
+   * Result types have changed here, and so they have elsewhere: what is prepared from now on must not meet a stale plan. Which
+   * statement it was is not looked for: it happens seldom, and to prepare again what is good costs little.
+   */
+  retire(): void {
+    for (const statement of this.known.keys()) this.table.retire(statement)
   }
 
   clear(): void {

@@ -50,7 +50,9 @@ export class Recycler {
     this.run(server, reset, () => {
       // That DISCARD ALL takes prepared statements with it is seen where it is answered.
       const { certain } = pool.context.judgements.of(reset)
-      server.settings = certain === undefined ? server.settings.doubted() : server.settings.with(certain)
+      // What server_reset_query sets, servers are meant to have: it is no client's doing, and stays.
+      const undone = certain?.map((change) => ({ ...change, sql: '' }))
+      server.settings = undone === undefined ? server.settings.doubted() : server.settings.with(undone)
       if (!server.isSoiled) return pool.serve(server)
       server.isSoiled = false
       this.recycle(server)

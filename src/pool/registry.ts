@@ -17,6 +17,7 @@ import type { Arrival } from './client-startup.js'
 import type { Context } from './context.js'
 import { Database, Limits, ReplicationLimits, User } from './database.js'
 import type { ConsoleClient, ConsoleRole, Destination } from './destination.js'
+import { FailedLogins } from './failed-logins.js'
 import { Pool, type PoolOwner, type ServerStartup } from './pool.js'
 import { Room } from './room.js'
 import type { ServerSession } from './server-session.js'
@@ -42,6 +43,7 @@ export class Registry implements PoolOwner {
   /** SUSPEND: nothing is read from anybody, and who comes has to wait. */
   isSuspended = false
   private readonly authQuery: AuthQuery
+  private readonly failures: FailedLogins
   private readonly watchers = new Set<() => void>()
   private readonly parked: (() => void)[] = []
   private readonly room = new Room(() => this.pools())
@@ -58,13 +60,15 @@ export class Registry implements PoolOwner {
     this.openDestination = openDestination
     this.cancels = new Cancels(context)
     this.authQuery = new AuthQuery(this)
+    this.failures = new FailedLogins(context.clock, () => context.config.settings.auth_failure_delay)
     for (const config of context.config.databases.values()) {
       this.databases.set(config.name, new Database(config, false, context.clock.now()))
     }
   }
 
   get loginSources(): LoginSources {
-    return { files: this.files, lookUp: (database, user) => this.authQuery.find(database, user) }
+    const lookUp: LoginSources['lookUp'] = (database, user) => this.authQuery.find(database, user)
+    return { files: this.files, lookUp, failures: this.failures }
   }
 
   /** Takes a new connection. */

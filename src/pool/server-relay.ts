@@ -276,12 +276,14 @@ export class ServerRelay implements SocketOwner {
         this.events.onStrayError(this.cutter.chunk.subarray(at + 5, this.frames.end))
       return
     }
+    const isStale = isStalePlan(this.cutter.chunk, at, this.frames.end)
+    if (isStale) this.statements.retire()
     if (kind === exchange.Query) this.queryFailed = true
     if (kind === exchange.Query || kind === exchange.QueryInBatch || this.failed) return
     this.failed = true
     const owner = this.owed.owner
     if (kind !== exchange.Bind || owner === null || this.owed.countReady() !== 1) return
-    if (isStalePlan(this.cutter.chunk, at, this.frames.end) && owner.waitToRunAgain()) {
+    if (isStale && owner.waitToRunAgain()) {
       this.send(at)
       this.retry = owner
       this.owed.forget(owner)

@@ -8,7 +8,6 @@ import {
   type Judgement,
   Listening,
   Locks,
-  Settings,
   Temporary,
   Unclear,
   UnknownSettings,
@@ -50,6 +49,7 @@ function sum(drafts: readonly Draft[], isPlain: boolean): Judgement {
     begins: drafts.reduce((bits, draft) => bits | draft.begins, 0),
     ends: drafts.reduce((bits, draft) => bits | draft.ends, 0),
     names: [...new Set(all((draft) => draft.names))],
+    sets: [...new Set(all((draft) => draft.sets))],
     certain: isPlain && !certain.includes(undefined) ? certain.flatMap((changes) => changes ?? []) : undefined,
     prepares: all((draft) => draft.prepares),
     executes: all((draft) => draft.executes),
@@ -63,6 +63,7 @@ class Draft {
   begins = 0
   ends = 0
   readonly names: string[] = []
+  readonly sets: string[] = []
   certain: Change[] | undefined = []
   readonly prepares: (readonly [string, Judgement])[] = []
   readonly executes: string[] = []
@@ -205,18 +206,21 @@ class Draft {
     for (const [at, token] of tokens.entries()) {
       if (token.kind === 'string') draft.readBlock(token)
       if (at === 0 || token.kind !== 'word') continue
-      if (token.text === 'set') draft.addSettings(readSet(tokens.slice(at, at + longestSet), ''))
+      if (token.text === 'set') draft.addSettings(readSet(tokens.slice(at, at + longestSet), '?'))
+      else if (token.text === 'reset') draft.addSettings(readReset(tokens.slice(at, at + longestSet)))
+      else if (token.text === 'drop') draft.ends |= Temporary
       else if (token.text === 'listen') draft.begins |= Listening
       else if (token.text === 'unlisten') draft.ends |= Listening
     }
     this.begins |= draft.begins
     this.ends |= draft.ends
     for (const name of draft.names) this.names.push(name)
+    for (const name of draft.sets) this.sets.push(name)
   }
 
   private addSettings({ names, certain, sets }: SettingChanges): void {
     this.names.push(...names)
-    if (sets) this.begins |= Settings
+    if (sets) this.sets.push(...names)
     // One and the same statement: which of several calls comes last is not for us to say.
     const isFirst = this.certain !== undefined && this.certain.length === 0
     this.certain = names.length === 0 ? this.certain : isFirst && certain !== undefined ? [...certain] : undefined

@@ -1,6 +1,6 @@
 // What a text may do to the session that it runs in: the kinds of state, and what a judgement of it says.
 
-/** A setting, by SET, RESET or set_config. */
+/** A setting; not a bit of `begins`, since `sets` tells which. */
 export const Settings = 1
 /** A setting whose name the text does not tell. */
 export const UnknownSettings = 2
@@ -35,6 +35,8 @@ export interface Judgement {
   readonly ends: number
   /** Settings that it may change, lower case; `allSettings` among them for RESET ALL. */
   readonly names: readonly string[]
+  /** Those among them that it may give a value, rather than their default. */
+  readonly sets: readonly string[]
   /**
    * What it does to settings, where that is sure once it has succeeded outside of a transaction; undefined: the server has
    * to be asked.
@@ -51,6 +53,7 @@ export const harmless: Judgement = Object.freeze({
   begins: 0,
   ends: 0,
   names: [],
+  sets: [],
   certain: [],
   prepares: [],
   executes: [],
@@ -69,6 +72,7 @@ export function either(one: Judgement | undefined, other: Judgement): Judgement 
     begins: one.begins | other.begins,
     ends: one.ends | other.ends,
     names: [...new Set([...one.names, ...other.names])],
+    sets: [...new Set([...one.sets, ...other.sets])],
     certain: undefined,
     prepares: [...one.prepares, ...other.prepares],
     executes: [...new Set([...one.executes, ...other.executes])],

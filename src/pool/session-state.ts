@@ -146,11 +146,10 @@ export class SessionState {
   }
 
   /** Kinds that the client is to be warned of; they are counted. */
-  private count({ begins, names }: Judgement): number {
+  private count({ begins, sets }: Judgement): number {
     const counters = this.owner.relay!.counters
     let kinds = begins & askable
-    if ((begins & Settings) !== 0 && names.some((name) => !this.tracked.has(name))) kinds |= Settings
-    if ((begins & UnknownSettings) !== 0) kinds |= Settings
+    if ((begins & UnknownSettings) !== 0 || sets.some((name) => !this.tracked.has(name))) kinds |= Settings
     if ((kinds & Settings) !== 0) counters.sessionSettings++
     if ((kinds & Listening) !== 0) counters.sessionListens++
     if ((kinds & Locks) !== 0) counters.sessionLocks++

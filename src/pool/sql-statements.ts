@@ -93,7 +93,9 @@ function rewritePrepare(client: ClientRelay, text: string, command: Command): Re
 function rewriteUse(client: ClientRelay, text: string, command: Command): Rewritten | undefined {
   let statement = client.statements.get(command.name)
   if (statement === undefined) {
-    return isOurs(command.name) ? { query: renamed(text, command, `${command.name} `), note: null } : undefined
+    return client.names.mayExist(command.name)
+      ? { query: renamed(text, command, `${command.name} `), note: null }
+      : undefined
   }
   if (!client.server!.statements.has(statement)) statement = client.statements.reread(command.name, statement)
   makeKnown(client, statement)

@@ -140,6 +140,11 @@ export class StatementNames {
     this.leftBehind.add(name)
   }
 
+  /** A name that the client has not given to anything: might the server have a statement under it all the same? */
+  mayExist(name: string): boolean {
+    return isOurs(name) || this.leftBehind.has(name)
+  }
+
   private handleParse(at: number): number {
     const { client, cutter } = this
     const server = client.server!
@@ -267,13 +272,13 @@ export class StatementNames {
     const name = this.cutter.chunk.toString('latin1', start, end)
     let statement = client.statements.get(name)
     const known = client.server!.statements
+    if (statement !== undefined && !known.has(statement)) statement = client.statements.reread(name, statement)
     if (this.isUncertain(name, statement)) return false
     if (statement === undefined) {
       // Sent as it is, for the server to refuse in its own words; one that the server may have is made one that can't exist.
-      if (isOurs(name) || this.leftBehind.has(name)) this.replace(at, start, end, bytesOf(`${name} \0`))
+      if (this.mayExist(name)) this.replace(at, start, end, bytesOf(`${name} \0`))
       return true
     }
-    if (!known.has(statement)) statement = client.statements.reread(name, statement)
     this.retainedStatement = statement
     if (statement.isSql && !known.has(statement)) return true // made by SQL with types, which can't be put in here
     if (known.has(statement)) {

@@ -48,15 +48,15 @@ export function statements(tokens: readonly Token[]): readonly (readonly Token[]
 
 /**
  * What a string token stands for, where that can be told from the text alone: plain and dollar-quoted strings. undefined:
- * the others, and any with a backslash in it, whose meaning depends on standard_conforming_strings.
+ * the others, and plain ones with a backslash, whose meaning depends on standard_conforming_strings.
  */
-export function stringValue(token: Token): string | undefined {
-  const { kind, text } = token
-  if (kind !== 'string' || text.includes('\\')) return undefined
-  if (text.startsWith("'")) return text.slice(1, -1).replaceAll("''", "'")
-  if (!text.startsWith('$')) return undefined
-  const tag = text.indexOf('$', 1) + 1
-  return text.slice(tag, -tag)
+export function stringValue({ kind, text }: Token): string | undefined {
+  if (kind !== 'string') return undefined
+  if (text.startsWith('$')) {
+    const tag = text.indexOf('$', 1) + 1
+    return text.slice(tag, -tag)
+  }
+  return text.startsWith("'") && !text.includes('\\') ? text.slice(1, -1).replaceAll("''", "'") : undefined
 }
 
 function readToken(text: string, start: number): Token | undefined {

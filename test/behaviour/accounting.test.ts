@@ -287,7 +287,7 @@ async function agreesWithPostgres({ pooler, database, ledger }: Scene): Promise<
 }
 
 async function leavesNothing({ pooler, database }: Scene): Promise<void> {
-  await eventually(async () => (await pooler.show('clients')).length === 0)
+  await pooler.untilEmpty()
   for (const row of await pooler.show('pools')) {
     expect(row).toMatchObject({ cl_active: 0, cl_waiting: 0, sv_active: 0, sv_tested: 0, sv_login: 0, maxwait: 0 })
   }

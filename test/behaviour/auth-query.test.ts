@@ -137,7 +137,7 @@ describe('a query that goes wrong', () => {
       })
     }
     expect(pooler.logged.some((line) => logged.test(line))).toBe(true)
-    await pooler.settles(async () => (await pooler.show('clients')).length === 0)
+    await pooler.untilEmpty()
     await pooler.until('SHOW POOLS', (row) => row.sv_active === 0)
   })
 

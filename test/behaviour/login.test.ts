@@ -204,7 +204,7 @@ test('a client whose connection breaks while it waits for the first server is fo
 
 /** Resolves when there is no client, and nothing is left of those that were there. */
 async function isEmpty(pooler: TestPooler): Promise<void> {
-  await pooler.settles(async () => (await pooler.show('clients')).length === 0)
+  await pooler.untilEmpty()
   expect((await pooler.show('databases'))[0]).toMatchObject({ current_client_connections: 0 })
   await pooler.until('SHOW POOLS', (row) => row.cl_active === 0 && row.cl_waiting === 0 && row.sv_active === 0)
 }

@@ -219,6 +219,39 @@ describe('a plan that has gone stale', () => {
     await client.ask(query('rollback'))
     expect(await client.ask(...use)).toEqual(['2', 'T a|b', 'D 1|2', 'C SELECT 1', 'Z I'])
   })
+
+  // As asyncpg, pgx, pgjdbc and others do, which describe a statement once.
+  test('is an error for a client that relies on an older Describe; prepared again it is right, on every server', async () => {
+    await using database = await createDatabase()
+    await ask('create table t as select 1 as a; grant all on t to public', { database: database.name })
+    await using pooler = await startPooler({ default_pool_size: 2 })
+    const login = { user, database: database.name }
+    const client = await pooler.raw(login)
+    const holders = [await pooler.raw(login), await pooler.raw(login)]
+    /** With each of the two servers as the only one that is free. */
+    const onEach = async (use: (turn: number) => Promise<void>): Promise<void> => {
+      for (const holder of holders) await holder.ask(query('begin'))
+      for (const [turn, holder] of holders.entries()) {
+        await holder.ask(query('rollback'))
+        await use(turn)
+        await holder.ask(query('begin'))
+      }
+      for (const holder of holders) await holder.ask(query('rollback'))
+    }
+    const run = (name: string): Promise<string[]> => client.ask(bind([], name), execute(), sync)
+    await client.ask(parse('select * from t', 's'), describing('S', 's'), sync)
+    await onEach(async () => expect(await run('s')).toEqual(['2', 'D 1', 'C SELECT 1', 'Z I']))
+    await ask('alter table t add b int default 2', { database: database.name })
+    await onEach(async (turn) => {
+      if (turn === 0) {
+        expect(await run('s')).toEqual([stale, 'Z I'])
+        const again = await client.ask(parse('select * from t', 's2'), describing('S', 's2'), sync)
+        expect(again).toEqual(['1', 't ', 'T a|b', 'Z I'])
+      }
+      expect(await run('s2')).toEqual(['2', 'D 1|2', 'C SELECT 1', 'Z I'])
+    })
+    expect(await run('s')).toEqual([stale, 'Z I']) // the old name still is what it was
+  })
 })
 
 test('all that clients have prepared is forgotten with them', async () => {

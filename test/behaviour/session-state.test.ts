@@ -34,6 +34,12 @@ async function sessions(pooler: TestPooler): Promise<unknown[]> {
   return [...rows].sort((one, other) => Number(one.id) - Number(other.id)).map((row) => row.session)
 }
 
+/** They become this: what a client holds is known when its server has told, a moment later. */
+async function become(pooler: TestPooler, expected: string[]): Promise<void> {
+  const isSo = async () => JSON.stringify(await sessions(pooler)) === JSON.stringify(expected)
+  await pooler.settles(isSo).catch(async () => expect(await sessions(pooler)).toEqual(expected))
+}
+
 test('settings follow their client from server to server, and no other client sees them', async () => {
   await using pooler = await track()
   const one = await connect(pooler)
@@ -47,12 +53,12 @@ test('settings follow their client from server to server, and no other client se
   expect(await value(other, 'work_mem')).toBe('6MB')
   expect(await value(other, 'app.tenant')).toBe('')
   expect(await value(other, 'search_path')).toBe('pg_temp, public')
-  expect(await sessions(pooler)).toEqual(['settings: 2', 'settings: 2'])
+  await become(pooler, ['settings: 2', 'settings: 2'])
   await one.query('RESET work_mem')
   await other.query('SET work_mem TO DEFAULT; RESET search_path')
   expect(await value(one, 'work_mem')).toBe('4MB')
   expect(await value(other, 'work_mem')).toBe('4MB')
-  expect(await sessions(pooler)).toEqual(['settings: 1', ''])
+  await become(pooler, ['settings: 1', ''])
 })
 
 test('what a transaction sets stays if it commits, and only then', async () => {
@@ -86,7 +92,7 @@ test('what a transaction sets stays if it commits, and only then', async () => {
   await one.query('BEGIN; RESET ALL; COMMIT')
   await at(other)
   expect(await at(one)).toEqual(['', '0'])
-  expect(await sessions(pooler)).toEqual(['', ''])
+  await become(pooler, ['', ''])
 })
 
 test('set_config counts as far as it is for the session, whether its values stand in the text or not', async () => {
@@ -103,9 +109,9 @@ test('set_config counts as far as it is for the session, whether its values stan
   const values = await Promise.all(names.map((name) => value(one, name)))
   expect(values).toEqual(['text', 'bound', '', '', 'within', 'ö\\'])
   expect(await value(one, 'search_path')).toBe('')
-  expect(await sessions(pooler)).toEqual(['settings: 5', ''])
+  await become(pooler, ['settings: 5', ''])
   await one.query('DISCARD ALL')
-  expect(await sessions(pooler)).toEqual(['', ''])
+  await become(pooler, ['', ''])
   expect(await value(one, 'search_path')).toBe('"$user", public')
 })
 
@@ -114,13 +120,13 @@ test('a setting whose name only the values tell keeps the client on its server, 
   const one = await connect(pooler)
   const other = await connect(pooler)
   await one.query('SELECT set_config($1, $2, false)', ['app.a', 'bound'])
-  expect(await sessions(pooler)).toEqual(['pinned: settings', ''])
+  await become(pooler, ['pinned: settings', ''])
   const waiting = value(other, 'app.a')
   await pooler.until('pools', (row) => row.cl_waiting === 1)
   expect(await value(one, 'app.a')).toBe('bound')
   await one.query('RESET ALL')
   expect(await waiting).toBe('')
-  expect(await sessions(pooler)).toEqual(['', ''])
+  await become(pooler, ['', ''])
 })
 
 test('who acts is carried along, with the rights of the login for all else', async () => {
@@ -141,7 +147,7 @@ test('who acts is carried along, with the rights of the login for all else', asy
   expect(await who(one)).toBe('postgres/postgres')
   expect(await value(one, 'session_replication_role')).toBe('origin')
   expect(await who(other)).toBe('postgres/postgres')
-  expect(await sessions(pooler)).toEqual(['', 'settings: 1'])
+  await become(pooler, ['', 'settings: 1'])
   await other.query('BEGIN; SET LOCAL ROLE session_state_other; SET ROLE session_state_other; COMMIT')
   await who(one)
   expect(await who(other)).toBe('postgres/session_state_other')
@@ -169,14 +175,14 @@ test('what statements prepared in either way do counts when they are executed', 
   const set = (text: string) => ({ name: 'set', text: "SELECT set_config('app.a', $1, false)", values: [text] })
   for (const text of ['first', 'second']) {
     await one.query(set(text))
-    expect(await value(other, 'app.a')).toBe(text === 'first' ? null : '')
+    expect(await value(other, 'app.a')).toBe('')
     expect(await value(one, 'app.a')).toBe(text)
   }
   await one.query('PREPARE lock(int) AS SELECT pg_advisory_lock($1)')
   await one.query({ name: 'run', text: "SET app.b = 'run'" })
-  expect(await sessions(pooler)).toEqual(['settings: 2', ''])
+  await become(pooler, ['settings: 2', ''])
   await one.query('EXECUTE lock(1)')
-  expect(await sessions(pooler)).toEqual(['pinned: locks; settings: 2', ''])
+  await become(pooler, ['pinned: locks; settings: 2', ''])
   await one.query('SELECT pg_advisory_unlock(1)')
   expect(await value(other, 'app.b')).toBe('')
   expect(await value(one, 'app.b')).toBe('run')
@@ -202,7 +208,7 @@ test('a pipeline is one transaction up to its Sync', async () => {
   const values = []
   for (const name of 'abcdefgh') values.push(await ask(`app.${name}`))
   expect(values.map((line) => line?.slice(2))).toEqual(['1', '2', '', '', '(null)', '', '1', ''])
-  expect(await sessions(pooler)).toEqual(['settings: 3', ''])
+  await become(pooler, ['settings: 3', ''])
 })
 
 test.each<[what: string, begin: string, end: string[], shown: string]>([
@@ -241,10 +247,11 @@ test.each<[what: string, begin: string, end: string[], shown: string]>([
   await pooler.until('pools', (row) => row.cl_waiting === 1)
   for (const statement of end.slice(0, -1)) await one.query(statement)
   await one.query('SELECT 1')
-  expect(await sessions(pooler)).toEqual([`pinned: ${shown}`, ''])
+  await become(pooler, [`pinned: ${shown}`, ''])
+  await pooler.until('pools', (row) => row.cl_waiting === 1)
   await one.query(end.at(-1)!)
   await waiting
-  expect(await sessions(pooler)).toEqual(['', ''])
+  await become(pooler, ['', ''])
 })
 
 test.each([
@@ -262,7 +269,7 @@ test.each([
   const other = await connect(pooler)
   await one.query(text)
   await other.query('SELECT 1')
-  expect(await sessions(pooler)).toEqual(['', ''])
+  await become(pooler, ['', ''])
 })
 
 test('a lock that somebody else has does not keep the client that tried for it', async () => {
@@ -273,7 +280,7 @@ test('a lock that somebody else has does not keep the client that tried for it',
   await holder.query('SELECT pg_advisory_lock(1)')
   expect((await one.query('SELECT pg_try_advisory_lock(1) AS got')).rows).toEqual([{ got: false }])
   await other.query('SELECT 1')
-  expect(await sessions(pooler)).toEqual(['pinned: locks', '', ''])
+  await become(pooler, ['pinned: locks', '', ''])
 })
 
 test('notifications reach a client that listens, idle or not, and all of them', async () => {
@@ -304,7 +311,7 @@ test('what a client held is gone when it has left, and its server goes on', asyn
   const own = (await one.ask(wire.query('SELECT pg_backend_pid()')))[1]
   await one.ask(wire.query("LISTEN a; SELECT pg_advisory_lock(2); CREATE TEMP TABLE t (); SET app.a = 'x'"))
   await one.ask(wire.query('DECLARE c CURSOR WITH HOLD FOR SELECT 1'))
-  expect(await sessions(pooler)).toEqual(['pinned: listen, locks, temp, cursors; settings: 1'])
+  await become(pooler, ['pinned: listen, locks, temp, cursors; settings: 1'])
   await one.end()
   const other = await connect(pooler)
   expect(`D ${await pid(other)}`).toBe(own)
@@ -338,7 +345,7 @@ test.each([
   const other = await connect(pooler)
   // The lock goes with the server, which may take a moment.
   await other.query('SELECT pg_advisory_lock(3)')
-  expect(await sessions(pooler)).toEqual(['pinned: locks'])
+  await become(pooler, ['pinned: locks'])
 })
 
 test('a client that leaves while its server is being asked does not take the server with it', async () => {
@@ -412,7 +419,7 @@ test('statement mode is looked after, too', async () => {
   const other = await connect(pooler)
   await one.query("SET app.a = 'x'")
   await other.query('LISTEN a')
-  expect(await sessions(pooler)).toEqual(['settings: 1', 'pinned: listen'])
+  await become(pooler, ['settings: 1', 'pinned: listen'])
   const waiting = value(one, 'app.a')
   await pooler.until('pools', (row) => row.cl_waiting === 1)
   await other.query('UNLISTEN *')
@@ -451,9 +458,8 @@ test('warn tells a client once of each kind, before its ReadyForQuery, and count
       .filter((line) => line.startsWith('N '))
       .map((line) => line.replace(/^N NOTICE 00000 | does not stay.*/g, ''))
   }
-  expect(await notices(wire.query('SELECT 1; SET LOCAL work_mem = 100; SET timezone = UTC; RESET work_mem'))).toEqual([
-    expect.stringMatching(/^N WARNING/),
-  ])
+  const harmless = 'SELECT 1; SET LOCAL work_mem = 100; SET timezone = UTC; RESET work_mem'
+  expect(await notices(wire.query(harmless))).toEqual([])
   expect(await notices(wire.query('SET nosuch = 1'))).toEqual([])
   expect(await notices(wire.query('SET app.a = 1'))).toEqual(['a setting'])
   expect(await notices(wire.query('SET app.a = 2'))).toEqual([])
@@ -504,7 +510,7 @@ test('entries of databases and users have their own say, and a reload counts for
     { default_pool_size: 1 },
     {
       databases: { tracked: { ...server, session_state: 'track' }, plain: { ...server } },
-      users: { [postgres().roles.scram.user]: { session_state: 'warn' } },
+      users: { [postgres().roles.scram_user.user]: { session_state: 'warn' } },
     },
   )
   const kept = async (name: string, user = 'postgres') => {
@@ -523,7 +529,7 @@ test('entries of databases and users have their own say, and a reload counts for
   }
   expect(await kept('tracked')).toBe('track')
   expect(await kept('plain')).toBe('allow')
-  expect(await kept('tracked', postgres().roles.scram.user)).toBe('warn')
+  expect(await kept('tracked', postgres().roles.scram_user.user)).toBe('warn')
   const early = await pooler.connect({ database: 'plain' })
   await pooler.pooler.admin.set('session_state', 'track')
   expect(await kept('plain')).toBe('track')

@@ -83,9 +83,14 @@ export class BackendConnection {
     this.socket.write(Buffer.concat(bytes))
   }
 
-  /** Trusts whoever it is. */
-  async welcome(key: CancelKey = { pid: 1, secret: Buffer.from('abcd') }): Promise<void> {
+  /** Reads the startup packet, and trusts whoever it is. */
+  async welcome(key?: CancelKey): Promise<void> {
     await this.packet()
+    this.greet(key)
+  }
+
+  /** What a server says up to the first ReadyForQuery. */
+  greet(key: CancelKey = { pid: 1, secret: Buffer.from('abcd') }): void {
     const parameters = Object.entries(reported).map(([name, value]) => parameterStatus(name, value))
     this.send(authenticationOk, ...parameters, backendKeyData(key), readyForQuery())
   }

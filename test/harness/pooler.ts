@@ -144,6 +144,14 @@ export class TestPooler implements AsyncDisposable {
     return rows.find(isTrue)!
   }
 
+  /** Resolves when no client is connected any more, not even one that has not logged in yet. */
+  async untilEmpty(): Promise<void> {
+    await this.settles(async () => {
+      const items = new Map((await this.show('lists')).map((row) => [row.list, row.items]))
+      return items.get('used_clients') === 0 && items.get('login_clients') === 0
+    })
+  }
+
   /** Resolves when something is true; it is looked at again and again. */
   async settles(isTrue: () => boolean | Promise<boolean>): Promise<void> {
     await eventually(isTrue)

@@ -183,7 +183,8 @@ export class FakeBackend {
     }
   }
 
-  private prepare(name: string, text: string): void {
+  private prepare(name: string, given: string): void {
+    const text = given.trim()
     if (name !== '' && this.statements.has(name)) {
       throw new Failure('42P05', `prepared statement "${name}" already exists`)
     }

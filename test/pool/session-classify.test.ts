@@ -5,7 +5,6 @@ import * as kinds from '../../src/pool/session-judgement.js'
 import { harmless, type Judgement, unclear } from '../../src/pool/session-judgement.js'
 
 const bits = {
-  set: kinds.Settings,
   unknown: kinds.UnknownSettings,
   listen: kinds.Listening,
   locks: kinds.Locks,
@@ -17,9 +16,10 @@ function words(mask: number): string[] {
   return Object.entries(bits).flatMap(([word, bit]) => ((mask & bit) === 0 ? [] : [word]))
 }
 
-/** `+listen -locks work_mem=SET work_mem TO 1 app.x? a(+locks) !a`: begins, ends, changed for sure, to be asked, prepares, executes. */
-function shown({ begins, ends, names, certain, prepares, executes }: Judgement): string {
+/** `+set +listen -locks work_mem=SET work_mem TO 1 app.x? a(+locks) !a`: begins, ends, changed for sure, to be asked, prepares, executes. */
+function shown({ begins, ends, names, sets, certain, prepares, executes }: Judgement): string {
   return [
+    ...(sets.length > 0 ? ['+set'] : []),
     ...words(begins).map((word) => `+${word}`),
     ...words(ends).map((word) => `-${word}`),
     ...(certain === undefined
@@ -129,6 +129,7 @@ test.each<[text: string, judgement: string]>([
   ['DO $$BEGIN NULL; END$$', ''],
   ['DO $$BEGIN PERFORM pg_advisory_lock(1); END$$', '+locks'],
   ["DO 'BEGIN SET a.x = 1; IF true THEN SET LOCAL a.y = 1; SET a.z = 1; END IF; END'", '+set a.x? a.z?'],
+  ['DO $$BEGIN IF true THEN RESET a.x; END IF; END$$', 'a.x?'],
   ["DO $$BEGIN IF true THEN EXECUTE 'listen a'; END IF; END$$ LANGUAGE plpgsql", '+listen'],
   ["DO 'BEGIN PERFORM set_config(''a.x'', ''1'', false); END'", '+set a.x?'],
   ["DO 'BEGIN CREATE TEMP TABLE t (a int); DROP TABLE t; END'", '+temp -temp'],

@@ -54,7 +54,7 @@ test.each<[string, string | undefined]>([
   ["''", ''],
   ["'it''s'", "it's"],
   ['$$a$$', 'a'],
-  ["$t$'$$$t$", "'$$"],
+  ["$t$'$$\\\\$t$", "'$$\\\\"],
   ["'a\\b'", undefined],
   ["E'a'", undefined],
   ["N'a'", undefined],

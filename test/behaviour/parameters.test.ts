@@ -1,0 +1,143 @@
+// Parameters that belong to a client go with it to whatever server it gets.
+
+import { describe, expect, test } from 'vitest'
+import { startPooler, type TestPooler } from '../harness/pooler.js'
+import { query as ask } from '../harness/postgres.js'
+import { bind, execute, extended, message, parse, query, type RawClient, sync } from '../harness/raw-client.js'
+
+const user = 'trust_user'
+
+async function shown(client: RawClient, name: string): Promise<string> {
+  const lines = await client.ask(query(`select current_setting('${name}') as x`))
+  return lines[1]!.slice(2)
+}
+
+describe.each([
+  ['client_encoding', 'LATIN1', 'UTF8'],
+  ['DateStyle', 'SQL, DMY', 'German, DMY'],
+  ['TimeZone', 'Asia/Tokyo', 'America/New_York'],
+  ['standard_conforming_strings', 'off', 'on'],
+  ['application_name', "it's mine\\", 'yours'],
+  ['IntervalStyle', 'iso_8601', 'sql_standard'], // by track_extra_parameters
+])('%s', (name, one, other) => {
+  test('given at login, is each client’s own on one server', async () => {
+    await using pooler = await startPooler({ default_pool_size: 1 })
+    const first = await pooler.raw({ user, parameters: { [name]: one } })
+    const second = await pooler.raw({ user, parameters: { [name]: other } })
+    const third = await pooler.raw({ user })
+    expect(first.reported.get(name)).toBe(one)
+    expect(second.reported.get(name)).toBe(other)
+    const usual = (await ask(`select reset_val from pg_settings where name ilike '${name}'`))[0]!.reset_val
+    for (let round = 0; round < 2; round++) {
+      expect(await shown(first, name)).toBe(one)
+      expect(await shown(second, name)).toBe(other)
+      if (name !== 'application_name' && name !== 'client_encoding') expect(await shown(third, name)).toBe(usual)
+    }
+    expect((await pooler.show('servers')).length).toBe(1)
+  })
+
+  test('set later, goes along to other servers, and stays behind on none', async () => {
+    await using pooler = await startPooler({ default_pool_size: 2, server_round_robin: true })
+    const [first, second] = [await pooler.raw({ user }), await pooler.raw({ user })]
+    const before = await shown(second, name)
+    const quoted = one.replaceAll("'", "''")
+    const answer = await first.ask(query(`set ${name} = '${quoted}'`))
+    expect(answer).toEqual(['C SET', `S ${name}=${one}`, 'Z I'])
+    for (let round = 0; round < 4; round++) {
+      await second.ask(query('begin')) // so that two servers are used, in turn
+      expect(await shown(first, name)).toBe(one)
+      expect(await shown(second, name)).toBe(before)
+      await second.ask(query('commit'))
+      expect(await shown(first, name)).toBe(one)
+    }
+    expect(second.unread).toEqual([])
+  })
+})
+
+test('a parameter set in a transaction that is rolled back is what it was', async () => {
+  await using pooler = await startPooler({ default_pool_size: 1 })
+  const [client, other] = [await pooler.raw({ user }), await pooler.raw({ user })]
+  await client.ask(query("begin; set timezone = 'Asia/Tokyo'"))
+  expect(await client.ask(query('rollback'))).toContain('S TimeZone=UTC')
+  expect(await shown(client, 'TimeZone')).toBe('UTC')
+  await client.ask(query("begin; set local timezone = 'Asia/Tokyo'; commit"))
+  expect(await shown(client, 'TimeZone')).toBe('UTC')
+  expect(await shown(other, 'TimeZone')).toBe('UTC')
+})
+
+test('a client that leaves in the middle of such a transaction leaves no parameter behind', async () => {
+  await using pooler = await startPooler({ default_pool_size: 1 })
+  const client = await pooler.raw({ user })
+  await client.ask(query("begin; set timezone = 'Asia/Tokyo'; set application_name = 'gone'"))
+  client.vanish()
+  const next = await pooler.raw({ user })
+  expect(await shown(next, 'TimeZone')).toBe('UTC')
+  expect(await shown(next, 'application_name')).toBe('')
+})
+
+describe('a value that the server does not take', () => {
+  const refused = 'E FATAL 08P01 invalid server parameter'
+
+  async function nextIsServed(pooler: TestPooler): Promise<void> {
+    const next = await pooler.raw({ user })
+    expect(await shown(next, 'TimeZone')).toBe('UTC')
+    await pooler.until('SHOW POOLS', (row) => row.cl_waiting === 0 && row.sv_active === 0 && row.sv_idle === 1)
+  }
+
+  test.each([
+    ['TimeZone', 'Nowhere/AtAll'],
+    ['client_encoding', 'no such encoding'],
+    ['DateStyle', "'; drop table x; --"],
+  ])('%s: the client is told when it needs a server, and nobody else is', async (name, value) => {
+    await using pooler = await startPooler({ default_pool_size: 1 })
+    await (await pooler.raw({ user })).ask(query('select 1'))
+    const client = await pooler.raw({ user, parameters: { [name]: value } })
+    client.send(extended('select 1'), sync)
+    expect(await client.toTheEnd()).toEqual([refused])
+    await nextIsServed(pooler)
+  })
+
+  test('one that is too long is not carried (as in pgbouncer)', async () => {
+    await using pooler = await startPooler({ default_pool_size: 1 })
+    const client = await pooler.raw({ user, parameters: { application_name: 'x'.repeat(200) } })
+    expect(await shown(client, 'application_name')).toBe('')
+    await nextIsServed(pooler)
+  })
+})
+
+test('a client that leaves while its parameters are being set takes nothing with it', async () => {
+  await using pooler = await startPooler({ default_pool_size: 1 })
+  for (let round = 0; round < 20; round++) {
+    const client = await pooler.raw({ user, parameters: { application_name: `round ${round}` } })
+    client.send(query('select 1'))
+    if (round % 2 === 0) client.vanish()
+    else client.stream.end()
+  }
+  const next = await pooler.raw({ user })
+  expect(await shown(next, 'application_name')).toBe('')
+  await pooler.until('SHOW POOLS', (row) => row.cl_active === 1 && row.sv_active === 0 && row.sv_idle === 1)
+  expect((await pooler.show('servers')).length).toBe(1)
+})
+
+test('text that is not UTF-8 passes as it is', async () => {
+  await using pooler = await startPooler({ default_pool_size: 1 })
+  const client = await pooler.raw({ user, parameters: { client_encoding: 'LATIN1' } })
+  const other = await pooler.raw({ user })
+  const latin1 = Buffer.from("select ascii('é') as x\0", 'latin1')
+  expect(await client.ask(message('Q', latin1))).toContain('D 233')
+  await client.ask(message('P', Buffer.from('s\0'), latin1, Buffer.of(0, 0)), sync)
+  for (let round = 0; round < 2; round++) {
+    expect(await client.ask(bind([], 's'), execute(), sync)).toContain('D 233')
+    expect(await other.ask(query("select ascii('é') as x"))).toContain('D 233')
+    await other.ask(parse("select ascii('é') as x", 's'), sync)
+    expect(await other.ask(bind([], 's'), execute(), sync)).toContain('D 233')
+  }
+})
+
+test('application_name_add_host tells where a client is', async () => {
+  await using pooler = await startPooler({ application_name_add_host: true })
+  const named = await pooler.raw({ user, parameters: { application_name: 'shop' } })
+  const nameless = await pooler.raw({ user })
+  expect(await shown(named, 'application_name')).toMatch(/^shop - 127\.0\.0\.1:\d+$/)
+  expect(await shown(nameless, 'application_name')).toMatch(/^app - 127\.0\.0\.1:\d+$/)
+})

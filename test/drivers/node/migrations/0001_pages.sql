@@ -1,0 +1,1 @@
+ALTER TABLE drizzle_book ADD COLUMN pages int NOT NULL DEFAULT 1;
