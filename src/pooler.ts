@@ -11,7 +11,7 @@ import { ConfigError } from './config/config-error.js'
 import type { ConfigInput } from './config/input.js'
 import { type Config, type LoadOptions, loadConfig, withSetting } from './config/load.js'
 import { applicable, diffConfig } from './config/reload.js'
-import { canReusePort, Listener, type ListenOptions } from './io/listener.js'
+import { canReusePort, hasUnixSockets, Listener, type ListenOptions } from './io/listener.js'
 import { Socket } from './io/socket.js'
 import { type Clock, systemClock } from './observe/clock.js'
 import { type Log, silentLog } from './observe/log.js'
@@ -213,9 +213,9 @@ class OwnPooler implements Pooler {
 
   private welcome(socket: NetSocket, kind: 'tcp' | 'unix', isOwnUser: boolean): void {
     const { registry, context } = this.up()
-    const { tcp_keepalive: keepAlive, tcp_keepidle: keepIdle } = context.config.settings
+    const { tcp_keepalive: keepAlive, tcp_keepidle: keepIdle, listen_port: port } = context.config.settings
     if (kind === 'tcp') socket.setKeepAlive(keepAlive, keepIdle * 1000)
-    const arrival = arrivalOf(socket, kind, isOwnUser)
+    const arrival = arrivalOf(socket, kind, isOwnUser, port)
     registry.accept(Socket.accepted(socket, nobody), arrival)
   }
 
@@ -357,23 +357,25 @@ function listenOptions(settings: Config['settings']): ListenOptions[] {
     reusePort: settings.so_reuseport,
   }))
   const folder = settings.unix_socket_dir
-  if (folder !== '' && process.platform !== 'win32') {
+  if (folder !== '' && hasUnixSockets) {
     const mode = settings.unix_socket_mode
     options.push({ kind: 'unix', folder, port, backlog, mode, group: settings.unix_socket_group })
   }
   return options
 }
 
-function arrivalOf(stream: Duplex, kind: 'tcp' | 'unix', isOwnUser: boolean): Arrival {
+/** @param unixPort what a Unix socket's number is, which SHOW and the log have as its port */
+function arrivalOf(stream: Duplex, kind: 'tcp' | 'unix', isOwnUser: boolean, unixPort = 0): Arrival {
   const { remoteAddress = '', remotePort = 0, localAddress = '', localPort = 0 } = stream as Partial<NetSocket>
   const address = remoteAddress.replace(/^::ffff:(?=\d+\.)/, '')
   return {
     kind,
     address,
-    port: remotePort,
+    port: kind === 'unix' ? unixPort : remotePort,
     localAddress: localAddress.replace(/^::ffff:(?=\d+\.)/, ''),
-    localPort,
-    description: kind === 'unix' ? 'unix' : `${address.includes(':') ? `[${address}]` : address}:${remotePort}`,
+    localPort: kind === 'unix' ? unixPort : localPort,
+    description:
+      kind === 'unix' ? `unix:${unixPort}` : `${address.includes(':') ? `[${address}]` : address}:${remotePort}`,
     tls: '',
     certificateName: undefined,
     isOwnUser,

@@ -1,139 +1,286 @@
-// The rules of docs/ARCHITECTURE.md, held against the source text: who imports whom, what hot files do without, how files look.
+// The house rules that a reader can't see from one file: who imports whom, what hot files are free of, where time comes from.
 
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
-import { expect, test } from 'vitest'
+import { readdirSync, readFileSync } from 'node:fs'
+import { basename, dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
 
-const root = new URL('../', import.meta.url).pathname
-const src = join(root, 'src')
-const pageFile = join(root, 'docs/ARCHITECTURE.md')
-const page = readFileSync(pageFile, 'utf8')
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
-const files = readdirSync(src, { recursive: true, encoding: 'utf8' })
-  .filter((name) => name.endsWith('.ts'))
-  .sort()
-const textOf = (name: string): string => readFileSync(join(src, name), 'utf8')
-/** Without comments and texts, in which any word may stand. */
-const codeOf = (name: string): string =>
-  textOf(name)
-    .replaceAll(/\/\*[\s\S]*?\*\/|(?<!:)\/\/.*$/gm, '')
-    .replaceAll(/'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`/g, "''")
-/** The folder it lies in, or its own name at the top. */
-const part = (name: string): string => (dirname(name) === '.' ? basename(name) : name.split('/')[0]!)
-
-/** Which parts of ours a part may import; every part may import itself. */
-const mayImport: Readonly<Record<string, readonly string[]>> = {
-  protocol: [],
-  io: [],
-  observe: [],
-  config: [],
-  auth: ['protocol', 'config'],
-  pool: ['protocol', 'config', 'io', 'observe', 'auth'],
-  admin: ['protocol', 'config', 'observe', 'pool'],
-  'pooler.ts': ['protocol', 'config', 'io', 'observe', 'auth', 'pool', 'admin'],
-  'index.ts': ['protocol', 'config', 'observe', 'pool', 'pooler.ts'],
-  demo: ['config', 'observe', 'pooler.ts'],
-  process: ['config', 'observe', 'pooler.ts', 'demo'],
+interface SourceFile {
+  /** From the root of the repository, with slashes: `src/io/socket.ts`. */
+  readonly path: string
+  readonly text: string
+  /** Its lines without comments, and without what stands in quotes. */
+  readonly code: readonly string[]
 }
 
-function importsOf(name: string): string[] {
-  const found = [...textOf(name).matchAll(/(?:from|import\(?) ?'(\.[^']+)'/g)].map(([, path]) => path!)
-  return found.map((path) => part(join(dirname(name), path).replace(/\.js$/, '.ts')))
+function filesUnder(folder: string): SourceFile[] {
+  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
+    .map((entry) => join(entry.parentPath, entry.name))
+    .filter((path) => !path.includes('node_modules'))
+    .sort()
+    .map((path) => {
+      const text = readFileSync(path, 'utf8')
+      return { path: relative(root, path).replaceAll('\\', '/'), text, code: codeOf(text) }
+    })
 }
 
-test('imports point down', () => {
-  const wrong = files.flatMap((name) => {
-    const allowed = [part(name), ...(mayImport[part(name)] ?? [])]
-    return importsOf(name)
-      .filter((target) => !target.startsWith('..') && !allowed.includes(target))
-      .map((target) => `${name} imports ${target}`)
+function codeOf(text: string): string[] {
+  const blank = (match: string): string => match.replaceAll(/[^\n]/g, '')
+  return text
+    .replaceAll(/\/\*[\s\S]*?\*\//g, blank)
+    .replaceAll(/(^|\s)\/\/.*$/gm, '$1')
+    .replaceAll(/'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"/g, "''")
+    .split('\n')
+}
+
+const sources = filesUnder('src')
+const tests = filesUnder('test')
+
+/** `io` for src/io/socket.ts, `pooler` for src/pooler.ts. */
+function partOf(path: string): string {
+  return path.split('/')[1]!.replace(/\.ts$/, '')
+}
+
+/** Parts of ours that a file imports, for types or values. */
+function importsOf(file: SourceFile): string[] {
+  const found = file.text.matchAll(/^(?:import|export)\b[^'"]*?from\s+'(\.[^']+)'|\bimport\(\s*'(\.[^']+)'\s*\)/gm)
+  return [...found].map(([, from, dynamic]) => {
+    const target = relative(root, join(root, dirname(file.path), (from ?? dynamic)!)).replaceAll('\\', '/')
+    return partOf(target.replace(/\.js$/, '.ts'))
   })
-  expect(wrong).toEqual([])
-})
-
-test('the page tells the same of who may import whom', () => {
-  for (const [name, targets] of Object.entries(mayImport)) {
-    const row = targets.length === 0 ? 'nothing of ours' : targets.map((target) => `\`${target}\``).join(', ')
-    expect(page).toContain(`| \`${name}\` | ${row} |\n`)
-  }
-  expect(new Set(files.map(part))).toEqual(new Set(Object.keys(mayImport)))
-})
-
-/** The first sentence of a file, and whether it is on the hot path. */
-function headOf(name: string): { readonly isHot: boolean; readonly text: string } {
-  const [, hot, comment = ''] = /^(?:#!.*\n)?(\/\/ hot path\n)?((?:\/\/ .*\n)+)/.exec(textOf(name)) ?? []
-  const text = comment
-    .replaceAll(/^\/\/ /gm, '')
-    .trim()
-    .replaceAll('\n', ' ')
-  return { isHot: hot !== undefined, text: /^.*?[.?](?= [A-Z]| https?:|$)/.exec(text)?.[0] ?? text }
 }
 
-/** From the bottom up, a folder's own files before those of the folders in it. */
-function renderTree(): string {
-  const lines = ['src/']
-  for (const name of Object.keys(mayImport)) {
-    const folders = new Set(files.filter((file) => part(file) === name).map((file) => dirname(file)))
-    for (const folder of [...folders].sort()) {
-      if (folder !== '.') lines.push(`  ${folder}/`)
-      const indent = folder === '.' ? '  ' : '    '
-      const inFolder = files.filter((file) => dirname(file) === folder && (folder !== '.' || file === name))
-      for (const file of inFolder) {
-        const { isHot, text } = headOf(file)
-        lines.push(`${indent}${basename(file).padEnd(26 - indent.length)}${isHot ? '* ' : '  '}${text}`)
-      }
+describe('imports point down', () => {
+  const everything = 'protocol config io observe auth pool admin pooler'
+  const mayImport: Record<string, string> = {
+    protocol: '',
+    io: '',
+    observe: '',
+    config: '',
+    auth: 'protocol config',
+    pool: 'protocol config io observe auth',
+    admin: 'protocol config observe pool',
+    pooler: everything,
+    process: 'pooler config observe demo',
+    demo: 'pooler config observe',
+    index: everything,
+  }
+
+  test('every part of src is known', () => {
+    expect([...new Set(sources.map(({ path }) => partOf(path)))].sort()).toEqual(Object.keys(mayImport).sort())
+  })
+
+  test.each(Object.entries(mayImport))('src/%s', (part, allowed) => {
+    const known = new Set([part, ...allowed.split(' ')])
+    const wrong = sources
+      .filter(({ path }) => partOf(path) === part)
+      .flatMap((file) =>
+        importsOf(file)
+          .filter((target) => !known.has(target))
+          .map((target) => `${file.path} imports ${target}/`),
+      )
+    expect(wrong).toEqual([])
+  })
+
+  test('the walk sees imports', () => {
+    const pooler = sources.find(({ path }) => path === 'src/pooler.ts')!
+    expect(importsOf(pooler)).toContain('pool')
+    expect(importsOf({ path: 'src/io/x.ts', text: "import type { A } from '../pool/pool.js'", code: [] })).toEqual([
+      'pool',
+    ])
+    expect(importsOf({ path: 'src/io/x.ts', text: "export {\n  a,\n} from '../auth/a.js'", code: [] })).toEqual([
+      'auth',
+    ])
+    expect(importsOf({ path: 'src/io/x.ts', text: "const a = await import('../auth/a.js')", code: [] })).toEqual([
+      'auth',
+    ])
+  })
+})
+
+describe('hot files', () => {
+  const hot = sources.filter(({ text }) => text.startsWith('// hot path\n'))
+
+  /** What does not belong where a line runs for each message. */
+  const forbidden: readonly (readonly [what: string, pattern: RegExp])[] = [
+    ['async, await or a promise', /\basync\b|\bawait\b|\bPromise\b/],
+    ['a closure', /=>|\bfunction\s*\(|\.bind\(/],
+    ['a spread or rest', /\.\.\./],
+    ['new', /\bnew [A-Z]/],
+  ]
+
+  /** Lines that may, each with its reason; the pattern is of the line. */
+  const allowed: readonly (readonly [path: string, pattern: RegExp, reason: string])[] = [
+    [
+      'src/io/socket.ts',
+      /Socket\.plain\(\(onread\)|const callback =|self = new Socket|stream\.on\(/,
+      'once a connection',
+    ],
+    ['src/io/socket.ts', /static plain\(open: /, 'a type'],
+    ['src/io/socket.ts', /setTimeout\(/, 'once a close'],
+    ['src/observe/stats.ts', /new Counters\(\)/, 'once a stats_period'],
+    ['src/pool/exchange.ts', /new Array\(size\)/, 'a queue that grows, by doubling'],
+    ['src/pool/pool.ts', /return \[\.\.\.this\.active/, 'for SHOW'],
+    ['src/pool/pool.ts', /throw new Error\(/, 'a defect of ours'],
+    [
+      'src/pool/pool.ts',
+      /new PgError\(|failed = |failed\.push\(/,
+      'a connection attempt that failed, and those it is told to',
+    ],
+    ['src/pool/prepared.ts', /new Statement\(/, 'a text seen for the first time'],
+    ['src/pool/prepared-notes.ts', /new PreparedNote\(|: PreparedNote =>$/, 'once for a Parse or Close of a name'],
+    ['src/pool/statement-names.ts', /new Ask\(ignore\)/, 'a plan gone stale'],
+  ]
+
+  /** Lines that run once for each object or for the module: declarations of fields, constructors, constants. */
+  function runsOnce(file: SourceFile): Set<number> {
+    const once = new Set<number>()
+    let inConstructor = false
+    let inFunction = false
+    for (const [index, line] of file.code.entries()) {
+      if (/^ {2}(?:private |protected )?constructor\(/.test(line)) inConstructor = true
+      if (/^(?:export )?(?:async )?function /.test(line)) inFunction = true
+      const isField = /^ {2}(?:(?:private|protected|readonly|static|declare|override) )*#?\w+[?!]?(?:: [^=]+)? = /.test(
+        line,
+      )
+      if (inConstructor || isField || (!inFunction && /^[^ }]/.test(line))) once.add(index)
+      if (/^ {2}\}/.test(line)) inConstructor = false
+      if (/^\}/.test(line)) inFunction = false
     }
+    return once
   }
-  return `\`\`\`\n${lines.join('\n')}\n\`\`\`\n`
-}
 
-test('the tree on the page is the tree that there is', () => {
-  const block = /```\nsrc\/\n[\s\S]*?```\n/
-  const tree = renderTree()
-  if (process.env.UPDATE_DOCS === '1')
-    writeFileSync(
-      pageFile,
-      page.replace(block, () => tree),
+  test('there are some, and those of the design are among them', () => {
+    const paths = hot.map(({ path }) => path)
+    for (const part of [
+      'protocol/framing',
+      'io/socket',
+      'pool/exchange',
+      'pool/pool',
+      'pool/prepared',
+      'pool/client-relay',
+      'pool/server-relay',
+      'observe/stats',
+    ]) {
+      expect(paths).toContain(`src/${part}.ts`)
+    }
+  })
+
+  function findingsIn(file: SourceFile): { path: string; line: number; what: string; code: string }[] {
+    const once = runsOnce(file)
+    return file.code.flatMap((line, index) =>
+      once.has(index)
+        ? []
+        : forbidden
+            .filter(([, pattern]) => pattern.test(line))
+            .map(([what]) => ({ path: file.path, line: index + 1, what, code: line.trim() })),
     )
-  expect(readFileSync(pageFile, 'utf8')).toContain(tree)
+  }
+
+  test('the walk sees what is made in methods and functions, and only there', () => {
+    const text = [
+      'const table = new Map()',
+      'export class A {',
+      '  private list: (A | null)[] = new Array(16).fill(null)',
+      '  readonly call = (): void => {}',
+      '  constructor() {',
+      '    this.b = new B()',
+      '  }',
+      '  method(): void {',
+      '    // new in a comment, ... too',
+      "    this.text = 'new Text ...'",
+      '    const c = new C()',
+      '    list.forEach((item) => item)',
+      '    f(...list)',
+      '  }',
+      '}',
+      'export async function g(): Promise<void> {',
+      '  await h()',
+      '}',
+    ].join('\n')
+    const found = findingsIn({ path: 'x', text, code: codeOf(text) })
+    expect(found.map(({ line }) => line)).toEqual([11, 12, 13, 16, 17])
+  })
+
+  const findings = hot.flatMap(findingsIn)
+
+  test('nothing in them is made for each message, but for what has a reason', () => {
+    const wrong = findings.filter(
+      ({ path, code }) => !allowed.some(([where, pattern]) => where === path && pattern.test(code)),
+    )
+    expect(wrong.map(({ path, line, what, code }) => `${path}:${line} has ${what}: ${code}`)).toEqual([])
+  })
+
+  test('no reason has outlived its line', () => {
+    const unused = allowed.filter(
+      ([where, pattern]) => !findings.some(({ path, code }) => path === where && pattern.test(code)),
+    )
+    expect(unused.map(([path, pattern]) => `${path} ${pattern}`)).toEqual([])
+  })
 })
 
-const hot = files.filter((name) => textOf(name).startsWith('// hot path\n'))
-/** Hot files with cold parts of their own: making and ending connections, moving servers between states. */
-const partlyCold = ['io/socket.ts', 'pool/pool.ts']
+describe('files', () => {
+  test('none has more than 400 lines', () => {
+    const long = sources.map(({ path, text }) => [path, text.split('\n').length - 1] as const)
+    expect(long.filter(([, lines]) => lines > 400)).toEqual([])
+  })
 
-test('the way of a byte is marked as hot', () => {
-  const expected = ['protocol/framing.ts', 'io/socket.ts', 'io/gather.ts', 'pool/exchange.ts']
-  expect(hot).toEqual(expect.arrayContaining([...expected, 'pool/client-relay.ts', 'pool/server-relay.ts']))
+  test('each is named for what it has, in kebab case', () => {
+    const names = [...sources, ...tests].map(({ path }) => path)
+    expect(
+      names.filter((path) => /(?:^|\/)(?:utils?|helpers?|common|types?|misc|shared|lib)(?:\/|\.)/.test(path)),
+    ).toEqual([])
+    expect(
+      names.filter((path) => !/^[a-z0-9]+(?:-[a-z0-9]+)*(?:\.(?:test|config|compat))?\.ts$/.test(basename(path))),
+    ).toEqual([])
+  })
+
+  test('each of src begins by saying what it is', () => {
+    const silent = sources.filter(({ text }) => !/^(?:#!.*\n)?(?:\/\/ hot path\n)?\/\/ \S.*\n/.test(text))
+    expect(silent.map(({ path }) => path)).toEqual([])
+  })
+
+  test('there are named exports only, and no barrels but index.ts', () => {
+    const wrong = sources.filter(
+      ({ path, code }) => path !== 'src/index.ts' && code.some((line) => /^export (?:default|\*)/.test(line)),
+    )
+    expect(wrong.map(({ path }) => path)).toEqual([])
+  })
+
+  test('nothing speaks of how it came to be', () => {
+    const wrong = [...sources, ...tests].filter(
+      ({ path, text }) => path !== 'test/architecture.test.ts' && /\/work\/|\bTODO\b|\bFIXME\b|as an AI/.test(text),
+    )
+    expect(wrong.map(({ path }) => path)).toEqual([])
+  })
 })
 
-test.each(hot)('%s has no promises, and where it is all hot neither closures nor spreads', (name) => {
-  const code = codeOf(name)
-  expect(code).not.toMatch(/\basync\b|\bawait [^=]|\bPromise\b/)
-  if (!partlyCold.includes(name)) expect(code).not.toMatch(/[^.]\.\.\.[^.]|\) => [^,)]*[{(]/)
+describe('time, process and console come from outside', () => {
+  const free = new Set(['io', 'observe', 'process', 'demo'])
+  const ambient =
+    /(?<![\w.])(?:new Date\b|(?:Date|performance|process|console)\.\w|set(?:Timeout|Interval|Immediate)\((?!\):))/
+
+  test('but in io, observe, process and demo', () => {
+    const wrong = sources
+      .filter(({ path }) => !free.has(partOf(path)))
+      .flatMap(({ path, code }) =>
+        code.flatMap((line, index) => (ambient.test(line) ? [`${path}:${index + 1} ${line.trim()}`] : [])),
+      )
+    expect(wrong).toEqual([])
+  })
 })
 
-test('clocks, timers, the process and the console are for the outer parts', () => {
-  const outer = ['io', 'observe', 'process', 'demo']
-  const wrong = files.filter(
-    (name) =>
-      !outer.includes(part(name)) &&
-      /\b(new Date\b|Date\.now|set(Timeout|Interval|Immediate)\((?!\))|(?<!\.)console\.|process\.(?!nextTick|platform)\w)/.test(
-        codeOf(name),
-      ),
-  )
-  expect(wrong).toEqual([])
+test('the public surface has grown by nobody’s accident', async () => {
+  expect(Object.keys(await import('../src/index.js')).sort()).toEqual([
+    'AdminError',
+    'ConfigError',
+    'PgError',
+    'createLog',
+    'createPooler',
+    'loadConfig',
+    'logTo',
+    'silentLog',
+  ])
 })
-
-test.each(files)(
-  '%s begins with what it is, has a name like the others, and is no longer than one can read',
-  (name) => {
-    const text = textOf(name)
-    expect(text).toMatch(/^(#!.*\n|\/\/ hot path\n)?\/\/ \S/)
-    expect(basename(name)).toMatch(/^[a-z0-9]+(-[a-z0-9]+)*\.ts$/)
-    expect(basename(name)).not.toMatch(/^(utils?|helpers?|common|types)\.ts$/)
-    expect(text.split('\n').length).toBeLessThanOrEqual(401)
-    expect(text).not.toMatch(/^export default/m)
-    if (name !== 'index.ts') expect(text).not.toMatch(/^export \*/m)
-  },
-)

@@ -164,7 +164,7 @@ function parseMask(tokens: LineTokens, address: Address): Address {
 
 function parseMethod(tokens: LineTokens, maps: ReadonlyMap<string, IdentMap>, warn: (text: string) => void): HbaMethod {
   const { kind, text: name } = tokens.current
-  if (kind === 'word' && name === 'ldap') return { name, options: ldapOptions(tokens.takeRest()) }
+  if (kind === 'word' && name === 'ldap') return parseLdap(tokens.takeRest(), warn)
   tokens.take()
   if (kind !== 'word') throw new BadLine(`unsupported method: buf=${name}`)
   switch (name) {
@@ -187,11 +187,14 @@ function parseMethod(tokens: LineTokens, maps: ReadonlyMap<string, IdentMap>, wa
   }
 }
 
-function ldapOptions(text: string): LdapOptions {
+/** A line with wrong options is not skipped: another, weaker one may stand below it. */
+function parseLdap(text: string, warn: (text: string) => void): HbaMethod {
   try {
-    return parseLdapOptions(text)
+    return { name: 'ldap', options: parseLdapOptions(text) }
   } catch (error) {
-    throw error instanceof InvalidValue ? new BadLine(error.message) : error
+    if (!(error instanceof InvalidValue)) throw error
+    warn(`method ldap refuses everybody: ${error.message}`)
+    return { name: 'reject' }
   }
 }
 

@@ -43,22 +43,43 @@ function event(socket: Socket, name: 'connect' | 'secureConnect', below: Socket)
 
 /** ExtendedRequest 1.3.6.1.4.1.1466.20037, message 1. */
 const startTls = Buffer.concat([Buffer.from('301d02010177188016', 'hex'), Buffer.from('1.3.6.1.4.1.1466.20037')])
-/** Where the answer's result code is, if it is short enough for lengths of one byte; 0 is success. */
-const longestAnswer = 127 + 2
+const longestAnswer = 4096
 
 async function requestTls(socket: Socket): Promise<void> {
   socket.write(startTls)
   let answer: Buffer = Buffer.alloc(0)
-  while (answer.length < 2 || answer.length < 2 + answer[1]!) {
+  for (;;) {
+    const message = element(answer, 0)
+    if (message !== undefined && message.end <= answer.length) {
+      if (!isYes(answer, message.start)) throw new Error('the server refuses StartTLS')
+      if (message.end < answer.length) throw new Error('unencrypted data after the answer to StartTLS')
+      return
+    }
+    if (answer.length > longestAnswer) throw new Error('the server refuses StartTLS')
     answer = Buffer.concat([answer, await nextBytes(socket)])
-    if (answer.length > longestAnswer || (answer[1] ?? 0) > 127) throw new Error('the server refuses StartTLS')
   }
-  // LDAPMessage of message 1, ExtendedResponse, resultCode success; and nothing behind it.
-  const isYes = answer[0] === 0x30 && answer.subarray(2, 6).equals(Buffer.from('02010178', 'hex'))
-  const isWhole = answer.length === 2 + answer[1]!
-  if (!isYes || !answer.subarray(7, 10).equals(Buffer.from('0a0100', 'hex')))
-    throw new Error('the server refuses StartTLS')
-  if (!isWhole) throw new Error('unencrypted data after the answer to StartTLS')
+}
+
+/** Message 1, ExtendedResponse, result code success. */
+function isYes(answer: Buffer, start: number): boolean {
+  const id = element(answer, start)
+  const operation = id && element(answer, id.end)
+  const result = operation && element(answer, operation.start)
+  if (result === undefined || answer[id!.end] !== 0x78 || answer[operation!.start] !== 0x0a) return false
+  return (
+    answer.toString('hex', id!.start, id!.end) === '01' && answer.toString('hex', result.start, result.end) === '00'
+  )
+}
+
+/** Where the content of the BER element at `at` begins and ends; undefined where its length is not all there. */
+function element(bytes: Buffer, at: number): { readonly start: number; readonly end: number } | undefined {
+  const first = bytes[at + 1]
+  if (first === undefined) return undefined
+  // Active Directory writes all its lengths in four bytes.
+  const sizeBytes = first < 0x80 ? 0 : first & 0x7f
+  const start = at + 2 + sizeBytes
+  if (sizeBytes > 4 || start > bytes.length) return undefined
+  return { start, end: start + (sizeBytes === 0 ? first : bytes.readUIntBE(at + 2, sizeBytes)) }
 }
 
 function nextBytes(socket: Socket): Promise<Buffer> {

@@ -23,6 +23,9 @@ export interface UnixOptions {
   readonly group: string
 }
 
+/** Node on Windows has named pipes in their place. */
+export const hasUnixSockets: boolean = process.platform !== 'win32'
+
 export type ListenOptions = TcpOptions | UnixOptions
 
 /** Does this version of Node.js know SO_REUSEPORT? Others would pass over `reusePort` without a word. */

@@ -11,9 +11,9 @@ import { Cut, Frames, Message } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
 import * as exchange from './exchange.js'
 import type { ParameterSet } from './parameters.js'
-import type { ClientStatements, PreparedNote } from './prepared.js'
+import type { ClientStatements } from './prepared.js'
 import type { ClientEvents } from './relay-events.js'
-import type { ServerRelay } from './server-relay.js'
+import type { Note, ServerRelay } from './server-relay.js'
 import type { SessionNote } from './session-state.js'
 import type { SessionWatch } from './session-watch.js'
 import { longestSqlStatement, mayNameStatement, readCommand, rewriteQuery } from './sql-statements.js'
@@ -303,7 +303,7 @@ export class ClientRelay implements SocketOwner {
   }
 
   /** Another entry of what the server owes this client. */
-  owe(kind: number, note: PreparedNote | SessionNote | null): void {
+  owe(kind: number, note: Note | null): void {
     const owed = this.server!.owed
     if (owed.length === 0) this.requestSince = this.clock.now()
     owed.push(kind, this, note)

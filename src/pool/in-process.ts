@@ -50,7 +50,7 @@ export class InProcessClient extends End {
   }
 
   connect(..._target: unknown[]): this {
-    process.nextTick(() => this.emit('connect'))
+    queueMicrotask(() => this.emit('connect'))
     return this
   }
 

@@ -119,8 +119,10 @@ export class Janitor {
   /** The limits of a pool may have been lowered: it has as many servers as it may, as soon as some are free. */
   private trim(pool: Pool): void {
     const tooMany = pool.size - pool.connecting.size - pool.limits.poolSize - pool.limits.reservePoolSize
-    for (const server of [...pool.used, ...pool.idle].slice(0, Math.max(0, tooMany))) {
-      server.close('too many servers in the pool')
+    if (tooMany <= 0) return
+    for (const server of [...pool.used, ...pool.idle, ...pool.active].slice(0, tooMany)) {
+      if (server.state === 'active') server.retire('too many servers in the pool')
+      else server.close('too many servers in the pool')
     }
   }
 }

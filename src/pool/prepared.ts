@@ -3,6 +3,7 @@
 
 import { Parse, Query } from '../protocol/frontend.js'
 import { message } from '../protocol/message.js'
+import { noteOf, type PreparedNote } from './prepared-notes.js'
 
 /** Server-side names are pgbouncer's, for those who watch pg_prepared_statements. */
 const prefix = 'PGBOUNCER_'
@@ -41,6 +42,7 @@ export class Statement {
 export class StatementTable {
   private readonly byKey = new Map<string, Statement>()
   private nextId = 1
+  private live = 0
   private size = 0
   private readonly limit: number
 
@@ -67,6 +69,7 @@ export class StatementTable {
           : message(Parse, Buffer.concat([Buffer.from(`${name}\0`), body]))
       statement = new Statement(id, reading, key, create, body === undefined)
       this.byKey.set(key, statement)
+      this.live++
       this.size += key.length
     }
     statement.users++
@@ -86,17 +89,18 @@ export class StatementTable {
 
   drop(statement: Statement): void {
     if (--statement.users > 0) return
-    this.retire(statement)
+    if (this.byKey.get(statement.key) === statement) this.byKey.delete(statement.key)
+    this.live--
     this.size -= statement.key.length
   }
 
-  /** Whoever prepares the same text from now on gets another statement, which no server has yet. */
-  retire(statement: Statement): void {
-    if (this.byKey.get(statement.key) === statement) this.byKey.delete(statement.key)
+  /** Whoever prepares a text from now on gets a statement that no server has yet. */
+  retireAll(): void {
+    this.byKey.clear()
   }
 
   get count(): number {
-    return this.byKey.size
+    return this.live
   }
 
   /** Bytes of statement text held. */
@@ -140,7 +144,7 @@ export class ClientStatements {
 
   /** Pending, and its Parse was left out. */
   isReused(name: string): boolean {
-    return this.pending.get(name)?.action === reuse
+    return this.pending.get(name)?.isReuse === true
   }
 
   /** Remembers a statement until its Parse is answered; null: this client or all together hold too much. */
@@ -166,7 +170,7 @@ export class ClientStatements {
   }
 
   /** The name stands or falls with this note: not with that of an earlier Parse of the same name. */
-  await(name: string, note: PreparedNote): void {
+  expect(name: string, note: PreparedNote): void {
     this.pending.set(name, note)
   }
 
@@ -195,7 +199,7 @@ export class ClientStatements {
     this.byName.delete(name)
     this.pending.delete(name)
     this.size -= statement.key.length
-    return new PreparedNote(statement, name, this, close, before)
+    return noteOf.close(statement, name, this, before)
   }
 
   settle(detached: Statement): void {
@@ -300,12 +304,9 @@ export class ServerStatements {
     for (const [statement, answered] of this.known) if (answered) this.remove(statement)
   }
 
-  /**
-   * Result types have changed here, and so they have elsewhere: what is prepared from now on must not meet a stale plan. Which
-   * statement it was is not looked for: it happens seldom, and to prepare again what is good costs little.
-   */
-  retire(): void {
-    for (const statement of this.known.keys()) this.table.retire(statement)
+  /** Result types have changed, or may have, on any server: no one is to be given a plan from before. */
+  retireAll(): void {
+    this.table.retireAll()
   }
 
   clear(): void {
@@ -313,84 +314,4 @@ export class ServerStatements {
     this.known.clear()
     this.latest = null
   }
-}
-
-const prepare = 0
-const reuse = 1
-const close = 2
-const deallocate = 3
-const evict = 4
-
-/** What is to be done with a statement when the message that named it is answered, or was skipped after an error. */
-export class PreparedNote {
-  private readonly statement: Statement
-  /** The client's name for it; '' where the pooler made it by itself. */
-  private readonly name: string
-  private readonly client: ClientStatements
-  readonly action: number
-  /** Of a Close: the Parse of the same name that was under way. */
-  private readonly before: PreparedNote | null
-  answered = false
-
-  constructor(
-    statement: Statement,
-    name: string,
-    client: ClientStatements,
-    action: number,
-    before: PreparedNote | null = null,
-  ) {
-    this.statement = statement
-    this.name = name
-    this.client = client
-    this.action = action
-    this.before = before
-    if (action <= reuse && name !== '') client.await(name, this)
-  }
-
-  confirm(server: ServerStatements): void {
-    this.answered = true
-    switch (this.action) {
-      case prepare:
-        server.confirm(this.statement)
-        return this.client.confirm(this.name, this)
-      case reuse:
-        return this.client.confirm(this.name, this)
-      case close:
-        return this.client.settle(this.statement)
-      case evict:
-        return server.release(this.statement)
-      default:
-        server.remove(this.statement)
-        this.client.remove(this.name)
-    }
-  }
-
-  undo(server: ServerStatements): void {
-    switch (this.action) {
-      case prepare:
-        if (server.isPending(this.statement)) server.remove(this.statement)
-        return this.client.undo(this.name, this)
-      case reuse:
-        return this.client.undo(this.name, this)
-      case close:
-        return this.client.restore(this.name, this.statement, this.before)
-      case evict:
-        return server.restore(this.statement)
-    }
-  }
-}
-
-export const noteOf = {
-  /** A Parse or PREPARE under the client's `name`, or '' for one that the pooler puts in. */
-  prepare: (statement: Statement, name: string, client: ClientStatements): PreparedNote =>
-    new PreparedNote(statement, name, client, prepare),
-  /** A Parse that is left out, since the server has the statement. */
-  reuse: (statement: Statement, name: string, client: ClientStatements): PreparedNote =>
-    new PreparedNote(statement, name, client, reuse),
-  /** A Close that the pooler puts in, of a statement that makes room for another. */
-  evict: (statement: Statement, client: ClientStatements): PreparedNote =>
-    new PreparedNote(statement, '', client, evict),
-  /** A DEALLOCATE: the name is forgotten when it is answered. */
-  deallocate: (statement: Statement, name: string, client: ClientStatements): PreparedNote =>
-    new PreparedNote(statement, name, client, deallocate),
 }

@@ -11,9 +11,10 @@ import type { ClientRelay } from './client-relay.js'
 import * as exchange from './exchange.js'
 import { ExchangeQueue } from './exchange.js'
 import type { ParameterSet } from './parameters.js'
-import type { PreparedNote, ServerStatements } from './prepared.js'
+import type { ServerStatements } from './prepared.js'
+import type { PreparedNote } from './prepared-notes.js'
 import type { ServerEvents } from './relay-events.js'
-import { isReadWhole, isReset, isStalePlan } from './server-words.js'
+import { isDefinition, isReadWhole, isReset, isStalePlan } from './server-words.js'
 import type { SessionNote } from './session-state.js'
 
 const nothing = Buffer.alloc(0)
@@ -163,12 +164,16 @@ export class ServerRelay implements SocketOwner {
         this.handleParameter(at)
         break
       case backend.NotificationResponse:
-        if (this.owed.note instanceof Ask && this.client !== null) return this.notify(this.client, at)
+        if (this.owed.note instanceof Ask && this.client !== null) {
+          this.drop(at) // amid what the pooler asked, it is still for the client that listens
+          this.client.socket.write(this.cutter.chunk.subarray(at, this.frames.end))
+          return true
+        }
         break
       case backend.NoticeResponse:
         break
       default:
-        if (code === backend.CommandComplete) this.noteReset(at)
+        if (code === backend.CommandComplete) this.noteCommand(at)
         if (kind === exchange.Query || kind === exchange.QueryInBatch) {
           if (code === backend.CopyInResponse) this.enterCopyIn()
         } else if (!this.handleExtended(at, code)) return false
@@ -223,12 +228,12 @@ export class ServerRelay implements SocketOwner {
     return true
   }
 
-  /** DISCARD ALL and DEALLOCATE ALL take all prepared statements with them. */
-  private noteReset(at: number): void {
+  /** DISCARD ALL and DEALLOCATE ALL take all prepared statements with them; others may change what they give. */
+  private noteCommand(at: number): void {
+    if (isDefinition(this.cutter.chunk, at + 5, this.frames.bodyLength)) return this.statements.retireAll()
     if (!isReset(this.cutter.chunk, at + 5, this.frames.bodyLength)) return
     this.statements.forgetAnswered()
-    const owner = this.recipient()
-    if (owner !== null) owner.statements.forgetAnswered()
+    this.recipient()?.statements.forgetAnswered()
   }
 
   private handleReady(at: number): boolean {
@@ -249,7 +254,11 @@ export class ServerRelay implements SocketOwner {
       this.owed.shift()
       note.onMessage(backend.ReadyForQuery, this.cutter.chunk.subarray(at + 5, this.frames.end))
     } else {
-      if (note !== null) this.settle(note, at, failed)
+      if (note !== null) {
+        this.send(at) // what the client may be told now comes behind it
+        if (failed) note.undo(this.statements)
+        else note.confirm(this.statements)
+      }
       if (owner === null || (owner.refusesBlocks && this.status !== backend.Idle)) this.drop(at)
       else if (this.owed.isOthersNext()) this.send(this.frames.end)
       this.owed.shift()
@@ -270,18 +279,17 @@ export class ServerRelay implements SocketOwner {
 
   private handleError(at: number): void {
     this.copyIn = false
-    const kind = this.owed.kind
+    const { kind, owner } = this.owed
     if (kind === 0) {
       if (this.frames.end <= this.cutter.chunk.length)
         this.events.onStrayError(this.cutter.chunk.subarray(at + 5, this.frames.end))
       return
     }
     const isStale = isStalePlan(this.cutter.chunk, at, this.frames.end)
-    if (isStale) this.statements.retire()
+    if (isStale) this.statements.retireAll()
     if (kind === exchange.Query) this.queryFailed = true
     if (kind === exchange.Query || kind === exchange.QueryInBatch || this.failed) return
     this.failed = true
-    const owner = this.owed.owner
     if (kind !== exchange.Bind || owner === null || this.owed.countReady() !== 1) return
     if (isStale && owner.waitToRunAgain()) {
       this.send(at)
@@ -305,19 +313,6 @@ export class ServerRelay implements SocketOwner {
   private enterCopyIn(): void {
     if (this.owed.removeSyncs() && this.owed.countReady() === 0) this.owed.owner?.awaitSync()
     this.copyIn = this.owed.length < 2 || this.owed.kindAt(1) !== exchange.CopyEnd
-  }
-
-  private settle(note: PreparedNote | SessionNote, at: number, failed: boolean): void {
-    this.send(at) // what the client may be told now comes behind it
-    if (failed) note.undo(this.statements)
-    else note.confirm(this.statements)
-  }
-
-  /** A notification amid what the pooler asked: it is for the client that listens. */
-  private notify(client: ClientRelay, at: number): boolean {
-    this.drop(at)
-    if (!client.socket.write(this.cutter.chunk.subarray(at, this.frames.end))) this.waitFor(client)
-    return true
   }
 
   private confirm(): void {

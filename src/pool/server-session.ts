@@ -90,7 +90,7 @@ export class ServerSession implements ServerEvents, LogPeer {
   get address(): string {
     const target = this.target
     if (target === undefined) return '(nohost)'
-    if (target.kind === 'unix') return 'unix'
+    if (target.kind === 'unix') return `unix:${target.port}`
     return `${target.address.includes(':') ? `[${target.address}]` : target.address}:${target.port}`
   }
 

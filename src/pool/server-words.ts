@@ -7,6 +7,7 @@ import * as backend from '../protocol/backend.js'
 const readLimit = 1024 * 1024
 
 const stalePlan = Buffer.from('RRevalidateCachedQuery\0')
+const createView = Buffer.from('CREATE VIEW\0')
 const discardAll = Buffer.from('DISCARD ALL\0')
 const deallocateAll = Buffer.from('DEALLOCATE ALL\0')
 
@@ -14,6 +15,23 @@ const deallocateAll = Buffer.from('DEALLOCATE ALL\0')
 export function isReset(chunk: Buffer, start: number, length: number): boolean {
   if (length !== discardAll.length && length !== deallocateAll.length) return false
   return chunk.subarray(start, start + length).equals(length === discardAll.length ? discardAll : deallocateAll)
+}
+
+/**
+ * Is this the CommandComplete of a command that may change the result type of a prepared statement: ALTER and DROP of anything,
+ * CREATE (OR REPLACE) VIEW?
+ */
+export function isDefinition(chunk: Buffer, start: number, length: number): boolean {
+  switch (chunk[start]) {
+    case 0x41: // A
+      return length > 6 && chunk[start + 1] === 0x4c // L
+    case 0x43: // C
+      return length === createView.length && chunk.subarray(start, start + length).equals(createView)
+    case 0x44: // D
+      return length > 5 && chunk[start + 1] === 0x52 // R
+    default:
+      return false
+  }
 }
 
 /** `cached plan must not change result type`, told by its place in PostgreSQL's source: the text is translated. */

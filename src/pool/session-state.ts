@@ -96,7 +96,7 @@ export class SessionState {
 
   /**
    * Something with this judgement is about to be carried out.
-   * @param isAlone by itself, outside of a transaction
+   * @param isAlone by itself in its exchange: where no transaction is open afterwards, it lasts
    * @returns what is to be done when it has succeeded
    */
   onUse(judgement: Judgement, isAlone: boolean): SessionNote | null {
@@ -121,12 +121,8 @@ export class SessionState {
     const { server, relay } = this.owner
     if (server === null || relay === undefined) return
     if (kinds !== 0) return this.warn(kinds, relay)
-    if (server.relay!.status !== backend.Idle)
-      this.doubt(
-        0,
-        changes.map(({ name }) => name),
-      )
-    else this.change(server, changes)
+    if (server.relay!.status === backend.Idle) this.change(server, changes)
+    else for (const { name } of changes) this.doubtfulNames.add(name)
   }
 
   /** Does the client need its server no more, now that it is idle? If that is to be asked first, it is, and the answer is no. */

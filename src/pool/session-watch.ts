@@ -2,7 +2,6 @@
 // Texts and names are read a character a byte (latin1): only the client knows what encoding it speaks.
 
 import type { Cutter } from '../io/cutter.js'
-import * as backend from '../protocol/backend.js'
 import type { Frames } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
 import type { ClientRelay } from './client-relay.js'
@@ -81,18 +80,16 @@ export class SessionWatch {
   /** A Sync is about to be sent. */
   seeSync(): SessionNote | null {
     const { bound } = this
-    const isAlone = this.binds === 1 && this.isAlone()
-    const note = bound === harmless ? this.boundNote : this.state.onUse(bound, isAlone)
+    const note = bound === harmless ? this.boundNote : this.state.onUse(bound, this.isAlone())
     this.boundNote = null
     this.bound = harmless
     this.binds = 0
     return note
   }
 
-  /** Does the server owe one Execute outside of a transaction, and none of another exchange? */
+  /** Does the server owe one Execute, and nothing of another exchange? */
   private isAlone(): boolean {
-    const { owed, status } = this.client.server!
-    if (status !== backend.Idle) return false
+    const { owed } = this.client.server!
     let count = 0
     for (let i = 0; i < owed.length; i++) {
       const kind = owed.kindAt(i)
@@ -103,9 +100,8 @@ export class SessionWatch {
   }
 
   private seeQuery(text: string | undefined): void {
-    const { owed, status } = this.client.server!
     const judgement = text === undefined ? unclear : this.judgements.of(text)
-    const isAlone = this.binds === 0 && owed.length === 0 && status === backend.Idle
+    const isAlone = this.client.sentWhole
     this.useBound()
     this.binds = 0
     if (judgement === harmless) return

@@ -4,7 +4,8 @@ import * as frontend from '../protocol/frontend.js'
 import { singleStatement, type Token } from '../protocol/sql.js'
 import { Ask } from './ask.js'
 import type { ClientRelay } from './client-relay.js'
-import { isOurs, noteOf, type PreparedNote, type Statement } from './prepared.js'
+import { isOurs, type Statement } from './prepared.js'
+import { noteOf, type PreparedNote } from './prepared-notes.js'
 
 /** Longer texts are passed on as they are. */
 export const longestSqlStatement = 256 * 1024

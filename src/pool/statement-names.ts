@@ -9,7 +9,8 @@ import * as frontend from '../protocol/frontend.js'
 import { Ask } from './ask.js'
 import type { ClientRelay } from './client-relay.js'
 import * as exchange from './exchange.js'
-import { isOurs, noteOf, type PreparedNote, type Statement } from './prepared.js'
+import { isOurs, type Statement } from './prepared.js'
+import { noteOf, type PreparedNote } from './prepared-notes.js'
 
 /** What became of a message. */
 export const Done = 0

@@ -38,10 +38,10 @@ test.each([
   ['host db , other sam all reject', 'other sam ::1', 'reject'],
   ['host db,other sam all reject', 'third sam ::1', undefined],
   ['host db,other sam all reject', 'db tom ::1', undefined],
-  ['host "a , b" "q""q" all peer', 'a sam ::1', undefined],
-  ['host "all" all all peer', 'db sam ::1', undefined],
-  ['host "all" all all peer', 'all sam ::1', 'peer'],
-  ['host All all all peer', 'db sam ::1', undefined],
+  ['host "a , b" "q""q" all md5', 'a sam ::1', undefined],
+  ['host "all" all all md5', 'db sam ::1', undefined],
+  ['host "all" all all md5', 'all sam ::1', 'md5'],
+  ['host All all all md5', 'db sam ::1', undefined],
   ['host sameuser all all md5', 'sam sam ::1', 'md5'],
   ['host sameuser all all md5', 'db sam ::1', undefined],
   ['host "sameuser" all all md5', 'sam sam ::1', undefined],
@@ -70,7 +70,7 @@ test.each([
   // the first that matches
   ['host all sam all reject\nhost all all all trust', 'db sam ::1', 'reject'],
   ['host all sam all reject\nhost all all all trust', 'db tom ::1', 'trust'],
-  ['# host all all all trust\n\t\t # x\nhost all all all ldap ldapserver=x # y', 'db tom ::1', 'ldap'],
+  ['# host all all all trust\n\t\t # x\nhost all all all ldap ldapserver=x ldapsuffix=@x # y', 'db tom ::1', 'ldap'],
   ['\r\nhost all all all scram-sha-256 # comment\r', 'db tom ::1', 'scram-sha-256'],
 ])('%j, client %j: %s', (text, client, method) => {
   expect(parse(text).warnings).toEqual([])
@@ -150,12 +150,25 @@ test('a map is found for cert and peer, and has no effect elsewhere', () => {
     { name: 'peer', map: undefined },
     { name: 'md5' },
   ])
-  expect(warnings).toEqual(['hba line 3: map=certs has no effect with method md5'])
+  expect(warnings).toEqual([
+    'hba line 2: method peer refuses everybody: Node.js does not tell who is at the other end of a Unix socket',
+    'hba line 3: map=certs has no effect with method md5',
+  ])
 })
 
-test('ldap keeps its options as they are written', () => {
-  const options = 'ldapurl="ldap://h/dc=x?uid?sub" ldapsuffix=", dc=x" #y'
-  expect(parse(`host all all all ldap ${options}\r`).rules[0]?.method).toEqual({ name: 'ldap', options })
+test('ldap has its options behind it', () => {
+  const { rules, warnings } = parse('host all all all ldap ldapserver=h ldapsuffix=", dc=x" #y\r')
+  expect(rules[0]?.method).toMatchObject({ name: 'ldap', options: { mode: { prefix: '', suffix: ', dc=x' } } })
+  expect(warnings).toEqual([])
+})
+
+test('ldap with wrong options refuses, and does not leave it to a line below', () => {
+  const { rules, warnings } = parse('host all all all ldap ldapserver=h ldapbindpasswd=x\nhost all all all trust')
+  expect(rules.map((rule) => rule.method)).toEqual([{ name: 'reject' }, { name: 'trust' }])
+  expect(warnings).toEqual([
+    'hba line 1: method ldap refuses everybody: authentication method "ldap" requires argument "ldapbasedn", ' +
+      '"ldapprefix", or "ldapsuffix" to be set',
+  ])
 })
 
 test('an address with bits outside of its mask is warned about, and matches nobody', () => {

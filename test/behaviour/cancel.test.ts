@@ -17,21 +17,15 @@ const isSleeping = async (): Promise<boolean> =>
 const sleep = query('select pg_sleep(60) /* sleep-to-cancel */')
 
 test.each([
-  ['a query', [sleep], ['T pg_sleep', ...canceled]],
-  [
-    'an extended query',
-    [extended('select pg_sleep(60) /* sleep-to-cancel */'), sync],
-    ['1', '2', 'T pg_sleep', ...canceled],
-  ],
-])('%s that runs is cancelled, its client stays, and its server is free', async (_what, bytes, lines) => {
+  ['a query', [sleep]],
+  ['an extended query', [extended('select pg_sleep(60) /* sleep-to-cancel */'), sync]],
+])('%s that runs is cancelled, its client stays, and its server is free', async (_what, bytes) => {
   await using pooler = await startPooler({ default_pool_size: 1 })
   const client = await pooler.raw({ user })
   client.send(...bytes)
   await pooler.settles(isSleeping)
   await cancel(pooler.port, client.key)
-  expect((await client.answer()).filter((line) => !line.startsWith('T') || lines.includes(line))).toEqual(
-    expect.arrayContaining(canceled),
-  )
+  expect((await client.answer()).slice(-2)).toEqual(canceled)
   expect(await client.ask(query('select 1 as x'))).toEqual(['T x', 'D 1', 'C SELECT 1', 'Z I'])
   await pooler.until('SHOW POOLS', (row) => row.sv_idle === 1 && row.sv_active_cancel === 0)
   expect((await pooler.show('servers')).length).toBe(1)
@@ -112,8 +106,8 @@ test('a client that is idle is not hurt by its own cancel, nor is the next on th
   for (let round = 0; round < 30; round++) {
     expect(await client.ask(query('select 1 as x'))).toContain('D 1')
     const late = cancel(pooler.port, client.key)
-    const answers = await Promise.all([other.ask(query('select 2 as x')), other.ask(query('select 3 as x'))])
-    expect(answers.map((lines) => lines[1])).toEqual(['D 2', 'D 3'])
+    other.send(query('select 2 as x'), query('select 3 as x'))
+    expect((await other.answer(2)).filter((line) => /^[DE]/.test(line))).toEqual(['D 2', 'D 3'])
     await late
     expect(await client.ask(query('select 4 as x'))).toContain('D 4')
   }
@@ -142,7 +136,8 @@ test('until the server has taken a cancel, nobody else is given that server', as
     const startup = await connection.packet()
     if (startup.readInt32BE(0) === (1234 << 16) + 5678) {
       await new Promise<void>((resolve) => cancels.push(resolve))
-      return connection.socket.destroy() as unknown as undefined
+      connection.socket.destroy()
+      return
     }
     connection.greet()
     for (;;) {

@@ -74,29 +74,6 @@ describe('transaction mode', () => {
   })
 })
 
-describe('which server is taken', () => {
-  /** The servers that clients got which came one after the other, after three had been in use at once. */
-  async function takenInTurn(settings: object): Promise<readonly number[]> {
-    await using pooler = await startPooler({ default_pool_size: 3, ...settings })
-    const clients = await Promise.all([1, 2, 3].map(() => pooler.connect()))
-    const pids: number[] = []
-    for (const client of clients) await client.query('begin')
-    for (const client of clients) pids.push(await pidOf(client))
-    for (const client of clients) await client.query('commit')
-    const taken: number[] = []
-    for (let n = 0; n < 6; n++) taken.push(pids.indexOf(await pidOf(clients[n % 3]!)))
-    return taken
-  }
-
-  test('the one that was used last', async () => {
-    expect(await takenInTurn({})).toEqual([2, 2, 2, 2, 2, 2])
-  })
-
-  test('with server_round_robin the one that has been idle longest', async () => {
-    expect(await takenInTurn({ server_round_robin: true })).toEqual([0, 1, 2, 0, 1, 2])
-  })
-})
-
 describe('session mode', () => {
   test('a client keeps its server until it leaves, and the next finds no trace of it', async () => {
     await using pooler = await startPooler({ pool_mode: 'session', default_pool_size: 1 })

@@ -252,6 +252,31 @@ describe('a plan that has gone stale', () => {
     })
     expect(await run('s')).toEqual([stale, 'Z I']) // the old name still is what it was
   })
+
+  test('is not given to a client that prepares the text after the definition was changed, in a transaction or not', async () => {
+    await using database = await createDatabase()
+    await using pooler = await startPooler({ default_pool_size: 1 })
+    const login = { user, database: database.name }
+    const client = await pooler.raw(login)
+    await client.ask(query('create table t as select 1 as a; create view v as select a from t'))
+    const changes = [
+      ['t', 'alter table t add b int default 2', 'T a|b'],
+      ['v', 'create or replace view v as select a, 3 as c from t', 'T a|c'],
+      ['t', 'drop table t cascade; create table t as select 4 as d', 'T d'],
+    ] as const
+    for (const [n, [name, change, described]] of changes.entries()) {
+      const text = `select * from ${name}`
+      await client.ask(parse(text, `before ${n}`), sync)
+      await client.ask(bind([], `before ${n}`), execute(), sync)
+      await client.ask(query(change))
+      const fresh = await pooler.raw(login)
+      for (const word of ['begin', 'commit']) {
+        const answer = await fresh.ask(parse(text, word), describing('S', word), sync)
+        expect(answer.slice(0, 3)).toEqual(['1', 't ', described])
+        await fresh.ask(query(word))
+      }
+    }
+  })
 })
 
 test('all that clients have prepared is forgotten with them', async () => {

@@ -106,7 +106,8 @@ test('set_config counts as far as it is for the session, whether its values stan
   await one.query("DO $$BEGIN PERFORM set_config('app.d', 'within', false); SET app.e = 'ö\\'; END$$")
   await other.query('SELECT 1')
   const names = ['app.a', 'app.b', 'app.c', 'app.local', 'app.d', 'app.e']
-  const values = await Promise.all(names.map((name) => value(one, name)))
+  const values: (string | null)[] = []
+  for (const name of names) values.push(await value(one, name))
   expect(values).toEqual(['text', 'bound', '', '', 'within', 'ö\\'])
   expect(await value(one, 'search_path')).toBe('')
   await become(pooler, ['settings: 5', ''])
@@ -166,6 +167,10 @@ test('SET SESSION CHARACTERISTICS and other spellings are carried along', async 
   expect(await value(one, 'timezone')).toBe('Europe/Zurich')
   expect(await value(other, 'transaction_isolation')).toBe('read committed')
   expect(await value(other, 'timezone')).not.toBe('Europe/Zurich')
+  await one.query("BEGIN; SET timezone = 'Asia/Tokyo'; COMMIT")
+  await other.query('SELECT 1')
+  expect(await value(one, 'timezone')).toBe('Asia/Tokyo')
+  await become(pooler, ['settings: 2', ''])
 })
 
 test('what statements prepared in either way do counts when they are executed', async () => {

@@ -133,7 +133,7 @@ const consoleDifferences: readonly Difference[] = [
   },
   {
     scenes: all,
-    answers: /version$/i,
+    answers: /version;?$/i,
     why: 'the version is 1.25.2, with our own behind it',
     level: each((line) => line.replace(/PgBouncer .*/, 'PgBouncer')),
   },

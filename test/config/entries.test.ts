@@ -17,6 +17,7 @@ test('a database without keys is itself, over the Unix socket', async () => {
     ports: [5432],
     loadBalanceHosts: 'round-robin',
     startupParameters: {},
+    tls: {},
     place: { file: 'x.ini', line: 3 },
   })
 })
@@ -27,7 +28,8 @@ test('all keys of a database are read', async () => {
       `host=h port=1 dbname=d user=u password=p auth_user=au auth_query='select $1' auth_dbname=ad pool_size=1
        min_pool_size=2 reserve_pool_size=3 max_db_connections=4 max_db_client_connections=5 pool_mode=STATEMENT
        session_state=Track load_balance_hosts=disable server_lifetime=6 query_wait_timeout=7.5 connect_query='select ''x''' client_encoding=c
-       datestyle=ISO timezone='A/B' application_name=app`.replace(/\n */g, ' '),
+       datestyle=ISO timezone='A/B' application_name=app sslmode=verify-full sslnegotiation=direct sslrootcert=r
+       sslcert=c sslkey=k`.replace(/\n */g, ' '),
     )) ?? {}
   expect(password?.reveal()).toBe('p')
   expect(rest).toEqual({
@@ -51,6 +53,7 @@ test('all keys of a database are read', async () => {
     queryWaitTimeout: 7.5,
     connectQuery: "select 'x'",
     startupParameters: { client_encoding: 'c', datestyle: 'ISO', timezone: 'A/B', application_name: 'app' },
+    tls: { sslmode: 'verify-full', sslnegotiation: 'direct', sslrootcert: 'r', sslcert: 'c', sslkey: 'k' },
     place: { file: 'x.ini', line: 3 },
   })
 })
@@ -96,8 +99,13 @@ test.each([
   ['a = Host=x', 'unrecognized connection parameter: Host (x.ini:3): did you mean host?'],
   ['a = constructor=x', 'unrecognized connection parameter: constructor (x.ini:3)'],
   [
-    'a = sslmode=require',
-    'unrecognized connection parameter: sslmode (x.ini:3): TLS to servers is set by server_tls_sslmode',
+    'a = connect_timeout=5',
+    'unrecognized connection parameter: connect_timeout (x.ini:3): server_connect_timeout bounds connecting and logging in',
+  ],
+  ['a = sslcert=c', 'sslcert and sslkey belong together: one of them is missing (x.ini:3)'],
+  [
+    'a = sslmode=prefer sslnegotiation=direct',
+    'sslnegotiation=direct needs sslmode=require or stronger, not prefer (x.ini:3)',
   ],
   ['a = port=0', 'invalid value for port in configuration (x.ini:3): expected a whole number from 1 to 65535'],
   ['a = port=5432x', 'invalid value for port in configuration (x.ini:3): expected a whole number from 1 to 65535'],

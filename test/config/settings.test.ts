@@ -30,7 +30,7 @@ const live =
   tcp_defer_accept tcp_keepalive tcp_keepcnt tcp_keepidle tcp_keepintvl tcp_socket_buffer tcp_user_timeout
   transaction_timeout verbose`.split(/\s+/)
 
-const ours = ['log_format', 'session_state', 'shutdown_timeout']
+const ours = ['auth_failure_delay', 'server_tls_sslnegotiation', 'log_format', 'session_state', 'shutdown_timeout']
 
 test('all settings of pgbouncer are there, each reloadable or not as in pgbouncer', () => {
   expect([...settingNames].sort()).toEqual([...bootOnly, ...live, ...ours].sort())

@@ -1,12 +1,13 @@
 // Prints what was tested as a table: a row for each driver, a column for each check, and why what was skipped was skipped.
 
 import type { Reporter, TestCase, TestModule } from 'vitest/node'
+import { checks } from './checks.js'
 
 const marks = { passed: 'ok', failed: 'FAILED', skipped: 'skipped', pending: '?' } as const
 
 export default class MatrixReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[]): void {
-    const columns: string[] = []
+    const seen = new Set<string>()
     const rows = new Map<string, Map<string, string>>()
     const notes = new Set<string>()
     for (const module of modules) {
@@ -14,12 +15,13 @@ export default class MatrixReporter implements Reporter {
         const result = test.result()
         if (result.state === 'skipped' && result.note === undefined) continue // left out by -t
         const { row, column } = placeOf(test)
-        if (!columns.includes(column)) columns.push(column)
+        seen.add(column)
         const cells = rows.get(row) ?? new Map<string, string>()
         rows.set(row, cells.set(column, marks[result.state]))
         if (result.state === 'skipped') notes.add(`${row}: skipped, ${result.note}`)
       }
     }
+    const columns = Object.keys(checks).filter((check) => seen.has(check))
     console.log(`\n${tableOf(['', ...columns], rows).join('\n')}\n`)
     for (const note of notes) console.log(note)
   }

@@ -6,18 +6,15 @@ import { tmpdir, userInfo } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-export interface Command {
-  readonly file: string
-  readonly args: readonly string[]
-}
+type Command = readonly [file: string, ...args: string[]]
 
 interface Recipe {
   /** Programs that must be there. */
   readonly needs: readonly string[]
   /** In the folder of the copied sources. */
-  readonly build: readonly (readonly [file: string, ...args: string[]])[]
+  readonly build: readonly Command[]
   /** Starts one program, from that folder. */
-  readonly start: (program: string) => readonly [file: string, ...args: string[]]
+  readonly start: (program: string) => Command
 }
 
 const recipes = {
@@ -76,9 +73,9 @@ export async function built(toolchain: Toolchain): Promise<string> {
 async function build(toolchain: Toolchain): Promise<string> {
   const folder = join(await ownFolder(), toolchain)
   await cp(join(sources, toolchain), folder, { recursive: true, preserveTimestamps: true })
-  for (const [file, ...args] of recipes[toolchain].build) {
-    const { code, output } = await runProgram({ file, args }, { cwd: folder, limit: buildLimit })
-    if (code !== 0) throw new Error(`${[file, ...args].join(' ')} ended with ${code}\n${output}`)
+  for (const command of recipes[toolchain].build) {
+    const { code, output } = await runProgram(command, { cwd: folder, limit: buildLimit })
+    if (code !== 0) throw new Error(`${command.join(' ')} ended with ${code}\n${output}`)
   }
   return folder
 }
@@ -106,13 +103,12 @@ export async function start(
   options: { readonly env: NodeJS.ProcessEnv; readonly limit: number },
 ): Promise<Outcome> {
   const cwd = await built(toolchain)
-  const [file, ...args] = recipes[toolchain].start(program)
-  return await runProgram({ file, args }, { cwd, ...options })
+  return await runProgram(recipes[toolchain].start(program), { cwd, ...options })
 }
 
 /** @throws the system's error where it can't be started */
 function runProgram(
-  { file, args }: Command,
+  [file, ...args]: Command,
   options: { readonly cwd: string; readonly env?: NodeJS.ProcessEnv; readonly limit: number },
 ): Promise<Outcome> {
   const { cwd, env, limit } = options

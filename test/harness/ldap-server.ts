@@ -159,10 +159,11 @@ function element(bytes: Buffer, at = 0): { readonly element: Element; readonly l
   return { element: { tag, body, parts }, length: 2 + sizeBytes + size }
 }
 
+/** Lengths of constructed elements take four bytes, as in Active Directory. */
 function tlv(tag: number, ...content: Buffer[]): Buffer {
   const body = Buffer.concat(content)
   const { length } = body
-  const size = length < 0x80 ? [length] : [0x82, length >> 8, length & 0xff]
+  const size = (tag & 0x20) === 0 ? [length] : [0x84, 0, 0, length >> 8, length & 0xff]
   return Buffer.concat([Buffer.of(tag, ...size), body])
 }
 

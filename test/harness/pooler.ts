@@ -14,7 +14,7 @@ import { Ended, RawClient, type RawLogin } from './raw-client.js'
 
 export type Settings = NonNullable<ConfigInput['pgbouncer']>
 
-export interface PoolerOptions extends Pick<ConfigInput, 'databases' | 'users'> {
+export interface PoolerOptions extends Pick<ConfigInput, 'databases' | 'users' | 'peers'> {
   readonly clock?: Clock
   /** Whose the server is; default: the primary. */
   readonly server?: Address
@@ -197,6 +197,7 @@ export async function startPooler(settings: Settings = {}, options: PoolerOption
       },
       databases: options.databases ?? { '*': { host, port } },
       users: options.users ?? {},
+      peers: options.peers ?? {},
     },
     log,
     ...(options.clock !== undefined && { clock: options.clock }),

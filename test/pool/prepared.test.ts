@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { ClientStatements, isOurs, noteOf, ServerStatements, StatementTable } from '../../src/pool/prepared.js'
+import { ClientStatements, isOurs, ServerStatements, StatementTable } from '../../src/pool/prepared.js'
+import { noteOf } from '../../src/pool/prepared-notes.js'
 import { i16, messagesOf, z } from '../protocol/wire.js'
 
 /** Parameters under which texts are read. */

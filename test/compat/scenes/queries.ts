@@ -131,11 +131,6 @@ export const queryScenes: readonly Scene[] = [
     play: queued,
   },
   {
-    name: 'query_timeout while waiting',
-    ini: { pgbouncer: { ...one, query_timeout: 1 } },
-    play: queued,
-  },
-  {
     name: 'query_timeout',
     ini: { pgbouncer: { query_timeout: 1 } },
     play: (pooler) => timedOut(pooler, 'select pg_sleep(30)'),

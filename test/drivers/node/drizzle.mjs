@@ -33,11 +33,7 @@ async function crud() {
   for (const db of databases) {
     const [ada] = await db.insert(author).values({ name: 'Ada' }).returning()
     await db.insert(book).values(Array.from({ length: 500 }, (_, n) => ({ title: `book ${n}`, authorId: ada.id })))
-    const byAuthor = db
-      .select({ n: count() })
-      .from(book)
-      .where(eq(book.authorId, ada.id))
-      .prepare('by_author')
+    const byAuthor = db.select({ n: count() }).from(book).where(eq(book.authorId, ada.id)).prepare('by_author')
     const counts = await Promise.all(Array.from({ length: 20 }, () => byAuthor.execute()))
     assert.deepEqual(counts.flat(), Array(20).fill({ n: 500 }))
     await db.update(author).set({ name: 'Ada L.' }).where(eq(author.id, ada.id))

@@ -1,0 +1,162 @@
+// The pooler as part of a service: connections without a socket in between, several in one process, nothing left at the end.
+
+import { createServer, type Socket } from 'node:net'
+import pg from 'pg'
+import { afterEach, expect, test } from 'vitest'
+import type { ConfigInput } from '../../src/config/input.js'
+import { createPooler, type Pooler } from '../../src/pooler.js'
+import { eventually, startPooler } from '../harness/pooler.js'
+import { query as ask, createDatabase, postgres } from '../harness/postgres.js'
+import { bind, copyData, copyDone, execute, parse, query, RawClient, sync } from '../harness/raw-client.js'
+
+const config = (settings: ConfigInput['pgbouncer'] = {}): ConfigInput => ({
+  pgbouncer: { auth_type: 'any', pool_mode: 'transaction', server_tls_sslmode: 'disable', ...settings },
+  databases: { shop: { ...postgres().primary, dbname: 'postgres', user: 'trust_user' } },
+})
+
+const poolers: Pooler[] = []
+afterEach(async () => {
+  for (const pooler of poolers.splice(0)) await pooler.close()
+})
+
+async function start(settings?: ConfigInput['pgbouncer']): Promise<Pooler> {
+  const pooler = createPooler({ config: config(settings) })
+  poolers.push(pooler)
+  await pooler.start()
+  return pooler
+}
+
+async function connect(pooler: Pooler): Promise<pg.Client> {
+  const client = new pg.Client({ user: 'service', database: 'shop', stream: () => pooler.connect() as Socket })
+  client.on('error', () => {})
+  await client.connect()
+  return client
+}
+
+const login = { parameters: { user: 'service', database: 'shop' } }
+
+test('a pg.Client takes a connection to it as its stream', async () => {
+  const pooler = await start({ default_pool_size: 2 })
+  const clients = await Promise.all(Array.from({ length: 20 }, () => connect(pooler)))
+  const answers = await Promise.all(
+    clients.map((client, n) => client.query('select $1::int as n, repeat($2, 50000) as x', [n, 'é'])),
+  )
+  expect(answers.map(({ rows }) => rows)).toEqual(clients.map((_, n) => [{ n, x: 'é'.repeat(50_000) }]))
+  await expect(clients[0]!.query('select 1 / 0')).rejects.toMatchObject({ code: '22012' })
+  expect((await pooler.show('pools')).find((row) => row.database === 'shop')).toMatchObject({
+    cl_active: 20,
+    sv_idle: 2,
+  })
+  expect((await pooler.show('clients'))[0]).toMatchObject({ addr: 'unix', port: 0 })
+  for (const client of clients) await client.end()
+  await eventually(async () => (await pooler.show('clients')).length === 0)
+})
+
+test('a pg.Pool does, too', async () => {
+  const pooler = await start({ default_pool_size: 2 })
+  const pool = new pg.Pool({ user: 'service', database: 'shop', max: 10, stream: () => pooler.connect() as Socket })
+  const answers = await Promise.all(Array.from({ length: 50 }, (_, n) => pool.query('select $1::int as n', [n])))
+  expect(answers.map(({ rows }) => rows[0].n)).toEqual(Array.from({ length: 50 }, (_, n) => n))
+  await pool.end()
+})
+
+test('such a connection is cut and joined like any other', async () => {
+  const pooler = await start()
+  const client = new RawClient(pooler.connect())
+  await client.logIn(login)
+  const said = Buffer.concat([parse('select $1::text as x', 's'), bind(['mine'], 's'), execute(), sync])
+  for (let at = 0; at < said.length; at++) client.send(said.subarray(at, at + 1))
+  expect(await client.answer()).toEqual(['1', '2', 'D mine', 'C SELECT 1', 'Z I'])
+  await client.end()
+})
+
+test('it goes slow where its reader does', async () => {
+  const pooler = await start()
+  const client = new RawClient(pooler.connect())
+  await client.logIn(login)
+  client.stream.pause()
+  client.send(query("select repeat('x', 1000000) as x from generate_series(1, 60)"))
+  const counted = async (): Promise<unknown> =>
+    (await pooler.show('stats')).find((row) => row.database === 'shop')?.total_sent
+  let before: unknown
+  await eventually(async () => {
+    const now = await counted()
+    const isStill = now === before && Number(now) > 0
+    before = now
+    return isStill
+  })
+  expect(Number(await counted())).toBeLessThan(20_000_000)
+  client.stream.resume()
+  expect((await client.answer()).length).toBe(63)
+  await client.end()
+})
+
+test('two poolers in one process know nothing of each other', async () => {
+  const [one, other] = [
+    await start({ default_pool_size: 1 }),
+    await start({ default_pool_size: 3, admin_users: 'service' }),
+  ]
+  const [first, second] = [await connect(one), await connect(other)]
+  await first.query('begin')
+  await second.query('begin')
+  const pid = async (client: pg.Client): Promise<unknown> =>
+    (await client.query('select pg_backend_pid() as pid')).rows[0].pid
+  expect(await pid(first)).not.toBe(await pid(second))
+  expect((await one.show('clients')).length).toBe(1)
+  other.admin.kill('shop')
+  await eventually(async () => (await other.show('clients')).length === 0)
+  expect((await first.query('select 1 as one')).rows).toEqual([{ one: 1 }])
+  await one.close()
+  expect(await other.show('state')).toEqual(expect.any(Array))
+})
+
+test('sockets that were accepted elsewhere are served', async () => {
+  const pooler = await start()
+  const server = createServer({ pauseOnConnect: true }, (socket) => pooler.accept(socket))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+  const client = await RawClient.connect({ port, ...login })
+  expect(await client.ask(query('select 1 as x'))).toEqual(['T x', 'D 1', 'C SELECT 1', 'Z I'])
+  await client.end()
+  server.close()
+})
+
+test('before it is started, and after it is closed, it says what to do', async () => {
+  const pooler = createPooler({ config: config() })
+  expect(() => pooler.connect()).toThrow(/start/)
+  await expect(pooler.show('pools')).rejects.toThrow(/start/)
+  await pooler.close()
+  await pooler.close()
+  await pooler.stopped
+})
+
+test('a configuration that is wrong is refused before anything is opened', async () => {
+  const pooler = createPooler({ config: { pgbouncer: { pool_mode: 'sometimes' }, databases: {} } })
+  await expect(pooler.listen()).rejects.toThrow(/pool_mode/)
+  await pooler.close()
+})
+
+test('close leaves nothing: no connection, no listener, no timer', async () => {
+  await using database = await createDatabase()
+  const handles = (): readonly string[] =>
+    process.getActiveResourcesInfo().filter((name) => name !== 'Timeout' && name !== 'Immediate')
+  await ask('select 1')
+  const before = handles().sort()
+  const pooler = await startPooler({ default_pool_size: 5 })
+  const login = { user: 'trust_user', database: database.name }
+  const clients = await Promise.all([1, 2, 3, 4, 5, 6, 7, 8].map(() => pooler.raw(login)))
+  clients[0]!.send(query('select pg_sleep(60)'))
+  await clients[1]!.ask(query('begin'))
+  clients[2]!.send(query('create temporary table t (n int); copy t from stdin'), copyData('1\n'))
+  clients[3]!.send(query('create temporary table t (n int); copy t from stdin'), copyData('1\n'), copyDone)
+  await pooler.until('SHOW POOLS', (row) => row.database === database.name && Number(row.sv_active) >= 3)
+  const half = await RawClient.open(pooler.port)
+  await pooler[Symbol.asyncDispose]()
+  for (const client of [...clients, half]) await client.ended
+  await eventually(async () => {
+    const left = await ask('select 1 from pg_stat_activity where datname = $1', { values: [database.name] })
+    return left.length === 0
+  })
+  await eventually(() => handles().sort().join() === before.join())
+  await expect(RawClient.open(pooler.port)).rejects.toThrow('ECONNREFUSED')
+})

@@ -1,0 +1,114 @@
+// Clients and servers on Unix sockets, and the user pgbouncer, who needs no password where only our own user can come.
+
+import { chmod, mkdtemp, rm, stat } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { findFreePort } from '../../src/demo/port.js'
+import { createPooler, type Pooler } from '../../src/pooler.js'
+import { type Settings, startPooler } from '../harness/pooler.js'
+import { postgres } from '../harness/postgres.js'
+import { cancel, Ended, query, RawClient } from '../harness/raw-client.js'
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tsbouncer-unix-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+interface Listening extends AsyncDisposable {
+  readonly pooler: Pooler
+  readonly path: string
+  raw(parameters: Record<string, string>): Promise<RawClient>
+}
+
+async function listen(settings: Settings, mode = 0o700): Promise<Listening> {
+  await chmod(folder, mode)
+  const listen_port = await findFreePort()
+  const pooler = createPooler({
+    config: {
+      pgbouncer: { listen_port, unix_socket_dir: folder, auth_type: 'md5', pool_mode: 'transaction', ...settings },
+      databases: { '*': { host: postgres().socketDir, port: postgres().primary.port } },
+    },
+  })
+  await pooler.listen()
+  const path = join(folder, `.s.PGSQL.${listen_port}`)
+  return {
+    pooler,
+    path,
+    async raw(parameters) {
+      const client = new RawClient(connect(path))
+      await client.logIn({ parameters })
+      return client
+    },
+    [Symbol.asyncDispose]: () => pooler.close(),
+  }
+}
+
+const asPgbouncer = { user: 'pgbouncer', database: 'pgbouncer' }
+
+describe('the user pgbouncer on the console', () => {
+  test.each([
+    ['the folder is closed to others', 0o700, 0o777],
+    ['the socket is closed to others', 0o755, 0o700],
+  ])('is let in without a password where %s', async (_what, folderMode, unix_socket_mode) => {
+    await using listening = await listen({ unix_socket_mode }, folderMode)
+    expect((await stat(listening.path)).mode & 0o777).toBe(unix_socket_mode)
+    const client = await listening.raw(asPgbouncer)
+    expect((await client.ask(query('SHOW VERSION'))).at(1)).toMatch(/^D PgBouncer /)
+    expect(await client.ask(query('PAUSE'))).toEqual(['C PAUSE', 'Z I']) // an administrator
+    expect(await client.ask(query('RESUME'))).toEqual(['C RESUME', 'Z I'])
+    await client.end()
+  })
+
+  test('is not, where others can come too', async () => {
+    await using listening = await listen({}, 0o755)
+    await expect(listening.raw(asPgbouncer)).rejects.toThrow('E FATAL 08P01 not allowed')
+  })
+
+  test('is not, over TCP', async () => {
+    await using pooler = await startPooler({ auth_type: 'md5', admin_users: '' })
+    expect(await pooler.refusal(asPgbouncer)).toBe('E FATAL 08P01 not allowed')
+  })
+
+  test('is nobody special in another database', async () => {
+    await using listening = await listen({ auth_type: 'trust' })
+    await expect(listening.raw({ user: 'pgbouncer', database: 'postgres' })).rejects.toThrow(Ended)
+  })
+})
+
+test('clients and servers speak over Unix sockets; cancels find their way', async () => {
+  const { primary, socketDir } = postgres()
+  const listen_port = await findFreePort()
+  await chmod(folder, 0o700)
+  await using pooler = await startPooler(
+    { unix_socket_dir: folder, listen_port, default_pool_size: 1 },
+    { databases: { '*': { host: socketDir, port: primary.port } } },
+  )
+  const client = new RawClient(connect(join(folder, `.s.PGSQL.${listen_port}`)))
+  await client.logIn({ parameters: { user: 'trust_user', database: 'postgres' } })
+  expect(await client.ask(query('select inet_server_addr() as x'))).toContain('D (null)')
+  expect((await pooler.show('clients'))[0]).toMatchObject({ addr: 'unix' })
+  expect((await pooler.show('servers'))[0]).toMatchObject({ addr: 'unix' })
+  client.send(query('select pg_sleep(60)'))
+  await pooler.until('SHOW POOLS', (row) => row.sv_active === 1)
+  await pooler.settles(async () => {
+    await cancel(pooler.port, client.key)
+    return client.unread.some((line) => line.startsWith('E ERROR 57014'))
+  })
+  client.stream.destroy()
+})
+
+test('a socket file that was left behind is replaced, one in use is not, and ours goes when we go', async () => {
+  const first = await listen({})
+  const { listen_port } = first.pooler.admin.config().settings
+  const second = createPooler({
+    config: { pgbouncer: { listen_port, unix_socket_dir: folder, auth_type: 'trust' }, databases: {} },
+  })
+  await expect(second.listen()).rejects.toThrow('unix socket is in use, cannot continue')
+  await second.close()
+  expect((await stat(first.path)).isSocket()).toBe(true)
+  await first.pooler.close()
+  await expect(stat(first.path)).rejects.toThrow('ENOENT')
+})
