@@ -209,5 +209,5 @@ export function clientCertificate(secured: TLSSocket): ClientCertificate {
 
 /** As log lines and SHOW CLIENTS give it: `TLSv1.3/TLS_AES_256_GCM_SHA384`. */
 export function describeTls(secured: TLSSocket): string {
-  return `${secured.getProtocol() ?? 'TLS'}/${secured.getCipher().standardName}`
+  return `${secured.getProtocol() ?? 'TLS'}/${secured.getCipher().name}`
 }

@@ -15,9 +15,14 @@ import {
 } from './session-judgement.js'
 import { discarded, isWordAt, readReset, readSet, readSetConfig, type SettingChanges } from './session-set.js'
 
-/** A text without any of these words is harmless; most need not be read further. */
-const telling =
-  /\b(?:set|reset|discard|listen|unlisten|declare|prepare|execute|close|drop|do|set_config|pg_settings|temp|temporary|pg_temp\w*|pg_(?:try_)?advisory_(?:un)?lock\w*)\b/i
+const words =
+  'reset|discard|listen|unlisten|declare|prepare|execute|close|drop|do|set_config|pg_settings|temp|temporary|pg_temp\\w*|pg_(?:try_)?advisory_(?:un)?lock\\w*'
+
+/** A text in which this is not found is harmless; most need not be read further. SET begins a statement, but for an UPDATE's. */
+const telling = new RegExp(`\\b(?:${words})\\b|(?:^|[;/\\r\\n])[ \\t\\f\\v]*set\\b`, 'i')
+
+/** The same for the body of a DO, where a statement begins anywhere. */
+const tellingBlock = new RegExp(`\\b(?:${words}|set)\\b`, 'i')
 
 const takesLock = /^pg_(?:try_)?advisory_lock(?:_shared)?$/
 const givesLock = /^pg_advisory_unlock(?:_shared|_all)?$/
@@ -193,7 +198,7 @@ class Draft {
   /** The body of a DO: any SET in it counts, and what stands in its strings may be executed. */
   private readBlock(body: Token): void {
     const text = stringValue(body) ?? body.text.replace(/^[^']*'/, '').slice(0, -1)
-    if (!telling.test(text)) return
+    if (!tellingBlock.test(text)) return
     const tokens = this.depth < deepest ? tokenize(text) : undefined
     if (tokens === undefined) this.begins |= Unclear
     else for (const statement of statements(tokens)) this.readBlockStatement(statement, text)

@@ -27,13 +27,16 @@ const questions: readonly (readonly [kind: number, sql: string])[] = [
 export function probeQuery(kinds: number, names: readonly string[]): Buffer {
   const asked = questions.filter(([kind]) => (kinds & kind) !== 0).map(([, sql]) => sql)
   const statements = asked.length === 0 ? [] : [`SELECT ${asked.join(',')}`]
-  if (names.length > 0) {
-    statements.push(
-      `SELECT n, pg_catalog.current_setting(n, true), s.source FROM pg_catalog.unnest(ARRAY[${names.map(quoteLiteral).join(',')}]::pg_catalog.text[]) AS n ` +
-        `LEFT JOIN pg_catalog.pg_settings AS s ON pg_catalog.lower(s.name) ${equals} n`,
-    )
-  }
+  if (names.length > 0) statements.push(settingsQuestion(names))
   return frontend.message(frontend.Query, Buffer.from(`${statements.join(';')}\0`, 'latin1'))
+}
+
+/** pg_settings is slow, and does not know most settings with a dot in their names. */
+function settingsQuestion(names: readonly string[]): string {
+  const list = `pg_catalog.unnest(ARRAY[${names.map(quoteLiteral).join(',')}]::pg_catalog.text[]) AS n`
+  const value = 'n, pg_catalog.current_setting(n, true)'
+  if (names.every((name) => name.includes('.'))) return `SELECT ${value}, NULL FROM ${list}`
+  return `SELECT ${value}, s.source FROM ${list} LEFT JOIN pg_catalog.pg_settings AS s ON pg_catalog.lower(s.name) ${equals} n`
 }
 
 export interface Found {
@@ -59,7 +62,8 @@ export function readProbe(answer: Answer, kinds: number, login: string): Found {
 
 /**
  * Set in this session, or at its default? Settings of no module, which is what `app.user` is, and those of who acts are not in
- * pg_settings; the former are empty, or not there, by default.
+ * pg_settings; the former are empty, or not there, by default. One of a module that stands at its default may be taken for
+ * set: it then is, to that.
  */
 function isSet(
   name: string | null | undefined,

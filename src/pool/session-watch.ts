@@ -38,8 +38,7 @@ export class SessionWatch {
   private readonly prepared = new Map<string, Judgement>()
   // What those would do that are too many to be told apart.
   private others: Judgement = harmless
-  // Of the exchange under way: its Binds, and the one statement that was bound.
-  private binds = 0
+  // The statement bound last in the exchange under way.
   private bound: Judgement = harmless
   private boundNote: SessionNote | null = null
 
@@ -55,7 +54,7 @@ export class SessionWatch {
    */
   see(frames: Frames, cutter: Cutter, at: number): number {
     this.note = null
-    if (frames.code === frontend.Describe) return 0
+    if (frames.code === frontend.Describe || (frames.code === frontend.Bind && this.isHarmless)) return 0
     const length = frames.end - at
     const isText = frames.code === frontend.Query || frames.code === frontend.Parse
     const needed = Math.min(length, isText && length <= longestText ? length : nameReach)
@@ -77,13 +76,17 @@ export class SessionWatch {
     return 0
   }
 
+  /** Nothing was ever prepared or bound that matters? That is the usual case. */
+  private get isHarmless(): boolean {
+    return this.prepared.size === 0 && this.others === harmless && this.bound === harmless
+  }
+
   /** A Sync is about to be sent. */
   seeSync(): SessionNote | null {
     const { bound } = this
     const note = bound === harmless ? this.boundNote : this.state.onUse(bound, this.isAlone())
     this.boundNote = null
     this.bound = harmless
-    this.binds = 0
     return note
   }
 
@@ -103,7 +106,6 @@ export class SessionWatch {
     const judgement = text === undefined ? unclear : this.judgements.of(text)
     const isAlone = this.client.sentWhole
     this.useBound()
-    this.binds = 0
     if (judgement === harmless) return
     this.use(judgement)
     this.note = this.state.onUse(judgement, isAlone)
@@ -134,10 +136,9 @@ export class SessionWatch {
   private seeBind(names: Buffer): void {
     const portalEnd = names.indexOf(0)
     const nameEnd = portalEnd < 0 ? -1 : names.indexOf(0, portalEnd + 1)
-    if (this.binds++ > 0) this.useBound()
+    this.useBound()
     this.bound = nameEnd < 0 ? unclear : this.named(names.toString('latin1', portalEnd + 1, nameEnd))
     this.use(this.bound)
-    if (this.binds > 1) this.useBound()
   }
 
   private named(name: string): Judgement {
@@ -146,7 +147,7 @@ export class SessionWatch {
     return either(known, this.others)
   }
 
-  /** It is not the only one of its exchange: whether it lasts, others decide. */
+  /** Another comes in the same exchange: whether it lasts, that one may decide. */
   private useBound(): void {
     if (this.bound === harmless) return
     this.boundNote = this.state.onUse(this.bound, false)

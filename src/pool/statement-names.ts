@@ -52,6 +52,7 @@ export class StatementNames {
   retained: Buffer | null = null
   // Where in the chunk an exchange begins that may be run again; -1: none.
   private retainFrom = -1
+  private retainChunk: Buffer | null = null
   private retainedStatement: Statement | null = null
   private isSecondRun = false
   // Empty statements left on the server by a Parse that was made to fail with PostgreSQL's own words.
@@ -96,7 +97,7 @@ export class StatementNames {
   retain(at: number): void {
     const { retainFrom: from, client, cutter } = this
     this.retainFrom = -1
-    if (from < 0 || this.isSecondRun) return
+    if (from < 0 || this.isSecondRun || this.retainChunk !== cutter.chunk) return
     const end = this.frames.end
     if (from >= at || end !== cutter.chunk.length || end - from > retainLimit) return
     let describes = false
@@ -203,6 +204,7 @@ export class StatementNames {
     this.retained = null
     const isFirst = server.owed.length === 0 && server.status === Idle
     this.retainFrom = isFirst ? at : -1
+    this.retainChunk = this.cutter.chunk
     this.isSecondRun = this.isSecondRun && server.owed.length > 0
   }
 

@@ -6,15 +6,17 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { TLSSocket } from 'node:tls'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { loadConfig } from '../../src/config/load.js'
 import { type Setting, settingNames, settings } from '../../src/config/settings.js'
 import { findFreePort } from '../../src/demo/port.js'
 import { canReusePort } from '../../src/io/listener.js'
 import { ManualClock } from '../harness/manual-clock.js'
-import { startPooler } from '../harness/pooler.js'
-import { postgres } from '../harness/postgres.js'
+import { eventually, startPooler } from '../harness/pooler.js'
+import { query as ask, postgres } from '../harness/postgres.js'
 import { cancel, message, query, RawClient, startup } from '../harness/raw-client.js'
+import { clientTlsFiles, Folder, openTls, ours, serveEmptyQueries, startTlsBackend } from '../harness/tls.js'
 
 const isLinux = process.platform === 'linux'
 
@@ -222,14 +224,64 @@ test('peer_id: a cancel that comes to another peer finds its way', async () => {
   await using one = await startPooler({ listen_port: portOfOne, peer_id: 1 }, { peers })
   await using two = await startPooler({ listen_port: portOfTwo, peer_id: 2 }, { peers })
   const client = await one.raw()
-  client.send(query('select pg_sleep(60)'))
-  await one.until('SHOW POOLS', (row) => row.sv_active === 1)
+  client.send(query('select pg_sleep(61)'))
+  const running = "select 1 from pg_stat_activity where state = 'active' and query = 'select pg_sleep(61)'"
+  await eventually(async () => (await ask(running)).length === 1)
   await cancel(two.port, client.key)
   expect(await client.answer()).toContain('E ERROR 57014 canceling statement due to user request')
   expect(await two.show('peers')).toEqual([
     { peer_id: 1, host: '127.0.0.1', port: portOfOne, pool_size: 20 },
     { peer_id: 2, host: '127.0.0.1', port: portOfTwo, pool_size: 20 },
   ])
+})
+
+describe('what TLS is made of', () => {
+  const chacha = 'TLS_CHACHA20_POLY1305_SHA256'
+  const cipher = 'ECDHE-ECDSA-AES128-GCM-SHA256'
+  const ways = [
+    [{ protocols: 'tlsv1.2', ciphers: cipher }, `TLSv1.2/${cipher}`],
+    [{ '13_ciphers': chacha }, `TLSv1.3/${chacha}`],
+    [{ protocols: '!tlsv1.3', ciphers: 'secure' }, /^TLSv1\.2\//],
+  ] as const
+  const named = (side: 'client' | 'server', settings: object) =>
+    Object.fromEntries(
+      Object.entries(settings).map(([name, value]) => [`${side}_tls${name === '13_ciphers' ? '' : '_'}${name}`, value]),
+    )
+
+  // client_tls_protocols, client_tls_ciphers, client_tls13_ciphers
+  test.each(ways)('with clients: %j', async (settings, expected) => {
+    await using folder = await Folder.open(clientTlsFiles)
+    await using pooler = await startPooler({
+      client_tls_sslmode: 'require',
+      ...folder.clientTls,
+      ...named('client', settings),
+    })
+    await using client = await openTls(pooler.port)
+    await client.logIn({ parameters: { user: 'postgres', database: 'postgres' } })
+    expect((await pooler.show('clients'))[0]?.tls).toMatch(expected)
+  })
+
+  // server_tls_protocols, server_tls_ciphers, server_tls13_ciphers
+  test.each(ways)('with servers: %j', async (settings, expected) => {
+    await using server = await startTlsBackend(ours, serveEmptyQueries)
+    await using pooler = await startPooler({ server_tls_sslmode: 'require', ...named('server', settings) }, { server })
+    await pooler.raw()
+    expect((await pooler.show('servers'))[0]?.tls).toMatch(expected)
+  })
+
+  test.each([
+    ['auto', 'X25519'],
+    ['P-384', 'secp384r1'],
+  ])('client_tls_ecdhcurve = %s', async (curve, name) => {
+    await using folder = await Folder.open(clientTlsFiles)
+    await using pooler = await startPooler({
+      client_tls_sslmode: 'require',
+      client_tls_ecdhcurve: curve,
+      ...folder.clientTls,
+    })
+    await using client = await openTls(pooler.port)
+    expect((client.stream as TLSSocket).getEphemeralKeyInfo()).toMatchObject({ name })
+  })
 })
 
 /** Accepted so that a file works as it is; another value than what happens anyway gives a warning. */

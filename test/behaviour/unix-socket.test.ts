@@ -100,7 +100,7 @@ test('clients and servers speak over Unix sockets; cancels find their way', asyn
   client.stream.destroy()
 })
 
-test('a socket file that was left behind is replaced, one in use is not, and ours goes when we go', async () => {
+test('a socket in use is not taken from its owner, and ours goes when we go', async () => {
   const first = await listen({})
   const { listen_port } = first.pooler.admin.config().settings
   const second = createPooler({

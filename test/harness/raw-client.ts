@@ -29,6 +29,11 @@ export const copyDone: Buffer = message('c')
 export const copyFail = (reason: string): Buffer => message('f', z(reason))
 export const password = (text: string): Buffer => message('p', z(text))
 
+/** @param length as claimed, where it is to be another than it is */
+export function saslInitialResponse(text: string, length = Buffer.byteLength(text)): Buffer {
+  return message('p', z('SCRAM-SHA-256'), i32(length), Buffer.from(text))
+}
+
 /** All values as text. */
 export function bind(values: (string | null)[] = [], statement: string | Buffer = '', portal = ''): Buffer {
   return message('B', z(portal), z(statement), i16(0), i16(values.length), ...values.map(counted), i16(0))

@@ -163,6 +163,26 @@ test('the least recently used statement makes room, and comes back where that wa
   expect(table.count).toBe(0)
 })
 
+test('a statement made to give way and put back in the same batch, all of it skipped, is held once', () => {
+  const { table, client, server } = fixture()
+  const statement = client.add('a', body('1'))!
+  server.add(statement)
+  server.confirm(statement)
+  const evicted = noteOf.evict(server.evict(0)!, client)
+  server.add(statement)
+  const again = noteOf.prepare(statement, '', client)
+  again.undo(server)
+  evicted.undo(server)
+  expect(server.isAnswered(statement)).toBe(true)
+  server.evict(0)
+  server.add(statement)
+  noteOf.evict(statement, client).undo(server)
+  expect(server.count).toBe(1)
+  client.close()
+  server.clear()
+  expect(table.count).toBe(0)
+})
+
 test('a statement that is still to be answered does not make room', () => {
   const { client, server } = fixture()
   server.add(client.add('a', body('1'))!)

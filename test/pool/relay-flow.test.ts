@@ -103,6 +103,8 @@ test('a client that waits for a server is read no further than 64 KiB', () => {
   expect(second.socket.paused).toBe(false)
   second.send(query(`rows 1 ${'x'.repeat(12_000)}`))
   expect(second.socket.paused).toBe(true)
+  second.relay.resume()
+  expect(second.socket.paused, 'to try again for a server changes nothing').toBe(true)
   first.send(query('commit'))
   rig.settle()
   expect(second.socket.paused).toBe(false)

@@ -206,6 +206,14 @@ test('late COPY data goes nowhere once the server has been given back, and the n
   expect(rig.client.relay.server, 'the COPY has failed').toBeNull()
   const late = Buffer.concat([copyData('x'.repeat(5000)), copyData('y'), copyDone, query('rows 1')])
   for (let at = 0; at < late.length; at += 777) rig.client.send(late.subarray(at, at + 777))
+  const sent = rig.server.socket.taken()
+  expect(sent).toEqual(query('rows 1'))
+  rig.server.backend.receive(sent)
+  rig.settle()
+  // The rest of one, and the next query right behind it.
+  const rest = copyData('x'.repeat(100))
+  rig.client.send(rest.subarray(0, 50))
+  rig.client.send(rest.subarray(50), query('rows 1'))
   expect(rig.server.socket.taken()).toEqual(query('rows 1'))
 })
 

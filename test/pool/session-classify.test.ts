@@ -183,23 +183,29 @@ const blank = fc.constantFrom(' ', '\n', '\t', ' -- it"s\n', ' /* $$ /* */ */ ')
 
 test('neither the case of words nor blanks and comments matter', () => {
   fc.assert(
-    fc.property(telling, fc.array(fc.tuple(fc.boolean(), blank), { minLength: 12, maxLength: 12 }), (text, ways) => {
-      const pieces = text.split(' ')
-      const written = pieces.map((piece, at) => {
-        const [upper, gap] = ways[at % ways.length]!
-        const cased = /['$]/.test(piece) ? piece : upper ? piece.toUpperCase() : piece.toLowerCase()
-        return at < pieces.length - 1 ? cased + gap : cased
-      })
-      if (text.includes('$d$')) return // comments within a string are the string's
-      const { begins, ends, names, executes } = judge(written.join(''))
-      const expected = judge(text)
-      expect({ begins, ends, names, executes }).toEqual({
-        begins: expected.begins,
-        ends: expected.ends,
-        names: expected.names,
-        executes: expected.executes,
-      })
-    }),
+    fc.property(
+      telling,
+      plain,
+      blank,
+      fc.array(fc.tuple(fc.boolean(), blank), { minLength: 12, maxLength: 12 }),
+      (text, first, lead, ways) => {
+        const pieces = text.split(' ')
+        const written = pieces.map((piece, at) => {
+          const [upper, gap] = ways[at % ways.length]!
+          const cased = /['$]/.test(piece) ? piece : upper ? piece.toUpperCase() : piece.toLowerCase()
+          return at < pieces.length - 1 ? cased + gap : cased
+        })
+        if (text.includes('$d$')) return // comments within a string are the string's
+        const { begins, ends, names, executes } = judge(`${lead}${first};${lead}${written.join('')}`)
+        const expected = judge(text)
+        expect({ begins, ends, names, executes }).toEqual({
+          begins: expected.begins,
+          ends: expected.ends,
+          names: expected.names,
+          executes: expected.executes,
+        })
+      },
+    ),
   )
 })
 
@@ -251,7 +257,19 @@ test('any text is judged, in bounded time', () => {
     "do '",
     'do $a$ set ',
   ]
-  for (const unit of [...hostile, 'execute a ', 'pg_advisory_lock;', 'declare with ', 'reset a,', 'listen ']) {
+  for (const unit of [
+    ...hostile,
+    '\n',
+    ' ',
+    ';\n',
+    '/ ',
+    '\n\t',
+    'execute a ',
+    'pg_advisory_lock;',
+    'declare with ',
+    'reset a,',
+    'listen ',
+  ]) {
     for (const prefix of ['', 'select ', 'do $$']) {
       const text = prefix + unit.repeat(256_000 / unit.length) + (prefix === 'do $$' ? '$$' : '')
       const start = performance.now()
