@@ -136,8 +136,11 @@ export function durationColumns<Item>(
 
 /** The rows as objects by column name, for programs: numbers, texts, Dates and nulls. */
 export function rowsOf(table: Table, administration: Administration): Record<string, unknown>[] {
-  const { columns, rows } = table.under(administration.config())
-  return rows(administration).map((row) => Object.fromEntries(columns.map((column, at) => [column.name, row[at]])))
+  const current = table.under(administration.config())
+  const { columns } = current
+  return current
+    .rows(administration)
+    .map((row) => Object.fromEntries(columns.map((column, at) => [column.name, row[at]])))
 }
 
 /** `formats`: one for each column, or none, which means text. */

@@ -105,10 +105,10 @@ function tried(part: keyof TlsMaterial, attempt: () => unknown): void {
   }
 }
 
-/** What an error says: OpenSSL's own word, without the number and the source file. */
+/** What an error says: OpenSSL's own word, without the number and the source file, nor the advice that Node.js adds. */
 export function tlsReason(error: unknown): string {
   const { reason, message } = error as { reason?: string; message: string }
-  return reason ?? message
+  return (reason ?? message).replace(/; if the root CA .*/, '')
 }
 
 /** A handshake that has not led to a connection. The message has nothing of the peer's. */

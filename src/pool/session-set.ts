@@ -50,6 +50,7 @@ export function readSet(tokens: readonly Token[], sql: string): SettingChanges {
         return changed('search_path', isDefault(tokens, at + 1) ? '' : sql)
       case 'role':
         return changed('role', isWord(at + 1, 'none') ? '' : sql)
+      default: // a parameter like any other
     }
   }
   const { name, next } = readName(tokens, at)

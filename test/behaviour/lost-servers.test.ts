@@ -161,7 +161,12 @@ describe('a server that breaks the protocol', () => {
       for (;;) {
         await connection.message()
         if (!isBroken) connection.send(commandComplete('OK'), readyForQuery())
-        else for (const part of parts) part === 'end' ? connection.socket.end() : connection.send(part)
+        else {
+          for (const part of parts) {
+            if (part === 'end') connection.socket.end()
+            else connection.send(part)
+          }
+        }
         isBroken = false
       }
     })

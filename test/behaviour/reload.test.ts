@@ -215,7 +215,8 @@ test('SET takes every setting that a reload changes, and refuses the others', as
   const { admin } = pooler.pooler
   for (const name of settingNames) {
     const setting = settings[name]
-    const set = admin.set(name, String((await pooler.show('config')).find((row) => row.key === name)?.value ?? ''))
+    const value = (await pooler.show('config')).find((row) => row.key === name)?.value
+    const set = admin.set(name, typeof value === 'string' ? value : '')
     if (setting.reloadable) await set
     else await expect(set).rejects.toThrow(`parameter ${name} cannot be changed without a restart`)
   }

@@ -174,7 +174,7 @@ async function replay(recording: Recording, settings: Settings, clientCuts: Cuts
   client.stream.destroy()
 }
 
-const show = (bytes: Buffer): string => bytes.toString('latin1').replaceAll(/[\0-\x1f\x7f-\xff]/g, '·')
+const show = (bytes: Buffer): string => bytes.toString('latin1').replaceAll(/[^ -~]/g, '·')
 
 const longest = (recording: Recording): number => {
   const sizes = [...recording.client.map((one) => one.said), ...recording.server.map((one) => one.bytes)].flatMap(

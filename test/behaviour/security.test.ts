@@ -9,15 +9,7 @@ import { describe, expect, test } from 'vitest'
 import { ManualClock } from '../harness/manual-clock.js'
 import { startPooler, type TestPooler } from '../harness/pooler.js'
 import { postgres } from '../harness/postgres.js'
-import {
-  parse,
-  password,
-  query,
-  RawClient,
-  saslInitialResponse,
-  startup,
-  sync,
-} from '../harness/raw-client.js'
+import { parse, password, query, RawClient, saslInitialResponse, startup, sync } from '../harness/raw-client.js'
 import { clientTlsFiles, Folder, openTls } from '../harness/tls.js'
 
 const quick = { auth_failure_delay: 0 }

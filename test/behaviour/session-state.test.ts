@@ -207,7 +207,7 @@ test('a pipeline is one transaction up to its Sync', async () => {
   await one.send(wire.extended('BEGIN'), wire.flush).lines(4)
   await one.send(wire.extended('SET app.f = 1'), wire.flush).lines(4)
   await one.ask(wire.extended('ROLLBACK'), wire.sync)
-  await one.send(wire.query('SET app.g = 1'), wire.query('BEGIN'), wire.query('SET app.h = 1'), wire.query('ABORT'))
+  one.send(wire.query('SET app.g = 1'), wire.query('BEGIN'), wire.query('SET app.h = 1'), wire.query('ABORT'))
   await one.answer(4)
   await other.query('SELECT 1')
   const values = []

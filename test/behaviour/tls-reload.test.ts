@@ -190,6 +190,16 @@ describe('a reload of what servers are shown and checked against', () => {
   })
 })
 
+test('settings that do less than they seem to are warned about', async () => {
+  await using pooler = await start({ client_tls_ecdhcurve: 'none', server_tls_sslmode: 'verify-ca' })
+  expect(pooler.logged).toContain(
+    'WARNING client_tls_ecdhcurve = none has no effect: TLS 1.3 needs a curve; one is chosen as with auto',
+  )
+  expect(pooler.logged).toContain(
+    'WARNING server_tls_ca_file is not set: with verify-ca, any public certificate will do; use verify-full',
+  )
+})
+
 describe('psql', () => {
   let pooler: TestPooler
   beforeAll(async () => {

@@ -149,6 +149,11 @@ export async function startInterceptor(
 ): Promise<{ readonly port: number } & AsyncDisposable> {
   const sockets = new Set<Duplex>()
   const secureContext = createSecureContext({ cert: shown.cert, key: shown.key })
+  const passOn = async (near: TLSSocket): Promise<void> => {
+    const far = await secureStream(port)
+    sockets.add(far)
+    near.pipe(far).pipe(near)
+  }
   const listener = createServer((socket) => {
     sockets.add(socket)
     socket.on('error', () => {})
@@ -156,11 +161,7 @@ export async function startInterceptor(
       socket.write('S')
       const near = new TLSSocket(socket, { isServer: true, secureContext })
       near.on('error', () => {})
-      near.once('secure', async () => {
-        const far = await secureStream(port)
-        sockets.add(far)
-        near.pipe(far).pipe(near)
-      })
+      near.once('secure', () => void passOn(near))
     })
   })
   await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve))
