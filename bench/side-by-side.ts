@@ -45,6 +45,12 @@ const { values: options } = parseArgs({
   },
 })
 
+const seconds = countOf('seconds')
+const roundCount = countOf('rounds')
+const chosen = namesOf('only', [...scenarios.map(({ name }) => name), 'idle'])
+const without = namesOf('without', ['direct', 'pgbouncer', 'tsbouncer'])
+const builds = await findBuilds()
+
 if (options.help) console.log(usage)
 else await main()
 
@@ -54,7 +60,6 @@ async function main(): Promise<void> {
     console.log('skipped: pgbench is not installed (Debian has it in postgresql-contrib)')
     return
   }
-  const chosen = listOf(options.only)
   await using database = await startDatabase(pgbench)
   console.log(`PostgreSQL ${database.version}, Node ${process.version}, transaction mode, ${poolSize} servers`)
   const targets = await startTargets({ database, poolSize, maxClients: 2 * idleClients })
@@ -70,18 +75,14 @@ async function main(): Promise<void> {
 }
 
 async function startTargets(pooler: PoolerOptions): Promise<Target[]> {
-  const without = listOf(options.without)
   const nodeOptions = options.profile === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', resolve(options.profile)]
   const targets: Target[] = []
-  const builds = without.includes('tsbouncer') ? [] : [`tsbouncer=${join(root, 'dist')}`]
   try {
     if (!without.includes('direct')) targets.push(direct(pooler.database))
     const pgbouncer = await findProgram('pgbouncer')
     if (pgbouncer === undefined) console.log('pgbouncer is not installed: it is left out')
     else if (!without.includes('pgbouncer')) targets.push(await startPgbouncer(pgbouncer, pooler))
-    for (const build of [...builds, ...options.build]) {
-      const [name = '', dist = ''] = build.split('=')
-      await access(join(dist, 'process', 'main.js'))
+    for (const [name, dist] of builds) {
       targets.push(await startTsbouncer(name, dist, nodeOptions, pooler))
     }
   } catch (error) {
@@ -92,14 +93,13 @@ async function startTargets(pooler: PoolerOptions): Promise<Target[]> {
 }
 
 async function compare(pgbench: string, targets: readonly Target[], scenario: Scenario): Promise<void> {
-  const seconds = Number(options.seconds)
   const fit = targets.filter((target) => target.prepares || scenario.protocol !== 'prepared')
   for (const { name } of targets.filter((target) => !fit.includes(target))) {
     console.log(`\n${name} has no prepared statements in transaction mode: it is left out`)
   }
   for (const target of fit) await measure(pgbench, target, scenario, 1) // servers connected, code compiled
   const rounds: Map<string, Outcome>[] = []
-  for (let round = 0; round < Number(options.rounds); round++) {
+  for (let round = 0; round < roundCount; round++) {
     const outcomes = new Map<string, Outcome>()
     // Another one goes first each time.
     const order = [...fit.slice(round % fit.length), ...fit.slice(0, round % fit.length)]
@@ -122,6 +122,32 @@ function titleOf({ name, protocol, clients, reconnect }: Scenario): string {
   return `${name}: pgbench -S -M ${protocol}${reconnect ? ' -C' : ''}, ${who}`
 }
 
-function listOf(text: string): string[] {
-  return text.split(',').filter((word) => word !== '')
+/** Names and folders of the tsbouncers to measure. */
+async function findBuilds(): Promise<(readonly [name: string, dist: string])[]> {
+  const own = without.includes('tsbouncer') ? [] : [`tsbouncer=${join(root, 'dist')}`]
+  const found = [...own, ...options.build].map((build) => {
+    const [name = '', dist = ''] = build.split('=')
+    return [name, resolve(dist)] as const
+  })
+  for (const [, dist] of found) {
+    const main = join(dist, 'process', 'main.js')
+    await access(main).catch(() => fail(`there is no ${main}: npm run build makes it`))
+  }
+  return found
+}
+
+function countOf(name: 'seconds' | 'rounds'): number {
+  const count = Number(options[name])
+  return Number.isInteger(count) && count > 0 ? count : fail(`--${name} ${options[name]}: expected a whole number`)
+}
+
+function namesOf(option: 'only' | 'without', known: readonly string[]): string[] {
+  const names = options[option].split(',').filter((name) => name !== '')
+  const unknown = names.find((name) => !known.includes(name))
+  return unknown === undefined ? names : fail(`--${option} ${unknown}: there are ${known.join(', ')}`)
+}
+
+function fail(text: string): never {
+  console.error(text)
+  process.exit(1)
 }

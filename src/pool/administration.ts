@@ -20,7 +20,7 @@ import {
   type StatsStatus,
   type UserStatus,
 } from './status.js'
-import { clientStatus, databaseStatus, listCounts, poolStatus, serverStatus, userStatus } from './views.js'
+import { clientStatus, databaseStatus, listCounts, poolStatuses, serverStatus, userStatus } from './views.js'
 
 /** What lies above the pools: configuration, listeners, the end. */
 export interface PoolerControl {
@@ -52,8 +52,7 @@ export class PoolAdministration implements Administration {
   }
 
   pools(): PoolStatus[] {
-    const now = this.registry.context.clock.now()
-    return [...this.registry.pools()].map((pool) => poolStatus(pool, now))
+    return poolStatuses(this.registry, this.registry.context.clock.now())
   }
 
   databases(): DatabaseStatus[] {

@@ -7,15 +7,19 @@ import type { Clock } from '../observe/clock.js'
 const firstDelay = 25
 /** Failures are forgotten when there has been none for so long, ms. */
 const memory = 60_000
-/** Nobody who waits for the answers gets that far: it is a program that tries passwords. */
+/** So many within that time: it is a program that tries passwords, and does not wait for the answers. */
 const many = 100
 /** Pairs of address and user that are remembered at a time; the one that failed longest ago goes first. */
 const mostPairs = 10_000
 
 interface Failures {
+  /** Since there was a pause. */
   count: number
   /** The latest, ms on the clock. */
   at: number
+  /** When a stretch of time began, ms on the clock, and how many there were in it. */
+  stretchStart: number
+  inStretch: number
 }
 
 /** Failures by address and user: a user who mistypes does not slow another, nor the same one elsewhere. */
@@ -42,7 +46,7 @@ export class FailedLogins {
    */
   async admission(address: string, user: string): Promise<void> {
     const known = this.pairs.get(pairOf(address, user))
-    if (known === undefined || known.count < many || this.clock.now() - known.at > memory) return
+    if (known === undefined || known.inStretch < many || this.clock.now() - known.stretchStart > memory) return
     await this.wait(this.longest() * 1000)
   }
 
@@ -50,12 +54,18 @@ export class FailedLogins {
   async delay(address: string, user: string): Promise<void> {
     const pair = pairOf(address, user)
     const now = this.clock.now()
-    const known = this.pairs.get(pair)
-    const count = known === undefined || now - known.at > memory ? 1 : known.count + 1
+    const known = this.pairs.get(pair) ?? { count: 0, at: now, stretchStart: now, inStretch: 0 }
+    known.count = now - known.at > memory ? 1 : known.count + 1
+    known.at = now
+    if (now - known.stretchStart > memory) {
+      known.stretchStart = now
+      known.inStretch = 0
+    }
+    known.inStretch++
     this.pairs.delete(pair)
-    this.pairs.set(pair, { count, at: now })
+    this.pairs.set(pair, known)
     if (this.pairs.size > mostPairs) this.pairs.delete(this.pairs.keys().next().value!)
-    await this.wait(Math.min(this.longest() * 1000, firstDelay * 2 ** Math.min(count - 1, 30)))
+    await this.wait(Math.min(this.longest() * 1000, firstDelay * 2 ** Math.min(known.count - 1, 30)))
   }
 
   private wait(ms: number): Promise<void> {

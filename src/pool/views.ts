@@ -71,11 +71,37 @@ export function serverStatus(server: ServerSession): SocketStatus {
 }
 
 function serverState(server: ServerSession): string {
-  if (server.cancels > 0) return 'being_canceled'
+  if (isBeingCancelled(server)) return 'being_canceled'
   return server.state === 'connecting' ? 'new' : server.state
 }
 
-export function poolStatus(pool: Pool, now: number): PoolStatus {
+/** Free, were it not for CancelRequests for its last client that are still under way. */
+function isBeingCancelled(server: ServerSession): boolean {
+  return server.cancels > 0 && server.client === null
+}
+
+/** One row for each database and user: servers for look-ups and for replication are pools of their own only to us. */
+export function poolStatuses(registry: Registry, now: number): PoolStatus[] {
+  const rows = new Map<string, PoolStatus>()
+  for (const pool of registry.pools()) {
+    const row = poolStatus(pool, now)
+    const key = `${row.database}\0${row.user}`
+    const known = rows.get(key)
+    rows.set(key, known === undefined ? row : joined(known, row))
+  }
+  return [...rows.values()]
+}
+
+/** `one` is that of the clients' pool, if there is one: it comes first. */
+function joined(one: PoolStatus, other: PoolStatus): PoolStatus {
+  const counts = Object.keys(one).flatMap((name) => {
+    const [mine, more] = [one[name as keyof PoolStatus], other[name as keyof PoolStatus]]
+    return typeof mine === 'number' && typeof more === 'number' ? [[name, mine + more] as const] : []
+  })
+  return { ...one, ...Object.fromEntries(counts), maxWaitMs: Math.max(one.maxWaitMs, other.maxWaitMs) }
+}
+
+function poolStatus(pool: Pool, now: number): PoolStatus {
   const first = pool.waiting.values().next().value ?? pool.arriving.values().next().value
   let active = 0
   let waiting = 0
@@ -83,16 +109,18 @@ export function poolStatus(pool: Pool, now: number): PoolStatus {
     if (client.isWaiting) waiting++
     else if (client.phase === 'ready') active++
   }
-  const beingCancelled = [...pool.active].filter((server) => server.cancels > 0).length
+  const servers = [...pool.active]
+  const beingCancelled = servers.filter(isBeingCancelled).length
+  const cancels = servers.reduce((sum, server) => sum + server.cancels, 0)
   return {
     database: pool.database.name,
     user: pool.user.name,
     clActive: active,
     clWaiting: waiting + pool.arriving.size,
-    clActiveCancelReq: beingCancelled,
+    clActiveCancelReq: cancels,
     clWaitingCancelReq: 0,
     svActive: pool.active.size - beingCancelled,
-    svActiveCancel: beingCancelled,
+    svActiveCancel: cancels,
     svBeingCanceled: beingCancelled,
     svIdle: pool.idle.length,
     svUsed: pool.used.size,
@@ -151,13 +179,14 @@ export function userStatus(registry: Registry): UserStatus[] {
 
 export function listCounts(registry: Registry): ListCounts {
   const pools = [...registry.pools()]
+  const names = new Set(pools.map((pool) => `${pool.database.name}\0${pool.user.name}`))
   const inLogin = [...registry.clients].filter((client) => client.phase === 'login').length
   const { resolver, config } = registry.context
   return {
     databases: registry.databases.size + 1, // the console's is one, too
     users: userStatus(registry).length,
     peers: config.peers.size,
-    pools: pools.length + 1,
+    pools: names.size + 1, // the console's is one, too
     peerPools: config.peers.size,
     freeClients: 0, // to pgbouncer these are objects it keeps in reserve
     usedClients: registry.clients.size,

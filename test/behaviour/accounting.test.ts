@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { eventually, type Settings, startPooler, type TestPooler } from '../harness/pooler.js'
 import { createDatabase, query, type TestDatabase } from '../harness/postgres.js'
 import { Random } from '../harness/random.js'
-import { cancel, type RawClient } from '../harness/raw-client.js'
+import { cancel, RawClient } from '../harness/raw-client.js'
 import { Author, type Exchange, setUp } from './exchanges.js'
 
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000_000)
@@ -65,7 +65,11 @@ class Customer {
     const user = random.pick(users)
     const author = new Author(id, user, mode, random)
     this.#done.push(`${id} logs in`)
-    await using client = await pooler.raw({ user, database })
+    // Some are in this very process.
+    await using client = random.chance(0.15)
+      ? new RawClient(pooler.pooler.connect())
+      : await RawClient.open(pooler.port)
+    await client.logIn({ parameters: { user, database } })
     const lifetime = mode === 'session' ? random.between(1, 4) : random.between(1, 40)
     for (let batch = 0; batch < lifetime && !this.#scene.isOver; batch++) {
       const exchanges = [...author.exchanges(random.pick([1, 1, 1, 2, 3, 6]))]

@@ -116,6 +116,16 @@ test('a query of 30 MB, and a COPY of 30 MB, go the other way', { timeout: 60_00
   expect(await client.ask(query('select sum(length(x)) as n from t'))).toContain(`D ${30 * (megabyte - 1)}`)
 })
 
+test('twenty thousand exchanges in one write are answered in their order', async () => {
+  await using pooler = await startPooler({ default_pool_size: 1 })
+  const client = await pooler.raw({ user })
+  const count = 20_000
+  const numbers = Array.from({ length: count }, (_, n) => n)
+  client.send(...numbers.map((n) => query(`select ${n} as n`)))
+  const rows = (await client.answer(count)).filter((line) => line.startsWith('D '))
+  expect(rows).toEqual(numbers.map((n) => `D ${n}`))
+})
+
 /** In pieces, none before the one before it has been taken. */
 async function send(client: RawClient, bytes: Buffer): Promise<string[]> {
   for (let at = 0; at < bytes.length; at += megabyte) await written(client, bytes.subarray(at, at + megabyte))

@@ -7,7 +7,7 @@ import type { ConfigInput } from '../../src/config/input.js'
 import { createPooler, type Pooler } from '../../src/pooler.js'
 import { eventually, startPooler } from '../harness/pooler.js'
 import { query as ask, createDatabase, postgres } from '../harness/postgres.js'
-import { bind, copyData, copyDone, execute, parse, query, RawClient, sync } from '../harness/raw-client.js'
+import { bind, cancel, copyData, copyDone, execute, parse, query, RawClient, sync } from '../harness/raw-client.js'
 
 const config = (settings: ConfigInput['pgbouncer'] = {}): ConfigInput => ({
   pgbouncer: { auth_type: 'any', pool_mode: 'transaction', server_tls_sslmode: 'disable', ...settings },
@@ -119,6 +119,26 @@ test('sockets that were accepted elsewhere are served', async () => {
   expect(await client.ask(query('select 1 as x'))).toEqual(['T x', 'D 1', 'C SELECT 1', 'Z I'])
   await client.end()
   server.close()
+})
+
+test('one may stand in front of another', async () => {
+  await using inner = await startPooler({ default_pool_size: 2 })
+  await using outer = await startPooler({ default_pool_size: 4 }, { server: { host: '127.0.0.1', port: inner.port } })
+  const parameters = { TimeZone: 'Asia/Tokyo' }
+  const clients = await Promise.all(Array.from({ length: 12 }, () => outer.raw({ user: 'trust_user', parameters })))
+  const work = clients.map(async (client, n) => {
+    await client.ask(parse(`select $1::text || ' ${n % 3}' as x`, 's'), sync)
+    for (let round = 0; round < 10; round++) {
+      const lines = await client.ask(bind([`${n}.${round}`], 's'), execute(), sync)
+      expect(lines).toEqual(['2', `D ${n}.${round} ${n % 3}`, 'C SELECT 1', 'Z I'])
+      expect(await client.ask(query('show timezone'))).toContain('D Asia/Tokyo')
+    }
+  })
+  await Promise.all(work)
+  clients[0]!.send(query('select pg_sleep(60)'))
+  await inner.until('SHOW POOLS', (row) => row.sv_active === 1)
+  await cancel(outer.port, clients[0]!.key)
+  expect((await clients[0]!.answer()).at(-2)).toBe('E ERROR 57014 canceling statement due to user request')
 })
 
 test('before it is started, and after it is closed, it says what to do', async () => {

@@ -116,3 +116,16 @@ test('reserve_pool_size: the user beats the database, which beats the global set
   const global = await most({ user: 'trust_user', database: 'global' })
   await pooler.until('SHOW POOLS', (row) => global(row) && row.sv_active === 4)
 })
+
+test('SHOW POOLS has one row for each database and user, whatever the servers are for', async () => {
+  await using pooler = await startPooler({}, { databases: { app: entry() } })
+  const login = { user: 'replicator', database: 'app' }
+  const clients = [await pooler.raw(login)]
+  for (let n = 0; n < 2; n++) clients.push(await pooler.raw({ ...login, parameters: { replication: 'database' } }))
+  await clients[0]!.ask(query('begin'))
+  await clients[1]!.ask(query('IDENTIFY_SYSTEM'))
+  const rows = (await pooler.show('pools')).filter((row) => row.database === 'app')
+  expect(rows).toMatchObject([{ user: 'replicator', cl_active: 3, sv_active: 2, pool_mode: 'transaction' }])
+  expect(await pooler.show('lists')).toContainEqual({ list: 'pools', items: 2 })
+  expect((await pooler.show('clients')).map((row) => row.replication).sort()).toEqual(['logical', 'logical', 'none'])
+})

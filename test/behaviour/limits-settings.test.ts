@@ -209,13 +209,15 @@ test('cancel_wait_timeout: a cancel that the server does not take is given up', 
   client.send(query('select pg_sleep(0.3)'))
   await pooler.until('SHOW POOLS', (row) => row.sv_active === 1)
   const asked = cancel(pooler.port, client.key)
-  await pooler.until('SHOW POOLS', (row) => row.sv_being_canceled === 1)
+  await pooler.until('SHOW POOLS', (row) => row.sv_active_cancel === 1)
+  expect(await client.answer()).toContain('C SELECT 1') // it is done; its server is not to be had yet
+  await pooler.until('SHOW POOLS', (row) => row.sv_being_canceled === 1 && row.sv_active === 0)
+  expect(await pooler.show('servers')).toMatchObject([{ state: 'being_canceled' }])
   clock.advance(9)
-  expect(await pooler.show('pools')).toContainEqual(expect.objectContaining({ sv_being_canceled: 1 }))
+  expect(await pooler.show('pools')).toContainEqual(expect.objectContaining({ cl_active_cancel_req: 1 }))
   clock.advance(2)
   await asked
   expect(pooler.logged).toContainEqual(expect.stringContaining('cancel request failed: cancel_wait_timeout'))
-  expect(await client.answer()).toContain('C SELECT 1')
 })
 
 test('peer_id: a cancel that comes to another peer finds its way', async () => {

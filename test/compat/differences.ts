@@ -169,6 +169,12 @@ const consoleDifferences: readonly Difference[] = [
   },
   { scenes: /^rows/, answers: /\.state$/, before: '1.19', why: 'a client without a server is idle' },
   {
+    scenes: /^rows at rest$/,
+    answers: /^CONFIG (\w+_tls_ciphers|server_check_query|server_tls_sslmode|verbose)$/,
+    before: measure,
+    why: 'defaults that have changed since',
+  },
+  {
     scenes: /^rows/,
     answers: /^LISTS/,
     before: '1.20',

@@ -37,16 +37,28 @@ export const settingVerdicts: Items<SettingName> = {
   application_name_add_host: same('behaviour/parameters pool/welcome'),
   auth_dbname: same('behaviour/auth-query config/load'),
   auth_failure_delay: own('behaviour/auth-methods'),
-  auth_file: better('behaviour/reload behaviour/auth-methods', 'Read again at each reload, not only when its time has changed.'),
+  auth_file: better(
+    'behaviour/reload behaviour/auth-methods',
+    'Read again at each reload, not only when its time has changed.',
+  ),
   auth_hba_file: same('behaviour/auth-methods auth/hba'),
   auth_ident_file: same('behaviour/auth-methods auth/ident'),
   auth_ldap_options: same('behaviour/auth-methods auth/ldap', 'Hidden in SHOW CONFIG: a password may be in it.'),
-  auth_query: better('behaviour/auth-query', 'A NULL password matches nothing; for a user it does not know the exchange is played to its end.'),
-  auth_type: differs('behaviour/login behaviour/auth-methods behaviour/limits', '`pam` is refused by name: Node.js cannot reach it.'),
+  auth_query: better(
+    'behaviour/auth-query',
+    'A NULL password matches nothing; for a user it does not know the exchange is played to its end.',
+  ),
+  auth_type: differs(
+    'behaviour/login behaviour/auth-methods behaviour/limits',
+    '`pam` is refused by name: Node.js cannot reach it.',
+  ),
   auth_user: same('behaviour/auth-query'),
   autodb_idle_timeout: better('behaviour/limits', 'A database that is disabled is remembered, too.'),
   cancel_wait_timeout: same('behaviour/limits-settings'),
-  client_idle_timeout: better('behaviour/timeouts behaviour/limits', 'Also in session mode, where pgbouncer overlooks clients that have a server.'),
+  client_idle_timeout: better(
+    'behaviour/timeouts behaviour/limits',
+    'Also in session mode, where pgbouncer overlooks clients that have a server.',
+  ),
   client_login_timeout: same('behaviour/timeouts behaviour/tls-clients'),
   client_tls13_ciphers: same('behaviour/limits-settings io/tls'),
   client_tls_ca_file: same(tlsFiles),
@@ -60,7 +72,10 @@ export const settingVerdicts: Items<SettingName> = {
   conffile: same('behaviour/reload'),
   default_pool_size: better('behaviour/limits behaviour/reload', 'Several servers of a pool log in at a time.'),
   disable_pqexec: better('admin/console pool/relay-flow', 'The console goes on by the extended protocol.'),
-  dns_max_ttl: same('behaviour/limits pool/hosts', 'Counts for every answer: the system does not tell the TTL of the DNS.'),
+  dns_max_ttl: same(
+    'behaviour/limits pool/hosts',
+    'Counts for every answer: the system does not tell the TTL of the DNS.',
+  ),
   dns_nxdomain_ttl: same('behaviour/limits'),
   dns_zone_check_period: absent(noEffect),
   idle_transaction_timeout: better('behaviour/timeouts', 'The server is rolled back and used again.'),
@@ -76,12 +91,24 @@ export const settingVerdicts: Items<SettingName> = {
   log_stats: same('behaviour/limits-settings'),
   logfile: same('observe/log-targets process/daemon'),
   login_notify_message: same('behaviour/reload pool/welcome'),
-  max_client_conn: better('behaviour/limits behaviour/login', 'Clients of the console do not count at all; in pgbouncer they are let in, but take the place of others.'),
+  max_client_conn: better(
+    'behaviour/limits behaviour/login',
+    'Clients of the console do not count at all; in pgbouncer they are let in, but take the place of others.',
+  ),
   max_db_client_connections: better('behaviour/login', 'Only clients that have proven who they are count.'),
-  max_db_connections: better('behaviour/limits', 'Who waits for room is served as soon as there is some; min_pool_size takes none away.'),
+  max_db_connections: better(
+    'behaviour/limits',
+    'Who waits for room is served as soon as there is some; min_pool_size takes none away.',
+  ),
   max_packet_size: same('behaviour/limits-settings', 'Holds for clients that come after it has been changed.'),
-  max_prepared_statements: better('behaviour/prepared-statements', 'Names that are taken or unknown are PostgreSQL’s own errors, and the client stays.'),
-  max_user_client_connections: better('behaviour/login behaviour/limits', 'Only clients that have proven who they are count.'),
+  max_prepared_statements: better(
+    'behaviour/prepared-statements',
+    "Names that are taken or unknown are PostgreSQL's own errors, and the client stays.",
+  ),
+  max_user_client_connections: better(
+    'behaviour/login behaviour/limits',
+    'Only clients that have proven who they are count.',
+  ),
   max_user_connections: same('behaviour/limits'),
   min_pool_size: same('behaviour/limits'),
   peer_id: same('behaviour/limits-settings'),
@@ -89,7 +116,10 @@ export const settingVerdicts: Items<SettingName> = {
   pkt_buf: absent(noEffect),
   pool_idle_timeout: same('behaviour/limits'),
   pool_mode: same('behaviour/pool-modes behaviour/reload'),
-  query_timeout: better('behaviour/timeouts', 'A client that idles in a transaction runs no query, and is left to idle_transaction_timeout.'),
+  query_timeout: better(
+    'behaviour/timeouts',
+    'A client that idles in a transaction runs no query, and is left to idle_transaction_timeout.',
+  ),
   query_wait_notify: same('behaviour/timeouts'),
   query_wait_timeout: same('behaviour/timeouts behaviour/limits-databases'),
   reserve_pool_size: same('behaviour/limits behaviour/limits-databases'),
@@ -118,7 +148,10 @@ export const settingVerdicts: Items<SettingName> = {
   session_state: own('behaviour/session-state'),
   shutdown_timeout: own('behaviour/shutdown'),
   so_reuseport: same('behaviour/limits-settings', 'Refused by name before Node.js 22.12 and 23.1.'),
-  stats_period: better('behaviour/limits-settings', 'A changed period holds from the next one on; in pgbouncer from a restart.'),
+  stats_period: better(
+    'behaviour/limits-settings',
+    'A changed period holds from the next one on; in pgbouncer from a restart.',
+  ),
   stats_users: same('behaviour/limits-settings'),
   suspend_timeout: same('behaviour/shutdown-pause'),
   syslog: same('observe/log-targets'),
@@ -144,7 +177,10 @@ export const databaseVerdicts: Items<keyof typeof databaseKeys> = {
   host: same('behaviour/limits-databases behaviour/limits config/entries'),
   port: better('behaviour/limits config/entries', 'A list of hosts may have a list of ports.'),
   dbname: same('behaviour/limits-databases behaviour/reload'),
-  user: better('behaviour/limits-databases behaviour/reload', 'Taken away by a reload, clients that come then use their own.'),
+  user: better(
+    'behaviour/limits-databases behaviour/reload',
+    'Taken away by a reload, clients that come then use their own.',
+  ),
   password: same('behaviour/limits-databases'),
   auth_user: same('behaviour/auth-query config/entries'),
   auth_query: same('behaviour/auth-query config/entries'),
@@ -179,7 +215,10 @@ export const userVerdicts: Items<keyof typeof userKeys> = {
   reserve_pool_size: same('behaviour/limits-databases'),
   max_user_connections: same('behaviour/limits'),
   max_user_client_connections: same(`behaviour/login ${ofUser}`),
-  query_timeout: better(`behaviour/timeouts ${ofUser}`, 'The client’s own user counts first, then a forced one; also while the query waits.'),
+  query_timeout: better(
+    `behaviour/timeouts ${ofUser}`,
+    "The client's own user counts first, then a forced one; also while the query waits.",
+  ),
   query_wait_timeout: same('behaviour/limits-databases'),
   idle_transaction_timeout: same(`behaviour/timeouts ${ofUser}`),
   transaction_timeout: same(`behaviour/timeouts ${ofUser}`),
@@ -189,7 +228,10 @@ export const userVerdicts: Items<keyof typeof userKeys> = {
 export const peerVerdicts: Items<keyof typeof peerKeys> = {
   host: same('behaviour/limits-settings config/entries'),
   port: same('behaviour/limits-settings config/entries'),
-  pool_size: differs('behaviour/limits-settings config/entries', 'Shown, but no limit: requests to peers are bounded in all.'),
+  pool_size: differs(
+    'behaviour/limits-settings config/entries',
+    'Shown, but no limit: requests to peers are bounded in all.',
+  ),
 }
 
 /** By what follows SHOW. */
@@ -200,7 +242,7 @@ export const showVerdicts: Items<string> = {
   DATABASES: better('admin/show', '`paused` also while everything is paused.'),
   DNS_HOSTS: same('admin/show pool/hosts'),
   DNS_ZONES: absent('admin/show', 'Always empty.'),
-  FDS: absent('admin/grammar', 'Refused: it shows passwords and cancel keys, and serves `-R` only.'),
+  FDS: absent('admin/commands', 'Refused: it shows passwords and cancel keys, and serves `-R` only.'),
   HELP: same('admin/commands'),
   LISTS: same('admin/show', 'Nothing is kept in reserve: `free_clients` and `free_servers` are 0.'),
   MEM: differs('admin/show', 'What takes memory here: other rows.'),
@@ -223,8 +265,14 @@ export const showVerdicts: Items<string> = {
 export const commandVerdicts: Items<string> = {
   SHOW: better('admin/extended admin/drivers', 'By the extended protocol, too.'),
   SELECT: same('admin/commands'),
-  SET: better('behaviour/reload admin/grammar', 'A setting that needs a restart is refused; the detail says what is wrong.'),
-  RELOAD: better('behaviour/reload admin/commands', 'All or nothing, with file and line; settings that need a restart are named.'),
+  SET: better(
+    'behaviour/reload admin/grammar',
+    'A setting that needs a restart is refused; the detail says what is wrong.',
+  ),
+  RELOAD: better(
+    'behaviour/reload admin/commands',
+    'All or nothing, with file and line; settings that need a restart are named.',
+  ),
   PAUSE: better('behaviour/shutdown-pause admin/console', 'Cancelled, it ends with 57014.'),
   RESUME: better('behaviour/shutdown-pause', 'One RESUME ends a KILL of everything.'),
   DISABLE: same('behaviour/shutdown-pause'),
@@ -240,18 +288,36 @@ export const commandVerdicts: Items<string> = {
 /** What has no table in the code. */
 export const otherVerdicts: Items<string> = {
   'SIGHUP, SIGUSR1, SIGUSR2': same('process/signals process/daemon'),
-  'SIGTERM, SIGINT, SIGQUIT': better('process/signals behaviour/shutdown', 'As pgbouncer 1.23 and later; shutdown_timeout bounds the waiting.'),
+  'SIGTERM, SIGINT, SIGQUIT': better(
+    'process/signals behaviour/shutdown',
+    'As pgbouncer 1.23 and later; shutdown_timeout bounds the waiting.',
+  ),
   '-d, -q, -v, -u, -V, -h': same('process/cli process/background process/daemon'),
-  '-R': absent('process/cli', 'Refused: Node.js cannot take over sockets. so_reuseport lets a new pooler start beside the old one.'),
+  '-R': absent(
+    'process/cli',
+    'Refused: Node.js cannot take over sockets. so_reuseport lets a new pooler start beside the old one.',
+  ),
   'systemd: Type=notify': same('process/systemd'),
   'systemd: socket activation': absent('process/systemd', 'Node.js cannot use sockets that it is handed.'),
-  'ini: sections, comments, %include': better('config/ini config/load', 'Names in double quotes, URLs, suggestions for unknown names.'),
-  'auth_file': better('auth/userlist', 'A warning names the line where reading has ended.'),
-  'HBA and ident files': differs('auth/hba auth/ident', 'Method `peer` lets nobody in: Node.js has no peer credentials.'),
-  'a reload with a mistake': better('behaviour/reload', 'Nothing changes. pgbouncer keeps what stood before the mistake.'),
+  'ini: sections, comments, %include': better(
+    'config/ini config/load',
+    'Names in double quotes, URLs, suggestions for unknown names.',
+  ),
+  auth_file: better('auth/userlist', 'A warning names the line where reading has ended.'),
+  'HBA and ident files': differs(
+    'auth/hba auth/ident',
+    'Method `peer` lets nobody in: Node.js has no peer credentials.',
+  ),
+  'a reload with a mistake': better(
+    'behaviour/reload',
+    'Nothing changes. pgbouncer keeps what stood before the mistake.',
+  ),
   'a database that is gone from the file': same('behaviour/reload'),
   'a secret that is gone from auth_file': same('behaviour/reload'),
-  'log lines': same('observe/log behaviour/reload', 'Of a client’s lines, the prefix names database and user as asked for.'),
+  'log lines': same(
+    'observe/log behaviour/reload',
+    "Of a client's lines, the prefix names database and user as asked for.",
+  ),
   'probes that connect and leave': same('behaviour/reload'),
   'messages and SQLSTATEs': same('docs/errors', 'See [errors](errors.md).'),
   'replication connections': better('behaviour/protocol', 'See [differences](differences.md).'),

@@ -79,6 +79,14 @@ describe('a password is checked', () => {
     expect(await duration(failures.admission('10.0.0.1', 'anna'))).toBe(0)
   })
 
+  test('at once, where somebody has been failing now and then for hours', async () => {
+    for (let n = 0; n < 200; n++) {
+      await fail(1)
+      clock.advance(30)
+    }
+    expect(await duration(failures.admission('10.0.0.1', 'anna'))).toBe(0)
+  })
+
   test('late, where nobody waited for answers', async () => {
     void Promise.all(Array.from({ length: 100 }, () => failures.delay('10.0.0.1', 'anna')))
     expect(await duration(failures.admission('10.0.0.1', 'anna'))).toBe(2)

@@ -260,6 +260,12 @@ export const consoleScenes: readonly Scene[] = [
         ...byColumn('LISTS', await pooler.rows('SHOW LISTS'), (row) => row.list!),
         ...byColumn('CLIENTS', withoutTimes(pooler, await pooler.rows('SHOW CLIENTS')), (row) => row.type!),
         'STATS rows': (await pooler.rows('SHOW STATS')).map((row) => row.database!),
+        ...Object.fromEntries(
+          (await pooler.rows('SHOW CONFIG')).map((row) => [
+            `CONFIG ${row.key}`,
+            pooler.neutral(`${row.value} | ${row.default} | ${row.changeable}`.replace(String(pooler.port), 'PORT')),
+          ]),
+        ),
       }
     },
   },

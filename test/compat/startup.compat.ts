@@ -1,0 +1,107 @@
+// What keeps a pooler from starting: the exit code and the last word, beside those of the pgbouncer of this machine.
+
+import { spawn } from 'node:child_process'
+import { chmodSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { findFreePort } from '../../src/demo/port.js'
+import { asUser, isRoot, makeFolder, Running, run } from '../process/command.js'
+import { type Program, pgbouncerVersion } from './program.js'
+
+const version = pgbouncerVersion()
+
+/** Starts it with these files, `DIR` and `PORT` filled in; gives how it ends. */
+async function start(program: Program, ini: string, args: readonly string[] = asUser): Promise<string[]> {
+  using folder = makeFolder()
+  const port = await findFreePort()
+  const file = join(folder.path, 'pooler.ini')
+  writeFileSync(file, ini.replaceAll('DIR', folder.path).replaceAll('PORT', String(port)))
+  chmodSync(file, 0o644)
+  const words = [...args, file]
+  await using running = program === 'pgbouncer' ? new Running(spawn('pgbouncer', words)) : run(words)
+  const code = await running.ended
+  const neutral = (text: string): string => text.replaceAll(folder.path, 'DIR').replaceAll(`:${port}`, ':PORT')
+  return [`exit code ${code}`, ...running.lines().map(neutral)]
+}
+
+/** The last line that is FATAL, and the exit code. */
+const verdictOf = (lines: readonly string[]): string[] => [
+  lines[0]!,
+  lines.findLast((line) => line.startsWith('FATAL')) ?? '',
+]
+
+const main = '[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = PORT\nunix_socket_dir =\n'
+
+/** Each with the error that names the place, in our words. */
+const mistakes = {
+  'an unknown setting': [`${main}nonsense = 1\n`, 'ERROR unknown parameter: pgbouncer/nonsense (DIR/pooler.ini:5)'],
+  'a wrong value': [
+    `${main}default_pool_size = many\n`,
+    'ERROR invalid value "many" for parameter default_pool_size in configuration (DIR/pooler.ini:5): expected a whole number',
+  ],
+  'an unknown section': [`[nonsense]\n${main}`, 'ERROR invalid section "nonsense" in configuration (DIR/pooler.ini:1)'],
+  'no main section': [
+    '[databases]\napp = host=127.0.0.1\n',
+    'ERROR main section missing from config file (DIR/pooler.ini:1)',
+  ],
+  'an unknown key': [
+    `[databases]\napp = colour=red\n${main}`,
+    'ERROR unrecognized connection parameter: colour (DIR/pooler.ini:2)',
+  ],
+  'a reserved name': [
+    `[databases]\npgbouncer = host=x\n${main}`,
+    'ERROR database name "pgbouncer" is reserved (DIR/pooler.ini:2)',
+  ],
+  'a line that is none': [`${main}nonsense\n`, 'ERROR syntax error in configuration (DIR/pooler.ini:5)'],
+} as const
+
+describe('a file with a mistake', () => {
+  test.each(Object.entries(mistakes))('%s is named with file and line', async (_, [ini, error]) => {
+    const lines = await start('tsbouncer', ini)
+    expect(lines).toContainEqual(expect.stringContaining(error))
+    expect(verdictOf(lines)).toEqual(['exit code 1', 'FATAL cannot load config file'])
+  })
+
+  test.skipIf(version === undefined).each(Object.entries(mistakes))('%s ends pgbouncer, too', async (_, [ini]) => {
+    expect(verdictOf(await start('pgbouncer', ini))).toEqual(verdictOf(await start('tsbouncer', ini)))
+  })
+})
+
+describe.skipIf(version === undefined)(`what else ends pgbouncer ${version}`, () => {
+  const both = (ini: string, args?: readonly string[]) =>
+    Promise.all([start('pgbouncer', ini, args), start('tsbouncer', ini, args)])
+
+  test('a pid file of a process that lives', async () => {
+    using folder = makeFolder()
+    const pidfile = join(folder.path, 'other.pid')
+    writeFileSync(pidfile, `${process.pid}\n`)
+    chmodSync(pidfile, 0o644)
+    const [theirs, ours] = await both(`${main}pidfile = ${pidfile}\n`)
+    const unnamed = verdictOf(ours).map((line) => line.replace(` '${pidfile}'`, '')) // ours names it
+    expect(unnamed).toEqual(verdictOf(theirs))
+  })
+
+  test('-d without a pid file', async () => {
+    const [theirs, ours] = await both(main, [...asUser, '-d'])
+    expect(verdictOf(ours)).toEqual(verdictOf(theirs))
+  })
+
+  test.runIf(isRoot)('root', async () => {
+    const [theirs, ours] = await both(main, [])
+    expect(verdictOf(ours)[0]).toEqual(verdictOf(theirs)[0])
+    expect(verdictOf(ours)[1]).toContain(verdictOf(theirs)[1]) // and how to go on
+  })
+
+  test('a port that is taken', async () => {
+    const port = await findFreePort()
+    const server = createServer().listen(port, '127.0.0.1')
+    try {
+      const [theirs, ours] = await both(main.replace('PORT', String(port)))
+      expect([theirs[0], ours[0]]).toEqual(['exit code 1', 'exit code 1'])
+      expect(verdictOf(ours)[1]).toMatch(/EADDRINUSE|address already in use/)
+    } finally {
+      server.close()
+    }
+  })
+})
