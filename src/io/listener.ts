@@ -113,6 +113,11 @@ function isAtLeast(version: string, [major, minor]: readonly [number, number]): 
   return ownMajor > major || (ownMajor === major && ownMinor >= minor)
 }
 
+/** An error that says all that is to be said, marked as the system's own are by its call. */
+function refused(text: string): Error {
+  return Object.assign(new Error(text), { syscall: 'listen' })
+}
+
 function listening(server: Server, options: object): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
@@ -135,7 +140,7 @@ async function removeStale(path: string): Promise<void> {
       resolve(error.code !== 'ENOENT' && error.code !== 'ECONNREFUSED'),
     )
   })
-  if (isAlive) throw new Error('unix socket is in use, cannot continue')
+  if (isAlive) throw refused('unix socket is in use, cannot continue')
   if (statSync(path, { throwIfNoEntry: false })?.isSocket()) rmSync(path, { force: true })
 }
 
@@ -158,6 +163,6 @@ function groupId(name: string): number {
     .split('\n')
     .find((entry) => entry.startsWith(`${name}:`))
   const id = Number(line?.split(':')[2])
-  if (!Number.isInteger(id)) throw new Error(`could not find group "${name}" (unix_socket_group)`)
+  if (!Number.isInteger(id)) throw refused(`could not find group "${name}" (unix_socket_group)`)
   return id
 }

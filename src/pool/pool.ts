@@ -280,10 +280,10 @@ export class Pool {
    * once: where the answer is true, the server must be closed.
    */
   isTooOld(server: ServerSession): boolean {
-    const { serverLifetime: lifetime, poolSize } = this.limits
+    const lifetime = this.limits.serverLifetime
     const now = this.context.clock.now()
     if (now - server.connectedAt < lifetime) return false
-    if (now - this.lastLifetimeClose < lifetime / poolSize) return false
+    if (now - this.lastLifetimeClose < lifetime / this.limits.poolSize) return false
     this.lastLifetimeClose = now
     return true
   }

@@ -75,7 +75,7 @@ class Customer {
       const exchanges = [...author.exchanges(random.pick([1, 1, 1, 2, 3, 6]))]
       this.#done.push(exchanges.map((exchange) => exchange.name).join(', '))
       if (random.chance(0.02)) return this.#vanishAmid(client, exchanges, random)
-      if (random.chance(0.03)) exchanges.push(author.sleep(0.2))
+      if (random.chance(0.05)) exchanges.push(author.sleep(random.below(80) / 1000))
       const isServed =
         exchanges.at(-1)!.name === 'sleep'
           ? await this.#cancelled(client, exchanges, random)

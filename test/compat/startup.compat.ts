@@ -93,6 +93,20 @@ describe.skipIf(version === undefined)(`what else ends pgbouncer ${version}`, ()
     expect(verdictOf(ours)[1]).toContain(verdictOf(theirs)[1]) // and how to go on
   })
 
+  test('a Unix socket that is taken', async () => {
+    using folder = makeFolder()
+    const port = await findFreePort()
+    const ini = main.replace('PORT', String(port)).replace('unix_socket_dir =', `unix_socket_dir = ${folder.path}`)
+    const server = createServer().listen(join(folder.path, `.s.PGSQL.${port}`))
+    try {
+      chmodSync(join(folder.path, `.s.PGSQL.${port}`), 0o777)
+      const [theirs, ours] = await both(ini.replace('listen_addr = 127.0.0.1', 'listen_addr ='))
+      expect(verdictOf(ours)).toEqual(verdictOf(theirs))
+    } finally {
+      server.close()
+    }
+  })
+
   test('a port that is taken', async () => {
     const port = await findFreePort()
     const server = createServer().listen(port, '127.0.0.1')
