@@ -24,7 +24,18 @@ type Handled = NetSocket & { _handle: Handle | null }
 
 /** Every plain socket reads into this; nothing keeps a view of it past the read callback. */
 const scratch = Buffer.allocUnsafeSlow(64 * 1024)
-const giveScratch = (): Buffer => scratch
+
+/** Views of it by size: most reads are short and of a few sizes, and a new view costs as much as the relay's own work. */
+const views: (Buffer | null)[] = new Array(2048).fill(null)
+
+function viewOf(size: number): Buffer {
+  if (size >= views.length) return scratch.subarray(0, size)
+  const known = views[size]
+  if (known !== null && known !== undefined) return known
+  const view = scratch.subarray(0, size)
+  views[size] = view
+  return view
+}
 
 /** How long a closing connection may take to be closed by its peer too, ms. */
 const lingerTime = 1000
@@ -37,7 +48,11 @@ export class Socket {
   readonly stream: Duplex
   /** Written directly while nothing is queued in the stream; null for TLS and foreign streams. */
   private direct: Handled | null
+  /** Its descriptor, which is its own for as long as it has its handle; asking each time would be a call into C++. */
+  private fd = -1
   private closed = false
+  /** The peer wants to hear nothing more: `end` need not wait for anything. */
+  discards = false
   /** Somebody else reads and writes the stream; to close it is still possible. */
   private released = false
   private readonly onWritten = (): void => {
@@ -70,11 +85,11 @@ export class Socket {
   static plain(open: (onread: object) => NetSocket, owner: SocketOwner): Socket {
     // The callback is there before the Socket it reads for.
     let self: Socket | undefined
-    const callback = (size: number, buffer: Uint8Array): boolean => {
-      self?.read((buffer as Buffer).subarray(0, size))
+    const callback = (size: number): boolean => {
+      self?.read(viewOf(size))
       return true
     }
-    const stream = open({ buffer: giveScratch, callback })
+    const stream = open({ buffer: scratch, callback })
     self = new Socket(stream, canWrite(stream as Handled) ? (stream as Handled) : null, owner)
     self.paused = true
     stream.pause() // with a handle of its own, it reads already
@@ -112,11 +127,11 @@ export class Socket {
       return !this.blocked
     }
     let taken = 0
-    if (direct.writableLength === 0) {
-      const fd = direct._handle === null ? -1 : direct._handle.fd
-      if (fd < 0) return true // on its way out: 'close' is coming
+    if (!this.blocked) {
+      if (direct._handle === null) return true // on its way out: 'close' is coming
+      if (this.fd < 0) this.fd = direct._handle.fd
       try {
-        taken = writeSync(fd, view, 0, view.length)
+        taken = writeSync(this.fd, view, 0, view.length)
         if (taken === view.length) return true
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') {
@@ -146,6 +161,7 @@ export class Socket {
   end(): void {
     if (this.released) this.stream.destroy()
     if (this.closed) return
+    if (this.discards) return this.destroy()
     this.closed = true
     const stream = this.stream
     stream.end()

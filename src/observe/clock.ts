@@ -1,5 +1,7 @@
 // Time as the rest sees it: passed in by constructor, so that tests can hold it still.
 
+import { performance } from 'node:perf_hooks' // the global of that name is looked up through a getter, each time
+
 /** A timer that was started; `cancel` is idempotent. */
 export interface Timer {
   cancel(): void
@@ -14,6 +16,11 @@ export interface Clock {
   after(ms: number, run: () => void): Timer
   /** Runs every `ms`; does not keep the process alive. */
   every(ms: number, run: () => void): Timer
+}
+
+/** What people read for the moment `ms` milliseconds after `date`. */
+export function dateAfter(date: Date, ms: number): Date {
+  return new Date(date.getTime() + ms)
 }
 
 export const systemClock: Clock = {

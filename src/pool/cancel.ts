@@ -1,6 +1,6 @@
 // Cancel keys of the pooler's own, and CancelRequests passed on to the server that a client is using just then.
 
-import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { randomFillSync, timingSafeEqual } from 'node:crypto'
 import { connect as netConnect } from 'node:net'
 import type { PeerConfig } from '../config/peers.js'
 import { Socket } from '../io/socket.js'
@@ -32,6 +32,21 @@ const hopsMask = 0x03
 /** Requests that may be on their way to servers at a time; more are dropped. */
 const mostRequests = 1000
 
+const stock = Buffer.alloc(4096)
+let used = stock.length
+
+/** Random bytes; the system is asked for many at a time, since each time costs as much as a query. */
+function random(size: number): Buffer {
+  if (used + size > stock.length) {
+    randomFillSync(stock)
+    used = 0
+  }
+  const bytes = Buffer.from(stock.subarray(used, used + size))
+  stock.fill(0, used, used + size)
+  used += size
+  return bytes
+}
+
 export class Cancels {
   private readonly context: Context
   private readonly byKey = new Map<string, Cancellable>()
@@ -46,7 +61,7 @@ export class Cancels {
   register(client: Cancellable, minor: number): void {
     const { peer_id: peerId } = this.context.config.settings
     do {
-      const key = randomBytes(4 + (minor >= 2 ? longSecret : shortSecret))
+      const key = random(4 + (minor >= 2 ? longSecret : shortSecret))
       if (peerId > 0) {
         // pgbouncer's layout, so that its instances and ours can be peers of each other.
         key[1] = peerId & 0xff

@@ -286,6 +286,7 @@ export class ClientRelay implements SocketOwner {
 
   /** Has a server, or gets one now? If not, the chunk waits from `at` on. */
   private linked(at: number): boolean {
+    if (this.server?.owed.length === 0) this.requestSince = this.clock.now()
     if (this.server !== null) return true
     if (this.socket.blocked || !this.events.acquire()) {
       this.keep(this.cutter.chunk, at)
@@ -304,9 +305,7 @@ export class ClientRelay implements SocketOwner {
 
   /** Another entry of what the server owes this client. */
   owe(kind: number, note: Note | null): void {
-    const owed = this.server!.owed
-    if (owed.length === 0) this.requestSince = this.clock.now()
-    owed.push(kind, this, note)
+    this.server!.owed.push(kind, this, note)
   }
 
   /** A Query, which may be PREPARE, EXECUTE or DEALLOCATE. */

@@ -56,7 +56,6 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   readonly parameters: ParameterSet
   readonly connectedAt: number
   readonly connectedDate: Date
-  requestDate: Date
   /** Since when it has had nothing to do, or its transaction has, ms on the clock. */
   quietSince: number
   transactionSince = 0
@@ -74,7 +73,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     this.address = arrival.description
     this.parameters = new ParameterSet(context.tracked)
     this.connectedAt = this.quietSince = context.clock.now()
-    this.connectedDate = this.requestDate = context.clock.date()
+    this.connectedDate = context.clock.date()
     this.reader = new MessageReader(socket)
   }
 
@@ -87,7 +86,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   }
 
   get isWaiting(): boolean {
-    return this.pool?.waiting.has(this) === true
+    return this.pool !== undefined && this.pool.waiting.size > 0 && this.pool.waiting.has(this)
   }
 
   /** The database it has been let into. */
@@ -233,18 +232,17 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
 
   acquire(): boolean {
     if (this.isWaiting || this.server !== null) return false
-    this.requestDate = this.context.clock.date()
     this.isNotified = false
     return this.pool!.acquire(this)
   }
 
-  onServer(server: ServerSession): void {
+  onServer(server: ServerSession, now: number): void {
     const relay = this.relay!
     this.server = server
     server.client = this
     relay.server = server.relay!
     server.relay!.client = relay
-    this.transactionSince = relay.requestSince = this.context.clock.now()
+    this.transactionSince = relay.requestSince = now
   }
 
   /** The server is this client's, but not to be used yet. */
@@ -293,13 +291,14 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     }
     if (cleanup !== null) return // released when that is answered
     const state = this.relay!.session?.state
-    if (mode !== 'session' && (state === undefined || state.isFree(server))) pool.release(server)
+    if (mode !== 'session' && (state === undefined || state.isFree(server))) pool.release(server, this.quietSince)
     else if (server.closeNeeded && state?.isAsking !== true && this.context.config.settings.server_fast_close) {
       this.fail(new PgError('database_changed'))
     }
   }
 
   onTerminate(): void {
+    this.relay!.socket.discards = true
     this.close('client close request')
   }
 
@@ -322,7 +321,6 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
       }
     }
     this.server = null
-    this.quietSince = this.context.clock.now()
   }
 
   onServerLost(server: ServerSession): void {
@@ -387,7 +385,8 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     this.registry.cancels.forget(this)
     this.relay?.close()
     this.console?.end(reason)
-    this.reader.fail(new ConnectionLost(reason))
+    if (this.relay === undefined)
+      this.reader.fail(new ConnectionLost(reason)) // somebody may be waiting in it
     ;(this.relay?.socket ?? this.reader.socket).end()
     this.pool?.waiting.delete(this)
     if (this.arriving !== undefined) this.pool?.arriving.delete(this.arriving)

@@ -10,6 +10,7 @@ import type { Context } from './context.js'
 import type { Database, Limits, User } from './database.js'
 import { ParameterSet } from './parameters.js'
 import { Recycler } from './recycle.js'
+import { ServerList } from './server-list.js'
 import type { ServerSession, ServerState } from './server-session.js'
 
 /** Whoever waits for a server: a client, or a query of the pooler's own. */
@@ -18,7 +19,7 @@ export interface Waiter {
   waitingSince: number
   readonly wantsAlignment: boolean
   /** The server is this waiter's from now on. */
-  onServer(server: ServerSession): void
+  onServer(server: ServerSession, now: number): void
   onRefused(error: PgError): void
 }
 
@@ -41,14 +42,21 @@ export interface PoolOwner {
   onServerClosed(pool: Pool): void
 }
 
-/** Which states a server may go to. */
-const moves: Record<ServerState, readonly ServerState[]> = {
-  connecting: ['tested', 'closed'],
-  idle: ['active', 'used', 'tested', 'closed'],
-  used: ['tested', 'closed'],
-  tested: ['idle', 'active', 'closed'],
-  active: ['idle', 'tested', 'closed'],
-  closed: [],
+/** May a server go from the one state to the other? */
+function mayMove(from: ServerState, to: ServerState): boolean {
+  switch (from) {
+    case 'idle':
+      return to === 'active' || to === 'used' || to === 'tested' || to === 'closed'
+    case 'active':
+      return to === 'idle' || to === 'tested' || to === 'closed'
+    case 'tested':
+      return to === 'idle' || to === 'active' || to === 'closed'
+    case 'connecting':
+    case 'used':
+      return to === 'tested' || to === 'closed'
+    case 'closed':
+      return false
+  }
 }
 
 export class Pool {
@@ -72,7 +80,7 @@ export class Pool {
   /** Idle for longer than server_check_delay: checked before they are used. */
   readonly used = new Set<ServerSession>()
   readonly tested = new Set<ServerSession>()
-  readonly active = new Set<ServerSession>()
+  readonly active = new ServerList()
   readonly waiting = new Set<Waiter>()
   readonly clients = new Set<ClientSession>()
   /** Clients that wait for the first server, to be welcomed. */
@@ -123,7 +131,7 @@ export class Pool {
   /** The one place where a server changes state and list. */
   move(server: ServerSession, to: ServerState): void {
     const from = server.state
-    if (!moves[from].includes(to)) throw new Error(`server can't go from ${from} to ${to}`)
+    if (!mayMove(from, to)) throw new Error(`server can't go from ${from} to ${to}`)
     if (from === 'idle') this.takeOut(server)
     else this.listOf(from)?.delete(server)
     server.state = to
@@ -132,7 +140,7 @@ export class Pool {
     if (to === 'closed') this.owner.onServerClosed(this)
   }
 
-  private listOf(state: ServerState): Set<ServerSession> | undefined {
+  private listOf(state: ServerState): Set<ServerSession> | ServerList | undefined {
     switch (state) {
       case 'connecting':
         return this.connecting
@@ -157,7 +165,7 @@ export class Pool {
     waiter.waitingSince = this.context.clock.now()
     if (!this.isPaused && this.waiting.size === 0) {
       const server = this.takeIdle()
-      if (server !== null) return this.assign(waiter, server)
+      if (server !== null) return this.assign(waiter, server, waiter.waitingSince)
       if (this.failure !== undefined && this.size === 0 && !this.isRetryDue) {
         waiter.onRefused(new PgError('server_login_failing', this.failure.message))
         return false
@@ -188,17 +196,17 @@ export class Pool {
   }
 
   /** True: the waiter can use the server at once; false: it is being aligned, `onServer` comes later. */
-  private assign(waiter: Waiter, server: ServerSession): boolean {
+  private assign(waiter: Waiter, server: ServerSession, now: number): boolean {
     this.move(server, 'active')
     this.counters.serverAssignments++
-    this.counters.waitTime += 1000 * (this.context.clock.now() - waiter.waitingSince)
+    this.counters.waitTime += 1000 * (now - waiter.waitingSince)
     if (waiter.wantsAlignment && !this.recycler.isAligned(waiter as ClientSession, server)) return false
-    waiter.onServer(server)
+    waiter.onServer(server, now)
     return true
   }
 
   /** A server is free: the first in the queue gets it, or it becomes idle. */
-  serve(server: ServerSession): void {
+  serve(server: ServerSession, now: number = this.context.clock.now()): void {
     if (server.state !== 'active' && server.state !== 'tested') return
     if (this.isPaused) server.retire('pause mode')
     if (server.closeNeeded) {
@@ -206,7 +214,7 @@ export class Pool {
       this.demand()
       return
     }
-    server.idleSince = this.context.clock.now()
+    server.idleSince = now
     this.move(server, 'idle')
     this.serveWaiting()
     if (this.idle.length > 0) this.owner.onServerIdle()
@@ -222,7 +230,7 @@ export class Pool {
       }
       const next: Waiter = this.waiting.values().next().value!
       this.waiting.delete(next)
-      if (this.assign(next, server) && next.wantsAlignment) (next as ClientSession).resume()
+      if (this.assign(next, server, this.context.clock.now()) && next.wantsAlignment) (next as ClientSession).resume()
     }
   }
 
@@ -279,9 +287,8 @@ export class Pool {
    * Is it time to close a server for its age (`server_lifetime`)? Closes are spaced, so that a pool is not renewed all at
    * once: where the answer is true, the server must be closed.
    */
-  isTooOld(server: ServerSession): boolean {
+  isTooOld(server: ServerSession, now: number = this.context.clock.now()): boolean {
     const lifetime = this.limits.serverLifetime
-    const now = this.context.clock.now()
     if (now - server.connectedAt < lifetime) return false
     if (now - this.lastLifetimeClose < lifetime / this.limits.poolSize) return false
     this.lastLifetimeClose = now
@@ -296,7 +303,7 @@ export class Pool {
     else this.defaults.fill(server.parameters)
     this.isWelcomeStale = false
     this.move(server, 'tested')
-    for (const waiter of this.arriving) waiter.onServer(server)
+    for (const waiter of this.arriving) waiter.onServer(server, server.connectedAt)
     this.arriving.clear()
     this.serve(server)
   }
@@ -316,12 +323,12 @@ export class Pool {
   }
 
   /** A client is done with its server, which owes nothing. */
-  release(server: ServerSession): void {
+  release(server: ServerSession, now: number = this.context.clock.now()): void {
     const client = server.client
     if (client !== null) client.unlink()
     server.client = null
     if (server.cancels > 0) return // the last CancelRequest gives it back
-    this.recycler.recycle(server)
+    this.recycler.recycle(server, now)
   }
 
   /** A client has left: its server is taken back, or closed where its state is not known. */

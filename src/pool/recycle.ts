@@ -36,17 +36,17 @@ export class Recycler {
   }
 
   /** A server that a client has left goes back to the pool: rolled back and reset where that is due. */
-  recycle(server: ServerSession): void {
+  recycle(server: ServerSession, now: number = this.pool.context.clock.now()): void {
     const { pool } = this
     if (server.state === 'closed' || server.relay === undefined) return
-    if (pool.isTooOld(server)) server.retire('server lifetime over')
+    if (pool.isTooOld(server, now)) server.retire('server lifetime over')
     if (server.closeNeeded || pool.isPaused) return pool.serve(server)
     if (server.relay.status !== backend.Idle || server.relay.isMixed) {
       server.relay.isMixed = false
       return this.run(server, 'ROLLBACK', () => this.recycle(server))
     }
     const reset = server.isSoiled ? 'DISCARD ALL' : this.resetQuery
-    if (reset === '') return pool.serve(server)
+    if (reset === '') return pool.serve(server, now)
     this.run(server, reset, () => {
       // That DISCARD ALL takes prepared statements with it is seen where it is answered.
       const { certain } = pool.context.judgements.of(reset)
@@ -129,7 +129,7 @@ export class Recycler {
       server.close('invalid server parameter')
       this.pool.demand()
     } else {
-      client.onServer(server)
+      client.onServer(server, this.pool.context.clock.now())
       client.resume()
     }
   }

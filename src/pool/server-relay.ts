@@ -14,7 +14,7 @@ import type { ParameterSet } from './parameters.js'
 import type { ServerStatements } from './prepared.js'
 import type { PreparedNote } from './prepared-notes.js'
 import type { ServerEvents } from './relay-events.js'
-import { isDefinition, isReadWhole, isReset, isStalePlan } from './server-words.js'
+import { isDefinition, isReadWhole, isReset, isRow, isStalePlan } from './server-words.js'
 import type { SessionNote } from './session-state.js'
 
 const nothing = Buffer.alloc(0)
@@ -110,6 +110,8 @@ export class ServerRelay implements SocketOwner {
       }
       if (!this.handle(at)) return
       at = this.frames.skip(chunk)
+      // Rows that are passed on change nothing here: those that follow go the way of the first.
+      if (isRow(this.frames.code) && this.owed.owner !== null) at = this.frames.skipLike(chunk, at)
     }
     this.send(chunk.length)
   }

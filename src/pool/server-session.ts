@@ -41,6 +41,8 @@ export class ServerSession implements ServerEvents, LogPeer {
   readonly pool: Pool
   /** Changed by the pool's `move` alone. */
   state: ServerState = 'connecting'
+  /** In the list of its state, where that has places. */
+  place = 0
   relay: ServerRelay | undefined
   client: ClientSession | null = null
   key: BackendKey = { pid: 0, secret: Buffer.alloc(4) }

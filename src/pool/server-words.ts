@@ -52,3 +52,8 @@ export function isReadWhole(code: number, length: number, isOwn: boolean): boole
       return isOwn && length <= readLimit
   }
 }
+
+/** One of the messages that large answers are made of, and that nobody here looks into. */
+export function isRow(code: number): boolean {
+  return code === backend.DataRow || code === backend.CopyData
+}

@@ -105,7 +105,7 @@ export class SessionState {
       const news = kinds & ~this.warned
       return news === 0 ? null : new SessionNote(this, news, [])
     }
-    this.doubt(judgement.begins | (judgement.ends & this.pins), [])
+    this.doubt(judgement.begins | (judgement.ends & this.pins & askable), [])
     const { certain, names } = judgement
     // While a setting pins it, only what may end that matters.
     if ((this.pins & UnknownSettings) !== 0 && !names.includes(allSettings)) return null
@@ -178,12 +178,12 @@ export class SessionState {
     const kinds = this.doubtful
     const names = this.takeNames()
     this.doubtful = 0
-    this.attempts++
     this.pins |= kinds & UnknownSettings // nobody can tell which it was
     if (names.length > mostAsked) this.pins |= UnknownSettings
     const asked = names.length > mostAsked ? [] : names
     if ((kinds & askable) === 0 && asked.length === 0) return
     this.isAsking = true
+    this.attempts++
     this.owner.relay!.requestSince = this.owner.quietSince
     server.ask(probeQuery(kinds, asked), (answer) => this.onTold(server, kinds, asked, answer))
   }
@@ -230,7 +230,7 @@ export class SessionState {
   }
 
   private get isUnicode(): boolean {
-    return this.owner.relay!.parameters.get('client_encoding')?.toUpperCase() === 'UTF8'
+    return /^(?:utf-?8|unicode)$/i.test(this.owner.relay!.parameters.get('client_encoding') ?? '')
   }
 }
 

@@ -38,6 +38,9 @@ const mostOwed = 1024 * 1024
 /** Longest exchange that is kept to be run again, bytes. */
 const retainLimit = 16 * 1024
 
+/** Code and length of a message that is rewritten, on their way to where pieces are gathered. */
+const head = Buffer.alloc(5)
+
 const syncMessage = frontend.message(frontend.Sync)
 
 export class StatementNames {
@@ -52,6 +55,7 @@ export class StatementNames {
   retained: Buffer | null = null
   // Where in the chunk an exchange begins that may be run again; -1: none.
   private retainFrom = -1
+  private room: Buffer = Buffer.alloc(0)
   private retainChunk: Buffer | null = null
   private retainedStatement: Statement | null = null
   private isSecondRun = false
@@ -104,7 +108,14 @@ export class StatementNames {
     for (let i = 0; i < client.server!.owed.length; i++) {
       if (client.server!.owed.kindAt(i) === exchange.Describe) describes = true
     }
-    if (describes) this.retained = Buffer.from(cutter.chunk.subarray(from, end))
+    if (describes) this.retained = this.copyOf(from, end)
+  }
+
+  /** The room of the latest copy is used again where it fits: a client's exchanges are mostly alike. */
+  private copyOf(from: number, end: number): Buffer {
+    if (this.room.length !== end - from) this.room = Buffer.allocUnsafe(end - from)
+    this.cutter.chunk.copy(this.room, 0, from, end)
+    return this.room
   }
 
   /** The retained exchange, once; its statement is made to be prepared again. */
@@ -296,9 +307,11 @@ export class StatementNames {
 
   private replace(at: number, start: number, end: number, name: Buffer): void {
     this.collect(at)
-    const head = Buffer.from(this.cutter.chunk.subarray(at, start))
+    head[0] = this.cutter.chunk[at]!
     head.writeInt32BE(this.frames.bodyLength + 4 + name.length - (end + 1 - start), 1)
     this.add(head)
+    this.cutter.from = at + 5
+    this.collect(start)
     this.add(name)
     this.cutter.from = end + 1
   }

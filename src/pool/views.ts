@@ -1,5 +1,6 @@
 // Clients, servers, pools and databases as rows for SHOW.
 
+import { dateAfter } from '../observe/clock.js'
 import type { ClientSession } from './client-session.js'
 import type { Database } from './database.js'
 import { Limits, User } from './database.js'
@@ -23,7 +24,7 @@ export function clientStatus(client: ClientSession, now: number): SocketStatus {
     localAddr: origin.kind === 'unix' ? 'unix' : origin.localAddress,
     localPort: origin.localPort,
     connectedAt: client.connectedDate,
-    requestAt: client.requestDate,
+    requestAt: dateAfter(client.connectedDate, (client.relay?.requestSince || client.connectedAt) - client.connectedAt),
     waitMs: client.isWaiting ? now - client.waitingSince : 0,
     closeNeeded: false,
     link: client.server?.ptr ?? '',

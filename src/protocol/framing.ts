@@ -52,6 +52,19 @@ export class Frames {
     return chunk.length
   }
 
+  /**
+   * Steps over those messages at `at` that have the code of the latest one and lie whole in the chunk: the rows of a large
+   * answer, say. Returns where the chunk goes on.
+   */
+  skipLike(chunk: Buffer, at: number): number {
+    while (chunk.length - at >= 5 && chunk[at] === this.code) {
+      const length = (chunk[at + 1]! << 24) | (chunk[at + 2]! << 16) | (chunk[at + 3]! << 8) | chunk[at + 4]!
+      if (length < 4 || length > this.maxLength || length >= chunk.length - at) return at // `next` says what it is
+      at += 1 + length
+    }
+    return at
+  }
+
   /** Steps over the rest of a body that began in an earlier chunk. */
   skipBody(chunk: Buffer): number {
     const step = this.bodyLeft < chunk.length ? this.bodyLeft : chunk.length

@@ -89,9 +89,12 @@ class Customer {
 
   /** Sends exchanges and compares all that is heard. False: the server was lost meanwhile, as may be. */
   async #served(client: RawClient, exchanges: readonly Exchange[], random: Random): Promise<boolean> {
-    const bytes = Buffer.concat(exchanges.map((exchange) => exchange.bytes))
     const heard = this.#hear(client, exchanges)
-    await Promise.all([heard, this.#send(client, bytes, random)])
+    const pieces = exchanges.flatMap((exchange) => exchange.pieces ?? exchange.bytes)
+    const sent = random.chance(0.3)
+      ? this.#sendSlowly(client, pieces, random)
+      : this.#send(client, Buffer.concat(pieces), random)
+    await Promise.all([heard, sent])
     return heard
   }
 
@@ -160,6 +163,14 @@ class Customer {
     if (isSlow) {
       await sleep(random.below(20))
       client.stream.resume()
+    }
+  }
+
+  /** Message by message, with time for answers between them. */
+  async #sendSlowly(client: RawClient, pieces: readonly Buffer[], random: Random): Promise<void> {
+    for (const piece of pieces) {
+      client.send(piece)
+      if (random.chance(0.5)) await sleep(random.below(6))
     }
   }
 

@@ -25,6 +25,8 @@ export const setUp =
 export interface Exchange {
   readonly name: string
   readonly bytes: Buffer
+  /** The same, where it may be sent piece by piece with pauses. */
+  readonly pieces?: readonly Buffer[]
   readonly lines: readonly string[]
   readonly written?: readonly string[]
 }
@@ -87,7 +89,8 @@ export class Author {
   readonly #withFlush = (): Exchange => {
     const token = this.token()
     const parts = [parse('select $1::text as x'), flush, bind([token]), flush, describe('P'), execute(), flush, sync]
-    return { name: 'flush', bytes: Buffer.concat(parts), lines: ['1', '2', 'T x', `D ${token}`, 'C SELECT 1', 'Z I'] }
+    const bytes = Buffer.concat(parts)
+    return { name: 'flush', bytes, pieces: parts, lines: ['1', '2', 'T x', `D ${token}`, 'C SELECT 1', 'Z I'] }
   }
 
   /** A text that many clients share, under a name that others use for other texts. */
@@ -268,14 +271,16 @@ export class Author {
     ]
     const lines = ['C BEGIN', 'Z T', 'C INSERT 0 1', 'Z T', '1', '2', 'n', 'C INSERT 0 1', 'Z T']
     lines.push('T x', `D ${token}`, `D ${other}`, 'C SELECT 2', 'Z T', commits ? 'C COMMIT' : 'C ROLLBACK', 'Z I')
-    return { name: 'transaction', bytes: Buffer.concat(parts), lines, ...(commits && { written: [token, other] }) }
+    const written = commits ? [token, other] : []
+    return { name: 'transaction', bytes: Buffer.concat(parts), pieces: parts, lines, written }
   }
 
   readonly #failedTransaction = (): Exchange => {
     const token = this.token()
     const parts = [query(`begin; insert into writes values ('${token}', 1)`), query(fails), query('select 1')]
+    parts.push(query('commit'))
     const lines = ['C BEGIN', 'C INSERT 0 1', 'Z T', 'T x', divided, 'Z E', aborted, 'Z E', 'C ROLLBACK', 'Z I']
-    return { name: 'failed transaction', bytes: Buffer.concat([...parts, query('commit')]), lines }
+    return { name: 'failed transaction', bytes: Buffer.concat(parts), pieces: parts, lines }
   }
 
   readonly #empty = (): Exchange => {

@@ -116,19 +116,22 @@ test('set_config counts as far as it is for the session, whether its values stan
   expect(await value(one, 'search_path')).toBe('"$user", public')
 })
 
-test('a setting whose name only the values tell keeps the client on its server, until all are reset', async () => {
-  await using pooler = await track()
-  const one = await connect(pooler)
-  const other = await connect(pooler)
-  await one.query('SELECT set_config($1, $2, false)', ['app.a', 'bound'])
-  await become(pooler, ['pinned: settings', ''])
-  const waiting = value(other, 'app.a')
-  await pooler.until('pools', (row) => row.cl_waiting === 1)
-  expect(await value(one, 'app.a')).toBe('bound')
-  await one.query('RESET ALL')
-  expect(await waiting).toBe('')
-  await become(pooler, ['', ''])
-})
+test.each(['RESET ALL', 'DISCARD ALL'])(
+  'a setting whose name only the values tell keeps the client on its server until %s',
+  async (reset) => {
+    await using pooler = await track()
+    const one = await connect(pooler)
+    const other = await connect(pooler)
+    await one.query('SELECT set_config($1, $2, false)', ['app.a', 'bound'])
+    await become(pooler, ['pinned: settings', ''])
+    const waiting = value(other, 'app.a')
+    await pooler.until('pools', (row) => row.cl_waiting === 1)
+    expect(await value(one, 'app.a')).toBe('bound')
+    await one.query(reset)
+    expect(await waiting).toBe('')
+    await become(pooler, ['', ''])
+  },
+)
 
 test('who acts is carried along, with the rights of the login for all else', async () => {
   await using pooler = await track()
@@ -416,6 +419,18 @@ test('bytes that are no UTF-8 come back as they were', async () => {
   one.send(wire.query("SELECT encode(convert_to(current_setting('app.a'), 'UTF8'), 'hex')"))
   expect((await one.answer())[1]).toBe(`D ${Buffer.from('été').toString('hex')}`)
   expect(await value(other, 'app.a')).toBe('été')
+})
+
+test('a client that is held by its server is closed with it, where server_fast_close wants that', async () => {
+  await using pooler = await track({ server_fast_close: '1' })
+  const one = await connect(pooler)
+  const other = await connect(pooler)
+  await one.query('LISTEN a')
+  await become(pooler, ['pinned: listen', ''])
+  pooler.pooler.admin.reconnect(database.name)
+  await one.query('SELECT 1').catch(() => {})
+  expect(String(await one.lost)).toContain('database configuration changed')
+  await other.query('SELECT 1')
 })
 
 test('statement mode is looked after, too', async () => {
