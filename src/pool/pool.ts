@@ -274,7 +274,10 @@ export class Pool {
     if (this.size >= size + this.limits.reservePoolSize || settings.reserve_pool_timeout <= 0) return false
     const first = this.waiting.values().next().value
     if (first === undefined || now - first.waitingSince < settings.reserve_pool_timeout * 1000) return false
-    this.context.log.warning('taking connection from reserve_pool')
+    this.context.log.warning(
+      'taking connection from reserve_pool',
+      first.wantsAlignment ? (first as ClientSession) : undefined,
+    )
     return true
   }
 

@@ -295,7 +295,7 @@ export class Author {
     const others = [this.#error, this.#notice, this.#rowLimits, this.#large, this.#empty]
     const copies = [this.#copyOut, this.#copyIn, this.#copyInFails]
     const parameters = [this.#setsParameter, this.#readsParameter]
-    const writes = [this.#insert, this.#transaction, this.#failedTransaction]
+    const writes = [this.#transaction, this.#transaction, this.#transaction, this.#failedTransaction]
     const kinds = [...reads, ...prepared, ...bySql, ...others, ...copies, ...parameters, this.#insert]
     return this.#mode === 'statement' ? kinds : [...kinds, ...writes]
   }

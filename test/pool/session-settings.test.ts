@@ -2,7 +2,8 @@ import { expect, test } from 'vitest'
 import { noSettings, restoring, setting } from '../../src/pool/session-settings.js'
 
 /** The text of a Query. */
-const textOf = (query: Buffer | null): string | null => query && query.toString('latin1', 5, query.length - 1)
+const textOf = (query: Buffer | null): string | null =>
+  query === null ? null : query.toString('latin1', 5, query.length - 1)
 
 test('changes add up: what is set again comes last, what goes back to its default is forgotten', () => {
   const set = noSettings.with([
