@@ -1,6 +1,6 @@
 // The same scenes played by the pgbouncer of this machine and by tsbouncer: answers are equal, but for wanted differences.
 
-import { describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { Comparison, isOlder } from './compare.js'
 import { differences } from './differences.js'
 import { type Program, pgbouncerVersion, RunningProgram } from './program.js'
@@ -14,10 +14,19 @@ import { signalScenes } from './scenes/signals.js'
 const version = pgbouncerVersion()
 const scenes = [...loginScenes, ...consoleScenes, ...queryScenes, ...reloadScenes, ...signalScenes]
 
+const running = new Set<RunningProgram>()
+
 async function play(program: Program, scene: Scene): Promise<Answers> {
-  await using pooler = await RunningProgram.start(program, scene.ini)
+  const pooler = await RunningProgram.start(program, scene.ini)
+  running.add(pooler)
   return await scene.play(pooler)
 }
+
+// Also after a scene that came to no end.
+afterEach(async () => {
+  for (const pooler of running) await pooler[Symbol.asyncDispose]()
+  running.clear()
+})
 
 const title = version === undefined ? 'pgbouncer is not installed: nothing is compared' : `beside pgbouncer ${version}`
 

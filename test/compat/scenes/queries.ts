@@ -35,7 +35,9 @@ const modes: readonly Scene[] = (['session', 'transaction', 'statement'] as cons
     answers.temporary = await two.ask(query('create temporary table mine (); select count(*) from mine'))
     await two.end()
     await using three = await pooler.connect()
-    answers['left behind'] = await three.ask(query('select count(*) from pg_class where relname = $$mine$$'))
+    answers['left behind'] = await three.ask(
+      query('select count(*) from pg_class where relname = $$mine$$ and relnamespace = pg_my_temp_schema()'),
+    )
     answers.servers = (await pooler.rows('SHOW SERVERS')).map((row) => row.state!).sort()
     return answers
   },
