@@ -324,8 +324,10 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   }
 
   onServerLost(server: ServerSession): void {
+    const error = new PgError('server_crashed')
     server.relay?.owed.forget(this.relay!)
-    this.fail(new PgError('server_crashed'))
+    if (server.relay?.tookLeaveOf === this.relay) this.close(error.message)
+    else this.fail(error)
   }
 
   onRefused(error: PgError): void {

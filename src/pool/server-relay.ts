@@ -14,7 +14,7 @@ import type { ParameterSet } from './parameters.js'
 import type { ServerStatements } from './prepared.js'
 import type { PreparedNote } from './prepared-notes.js'
 import type { ServerEvents } from './relay-events.js'
-import { isDefinition, isReadWhole, isReset, isRow, isStalePlan } from './server-words.js'
+import { isDefinition, isFarewell, isReadWhole, isReset, isRow, isStalePlan } from './server-words.js'
 import type { SessionNote } from './session-state.js'
 
 const nothing = Buffer.alloc(0)
@@ -37,6 +37,8 @@ export class ServerRelay implements SocketOwner {
    * transaction although it says that it is idle, and fail the next statement, whoever sends it.
    */
   isMixed = false
+  /** Who has been passed the server's own last words (a FATAL), and needs no others. */
+  tookLeaveOf: ClientRelay | null = null
   /** A client's bytes wait for this server to take more. */
   blockedSource: ClientRelay | null = null
   private readonly frames: Frames
@@ -282,6 +284,7 @@ export class ServerRelay implements SocketOwner {
   private handleError(at: number): void {
     this.copyIn = false
     const { kind, owner } = this.owed
+    if (isFarewell(this.cutter.chunk, at, this.frames.end)) this.tookLeaveOf = this.recipient()
     if (kind === 0) {
       if (this.frames.end <= this.cutter.chunk.length)
         this.events.onStrayError(this.cutter.chunk.subarray(at + 5, this.frames.end))

@@ -57,7 +57,6 @@ export class ServerSession implements ServerEvents, LogPeer {
   isSoiled = false
   readonly connectedAt: number
   readonly connectedDate: Date
-  requestDate: Date
   /** When it was put back, ms on the clock. */
   idleSince: number
   /** CancelRequests for this server that are under way: it is not given to anyone meanwhile. */
@@ -74,7 +73,7 @@ export class ServerSession implements ServerEvents, LogPeer {
     this.pool = pool
     this.parameters = new ParameterSet(context.tracked)
     this.connectedAt = this.idleSince = context.clock.now()
-    this.connectedDate = this.requestDate = context.clock.date()
+    this.connectedDate = context.clock.date()
   }
 
   get ptr(): string {

@@ -7,6 +7,8 @@ import * as backend from '../protocol/backend.js'
 const readLimit = 1024 * 1024
 
 const stalePlan = Buffer.from('RRevalidateCachedQuery\0')
+const fatal = Buffer.from('\0VFATAL\0')
+const panic = Buffer.from('\0VPANIC\0')
 const createView = Buffer.from('CREATE VIEW\0')
 const discardAll = Buffer.from('DISCARD ALL\0')
 const deallocateAll = Buffer.from('DEALLOCATE ALL\0')
@@ -37,6 +39,13 @@ export function isDefinition(chunk: Buffer, start: number, length: number): bool
 /** `cached plan must not change result type`, told by its place in PostgreSQL's source: the text is translated. */
 export function isStalePlan(chunk: Buffer, start: number, end: number): boolean {
   return end <= chunk.length && chunk.subarray(start, end).includes(stalePlan)
+}
+
+/** Does this ErrorResponse say that the server closes the connection? `V` is the severity that is not translated. */
+export function isFarewell(chunk: Buffer, start: number, end: number): boolean {
+  if (end > chunk.length) return false
+  const message = chunk.subarray(start, end)
+  return message.includes(fatal) || message.includes(panic)
 }
 
 /** Is a message looked at, so that it has to be there whole? `isOwn`: it answers a question of the pooler's own. */

@@ -59,7 +59,10 @@ export function serverStatus(server: ServerSession): SocketStatus {
     localAddr: target?.kind === 'unix' ? 'unix' : (stream?.localAddress ?? ''),
     localPort: stream?.localPort ?? target?.port ?? 0,
     connectedAt: server.connectedDate,
-    requestAt: server.requestDate,
+    requestAt: dateAfter(
+      server.connectedDate,
+      (server.client?.relay?.requestSince || server.idleSince) - server.connectedAt,
+    ),
     waitMs: 0,
     closeNeeded: server.closeNeeded,
     link: server.client?.ptr ?? '',

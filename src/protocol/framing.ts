@@ -1,6 +1,8 @@
 // hot path
 // Where messages begin and end in a byte stream; looks at headers only.
 
+const nothing = Buffer.alloc(0)
+
 /** What `Frames.next` found at a place in a chunk. */
 export const Cut = 0 // a header, or a message asked for whole, is cut by the end of the chunk: `hold` the rest
 export const Message = 1 // a message begins here; `code`, `bodyLength` and `end` tell
@@ -20,7 +22,7 @@ export class Frames {
   /** Bytes of the current body that are still to come in later chunks. */
   bodyLeft = 0
   private readonly maxLength: number
-  private held: Buffer[] = []
+  private held: Buffer = nothing
   private heldLength = 0
   private wanted = 0
 
@@ -74,23 +76,30 @@ export class Frames {
 
   /** Keeps a copy of the chunk from `at`; `join` gives nothing before `wanted` bytes of it are there. */
   hold(chunk: Buffer, at: number, wanted: number): void {
-    this.held.push(Buffer.from(chunk.subarray(at)))
-    this.heldLength += chunk.length - at
     this.wanted = wanted
+    this.keep(chunk, at)
   }
 
   /** What was held and the new chunk in one, or null while that is still too little. The usual case, nothing held: the chunk. */
   join(chunk: Buffer): Buffer | null {
     if (this.heldLength === 0) return chunk
-    if (this.heldLength + chunk.length < this.wanted) {
-      this.held.push(Buffer.from(chunk))
-      this.heldLength += chunk.length
-      return null
-    }
-    this.held.push(chunk)
-    const joined = Buffer.concat(this.held)
-    this.held = []
+    this.keep(chunk, 0)
+    if (this.heldLength < this.wanted) return null
+    const joined = this.held.subarray(0, this.heldLength)
+    this.held = nothing
     this.heldLength = 0
     return joined
+  }
+
+  /** One piece of memory, however small the chunks are; it grows by doubling, so that a length alone costs nothing. */
+  private keep(chunk: Buffer, at: number): void {
+    const length = this.heldLength + chunk.length - at
+    if (length > this.held.length) {
+      const grown = Buffer.allocUnsafe(length < this.wanted / 2 ? 2 * length : Math.max(length, this.wanted))
+      this.held.copy(grown, 0, 0, this.heldLength)
+      this.held = grown
+    }
+    chunk.copy(this.held, this.heldLength, at)
+    this.heldLength = length
   }
 }

@@ -144,6 +144,16 @@ describe('under load', () => {
   })
 })
 
+test('SHOW SERVERS tells when a server was last asked something', async () => {
+  await using pooler = await startPooler({ default_pool_size: 1 })
+  const client = await pooler.raw({ user })
+  await pooler.settles(async () => {
+    await client.ask(query('select 1 as x'))
+    const [server] = await pooler.show('servers')
+    return String(server!.request_time) > String(server!.connect_time)
+  })
+})
+
 describe('SHUTDOWN', () => {
   test('WAIT_FOR_SERVERS: what is under way ends, who waits is told, and it is over', async () => {
     await using pooler = await startPooler({ default_pool_size: 1 })

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Bad, Cut, Frames, Message } from '../../src/protocol/framing.js'
@@ -135,4 +137,56 @@ test('what is held is a copy, and is given back with what follows once there is 
   expect(frames.atBoundary).toBe(true)
   const next = Buffer.from('x')
   expect(frames.join(next), 'with nothing held, the chunk itself').toBe(next)
+})
+
+/** Bytes in use, after what is not used any more has been let go. */
+function memoryInUse(): number {
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc')()
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
+}
+
+test('what is held costs memory by its length, not by the number of its pieces', () => {
+  const frames = new Frames(0x7fffffff)
+  const length = 1 << 18
+  const piece = Buffer.alloc(1)
+  const before = memoryInUse()
+  frames.hold(piece, 0, length)
+  for (let n = 2; n < length; n++) frames.join(piece)
+  expect(memoryInUse() - before).toBeLessThan(8 * length)
+  expect(frames.join(piece)).toHaveLength(length)
+})
+
+test('a length that is announced costs nothing', () => {
+  const frames = new Frames(0x7fffffff)
+  const before = process.memoryUsage().arrayBuffers
+  frames.hold(Buffer.from('12345'), 0, 1 << 30)
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1 << 20)
+})
+
+test('messages of the same kind are stepped over as long as they lie whole in the chunk', () => {
+  const rows = Buffer.concat([message('D', 'a'), message('D', ''), message('D', 'bcd')])
+  const rest = Buffer.concat([message('C', 'x'), message('D', 'y')])
+  const chunk = Buffer.concat([message('D', '0'), rows, rest])
+  for (let length = 0; length <= chunk.length; length++) {
+    const frames = new Frames(100)
+    const piece = chunk.subarray(0, length)
+    if (frames.next(piece, 0) !== Message || frames.end > length) continue
+    const at = frames.skipLike(piece, frames.end)
+    const whole = [6, 12, 17, 25].findLast((end) => end <= length)
+    // The very last one of a chunk may be left to `next`.
+    expect([whole, [6, 12, 17, 25].findLast((end) => end < length)], `of ${length} bytes`).toContain(at)
+    expect(frames.bodyLeft).toBe(0)
+  }
+})
+
+test('a bad length is left to `next` to find', () => {
+  const bad = message('D', 'abc')
+  bad.writeInt32BE(3, 1)
+  const chunk = Buffer.concat([message('D', '0'), message('D', '1'), bad, message('D', '2')])
+  const frames = new Frames(100)
+  expect(frames.next(chunk, 0)).toBe(Message)
+  expect(frames.skipLike(chunk, frames.end)).toBe(12)
+  expect(frames.next(chunk, 12)).toBe(Bad)
 })
