@@ -131,7 +131,8 @@ describe('hot files', () => {
     ],
     ['src/pool/prepared.ts', /new Statement\(/, 'a text seen for the first time'],
     ['src/pool/prepared-notes.ts', /new PreparedNote\(|: PreparedNote =>$/, 'once for a Parse or Close of a name'],
-    ['src/pool/statement-names.ts', /new Ask\(ignore\)/, 'a plan gone stale'],
+    ['src/pool/second-run.ts', /new Ask\(ignore\)/, 'a plan gone stale'],
+    ['src/pool/statement-names.ts', /new ShapeNote\(/, 'rows that a server has not told of before'],
   ]
 
   /** Lines that run once for each object or for the module: declarations of fields, constructors, constants. */

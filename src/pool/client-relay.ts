@@ -127,7 +127,7 @@ export class ClientRelay implements SocketOwner {
 
   /** Is the exchange that failed the only one, and kept? Then nothing more is read until it runs again. */
   waitToRunAgain(): boolean {
-    if (this.stalled || this.names.retained === null || !this.isIdle) return false
+    if (this.stalled || !this.names.secondRun.isPossible || !this.isIdle) return false
     this.stalled = true
     return true
   }
@@ -135,7 +135,7 @@ export class ClientRelay implements SocketOwner {
   /** Runs that exchange again, on a server that has forgotten the statement it names. */
   runAgain(): void {
     this.stalled = false
-    const bytes = this.names.takeRetained()
+    const bytes = this.names.secondRun.take(this.server!)
     if (bytes !== null && !this.closed) this.take(bytes)
     this.resume()
   }
@@ -224,7 +224,7 @@ export class ClientRelay implements SocketOwner {
         return true
       case frontend.Sync:
         if (!this.linked(at)) return false
-        this.names.retain(at)
+        this.names.secondRun.keep(at, this.frames.end, this.server!)
         if (this.server!.copyIn) return true // read in copy mode, where the server ignores it
         this.unsynced = false
         if (this.session !== null) this.note = this.session.seeSync()

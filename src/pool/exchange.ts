@@ -1,6 +1,7 @@
 // hot path
 // The queue of what a server connection still owes, and to whom: one entry a message that it answers.
 
+import * as backend from '../protocol/backend.js'
 import * as frontend from '../protocol/frontend.js'
 
 /** What an entry waits for. Integers, for `switch`. */
@@ -16,18 +17,59 @@ export const Execute = 7
 export const Close = 8
 /** A Parse that the pooler put in front: its ParseComplete is dropped. */
 export const ParseAdded = 9
+/** A Describe that the pooler put in: its answer is dropped. */
+export const DescribeAdded = 10
 /** A Parse that was left out, since the server has the statement: its ParseComplete is put in. */
-export const ParseOmitted = 10
+export const ParseOmitted = 11
 /** A Close that the pooler put in: its CloseComplete is dropped. */
-export const CloseAdded = 11
+export const CloseAdded = 12
 /** A Close that was left out: its CloseComplete is put in. */
-export const CloseOmitted = 12
+export const CloseOmitted = 13
 /** Not answered: the client's CopyDone or CopyFail passed here, so a Sync behind it counts. */
-export const CopyEnd = 13
+export const CopyEnd = 14
 
 /** Does the answer to this entry end with ReadyForQuery? */
 export function endsWithReady(kind: number): boolean {
   return kind <= QueryInBatch
+}
+
+/** Is it of a message that the pooler put in, so that nobody gets the answer? */
+export function isAdded(kind: number): boolean {
+  return kind === ParseAdded || kind === DescribeAdded || kind === CloseAdded
+}
+
+/** Is it a message of the extended protocol's that ends the answer to one message? More may come before it. */
+export function isEnd(code: number): boolean {
+  switch (code) {
+    case backend.ParseComplete:
+    case backend.BindComplete:
+    case backend.CloseComplete:
+    case backend.RowDescription:
+    case backend.NoData:
+    case backend.CommandComplete:
+    case backend.EmptyQueryResponse:
+    case backend.PortalSuspended:
+      return true
+    default:
+      return false
+  }
+}
+
+/** Does that end the answer to an entry of this kind? */
+export function isEndOf(kind: number, code: number): boolean {
+  switch (code) {
+    case backend.ParseComplete:
+      return kind === Parse || kind === ParseAdded
+    case backend.BindComplete:
+      return kind === Bind
+    case backend.CloseComplete:
+      return kind === Close || kind === CloseAdded
+    case backend.RowDescription:
+    case backend.NoData:
+      return kind === Describe || kind === DescribeAdded
+    default:
+      return kind === Execute
+  }
 }
 
 /** The entry of a Parse, Bind, Describe or Close that is passed on as it is. */

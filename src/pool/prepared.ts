@@ -15,6 +15,18 @@ const totalLimit = 512 * 1024 * 1024
 /** Begins the keys of statements that SQL has made. */
 const sqlMark = 'PREPARE'
 
+/** Does a server's statement give the rows that its clients were told of? */
+export const Unasked = 0
+export const Asked = 1
+export const Fits = 2
+export const Differs = 3
+const verdictBits = 3
+const answeredBit = 4
+
+/** The result types of statements as a pool's clients were told them first: a digest each, or `noRows`. */
+export type Shapes = WeakMap<Statement, string>
+export const noRows = '-'
+
 /** One statement text with its parameter types, shared by everyone who prepared it. */
 export class Statement {
   readonly name: string
@@ -99,6 +111,11 @@ export class StatementTable {
     this.byKey.clear()
   }
 
+  /** Does a text like this one's stand for another statement by now? */
+  isRetired(statement: Statement): boolean {
+    return this.byKey.get(statement.key) !== statement
+  }
+
   get count(): number {
     return this.live
   }
@@ -157,10 +174,14 @@ export class ClientStatements {
     return statement
   }
 
-  /** The statement as a server is to be given it now: its text read under the parameters that the client has by now. */
-  reread(name: string, statement: Statement): Statement {
+  /**
+   * The statement as a server is to be given it now: its text read under the parameters that the client has by now, and where
+   * the client is about to be told what rows it gives (`isDescribed`), as the tables are by now.
+   */
+  reread(name: string, statement: Statement, isDescribed: boolean): Statement {
     const { reading } = this.parameters
-    if (statement.reading === reading || this.pending.has(name)) return statement
+    const isCurrent = statement.reading === reading && !(isDescribed && this.table.isRetired(statement))
+    if (isCurrent || this.pending.has(name)) return statement
     const next = this.table.takeAgain(statement, reading)
     if (next === null) return statement
     this.byName.set(name, next)
@@ -232,12 +253,15 @@ export class ClientStatements {
 /** The statements that a server connection has, least recently used first. */
 export class ServerStatements {
   private readonly table: StatementTable
-  /** Value: its Parse has been answered. */
-  private readonly known = new Map<Statement, boolean>()
+  /** Value: whether its Parse has been answered, and what is known of its rows. */
+  private readonly known = new Map<Statement, number>()
   private latest: Statement | null = null
+  private readonly shapes: Shapes
 
-  constructor(table: StatementTable) {
+  /** @param shapes of the pool that the server is in */
+  constructor(table: StatementTable, shapes: Shapes = new WeakMap()) {
     this.table = table
+    this.shapes = shapes
   }
 
   get count(): number {
@@ -249,29 +273,31 @@ export class ServerStatements {
   }
 
   isPending(statement: Statement): boolean {
-    return this.known.get(statement) === false
+    const state = this.known.get(statement)
+    return state !== undefined && (state & answeredBit) === 0
   }
 
   isAnswered(statement: Statement): boolean {
-    return this.known.get(statement) === true
+    return ((this.known.get(statement) ?? 0) & answeredBit) !== 0
   }
 
   add(statement: Statement): void {
     this.table.hold(statement)
-    this.known.set(statement, false)
+    this.known.set(statement, 0)
     this.latest = statement
   }
 
   confirm(statement: Statement): void {
-    if (this.known.has(statement)) this.known.set(statement, true)
+    const state = this.known.get(statement)
+    if (state !== undefined) this.known.set(statement, state | answeredBit)
   }
 
   touch(statement: Statement): void {
     if (this.latest === statement) return
-    const answered = this.known.get(statement)
-    if (answered === undefined) return
+    const state = this.known.get(statement)
+    if (state === undefined) return
     this.known.delete(statement)
-    this.known.set(statement, answered)
+    this.known.set(statement, state)
     this.latest = statement
   }
 
@@ -285,9 +311,37 @@ export class ServerStatements {
   evict(limit: number): Statement | null {
     if (this.known.size <= limit) return null
     const first = this.known.entries().next().value
-    if (first === undefined || !first[1]) return null
+    if (first === undefined || (first[1] & answeredBit) === 0) return null
     this.known.delete(first[0])
     return first[0] // held until its Close is answered: `release`, or skipped: `restore`
+  }
+
+  verdictOn(statement: Statement): number {
+    return (this.known.get(statement) ?? 0) & verdictBits
+  }
+
+  judge(statement: Statement, verdict: number): void {
+    const state = this.known.get(statement)
+    if (state !== undefined) this.known.set(statement, (state & answeredBit) | verdict)
+  }
+
+  /** The server says that a statement gives rows of this shape. */
+  compare(statement: Statement, shape: string): void {
+    const told = this.shapes.get(statement)
+    if (told === undefined) this.shapes.set(statement, shape)
+    this.judge(statement, told === undefined || told === shape ? Fits : Differs)
+  }
+
+  /** Was anyone told of rows that it gives? */
+  givesRows(statement: Statement): boolean {
+    const told = this.shapes.get(statement)
+    return told !== undefined && told !== noRows
+  }
+
+  /** Takes one out that is to be closed. */
+  take(statement: Statement): void {
+    this.known.delete(statement) // held until its Close is answered, as in `evict`
+    if (this.latest === statement) this.latest = null
   }
 
   release(evicted: Statement): void {
@@ -296,12 +350,12 @@ export class ServerStatements {
 
   restore(evicted: Statement): void {
     if (this.known.has(evicted)) this.table.drop(evicted)
-    this.known.set(evicted, true)
+    this.known.set(evicted, answeredBit)
   }
 
   /** DISCARD ALL: what stood behind it in the queue stays. */
   forgetAnswered(): void {
-    for (const [statement, answered] of this.known) if (answered) this.remove(statement)
+    for (const [statement, state] of this.known) if ((state & answeredBit) !== 0) this.remove(statement)
   }
 
   /** Result types have changed, or may have, on any server: no one is to be given a plan from before. */

@@ -16,10 +16,11 @@ import type { PreparedNote } from './prepared-notes.js'
 import type { ServerEvents } from './relay-events.js'
 import { isDefinition, isFarewell, isReadWhole, isReset, isRow, isStalePlan } from './server-words.js'
 import type { SessionNote } from './session-state.js'
+import { refusedAsStale, ShapeNote, staleError } from './statement-shape.js'
 
 const nothing = Buffer.alloc(0)
 
-export type Note = Ask | PreparedNote | SessionNote
+export type Note = Ask | PreparedNote | SessionNote | ShapeNote
 
 export class ServerRelay implements SocketOwner {
   readonly socket: Socket
@@ -45,8 +46,8 @@ export class ServerRelay implements SocketOwner {
   private readonly events: ServerEvents
   private readonly counters: Counters
   private closed = false
-  // The exchange at the head failed: what it still owes will not come, up to its ReadyForQuery.
-  private failed = false
+  /** The exchange at the head failed: what it still owes will not come, up to its ReadyForQuery. */
+  failed = false
   // An error was part of the answer to the Query at the head.
   private queryFailed = false
   private readonly cutter = new Cutter()
@@ -147,7 +148,9 @@ export class ServerRelay implements SocketOwner {
   }
 
   private isReadWhole(): boolean {
-    return isReadWhole(this.frames.code, this.frames.bodyLength, this.owed.note instanceof Ask)
+    const { note } = this.owed
+    const isOwn = note !== null && (note instanceof Ask || note instanceof ShapeNote)
+    return isReadWhole(this.frames.code, this.frames.bodyLength, isOwn)
   }
 
   /** Deals with the message at `at`. False: the connection was given up. */
@@ -195,38 +198,18 @@ export class ServerRelay implements SocketOwner {
   /** The answers of the extended protocol, each matched with what was asked. */
   private handleExtended(at: number, code: number): boolean {
     if (this.failed) return true // a CommandComplete of the past can't come; leave it to ReadyForQuery
-    switch (code) {
-      case backend.ParseComplete:
-        if (this.owed.kind === exchange.ParseAdded) this.drop(at)
-        else if (this.owed.kind !== exchange.Parse) return this.desync('unexpected ParseComplete')
-        this.confirm()
-        break
-      case backend.BindComplete:
-        if (this.owed.kind !== exchange.Bind) return this.desync('unexpected BindComplete')
-        if (this.owed.owner !== null) this.owed.owner.names.retained = null // past the point of running it again
-        break
-      case backend.CloseComplete:
-        if (this.owed.kind === exchange.CloseAdded) this.drop(at)
-        else if (this.owed.kind !== exchange.Close) return this.desync('unexpected CloseComplete')
-        this.confirm()
-        break
-      case backend.RowDescription:
-      case backend.NoData:
-        if (this.owed.kind !== exchange.Describe) return this.desync('unexpected RowDescription')
-        break
-      case backend.CommandComplete:
-      case backend.EmptyQueryResponse:
-      case backend.PortalSuspended:
-        if (this.owed.kind !== exchange.Execute) return this.desync('unexpected CommandComplete')
-        this.copyIn = false
-        break
-      case backend.CopyInResponse:
-        this.enterCopyIn()
-        return true
-      default:
-        return true // ParameterDescription, CopyOutResponse, CopyDone: more of the same answer follows
+    const { kind, owner, note } = this.owed
+    if (!exchange.isEnd(code)) {
+      if (code === backend.CopyInResponse) this.enterCopyIn()
+      else if (exchange.isAdded(kind)) this.drop(at)
+      return true // more of the same answer follows
     }
-    if (this.owed.owner === null) this.drop(at)
+    if (!exchange.isEndOf(kind, code)) return this.desync(`unexpected ${String.fromCharCode(code)}`)
+    if (owner === null || exchange.isAdded(kind)) this.drop(at)
+    if (note instanceof ShapeNote) note.see(this.cutter.chunk.subarray(at + 5, this.frames.end), this.statements)
+    else if (kind === exchange.Execute) this.copyIn = false
+    else if (kind !== exchange.Bind) this.confirm()
+    else if (owner !== null) owner.names.secondRun.giveUp()
     this.owed.shift()
     if (this.frames.end <= this.cutter.chunk.length) this.addOmitted(this.frames.end)
     return true
@@ -295,6 +278,10 @@ export class ServerRelay implements SocketOwner {
     if (kind === exchange.Query) this.queryFailed = true
     if (kind === exchange.Query || kind === exchange.QueryInBatch || this.failed) return
     this.failed = true
+    if (this.owed.note === refusedAsStale) {
+      this.drop(at)
+      this.add(staleError)
+    }
     if (kind !== exchange.Bind || owner === null || this.owed.countReady() !== 1) return
     if (isStale && owner.waitToRunAgain()) {
       this.send(at)

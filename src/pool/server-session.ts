@@ -176,7 +176,7 @@ export class ServerSession implements ServerEvents, LogPeer {
     const relay = new ServerRelay(
       reader.socket,
       this.parameters,
-      new ServerStatements(this.context.statements),
+      new ServerStatements(this.context.statements, this.pool.shapes),
       this.pool.counters,
       this,
     )

@@ -98,7 +98,7 @@ function rewriteUse(client: ClientRelay, text: string, command: Command): Rewrit
       ? { query: renamed(text, command, `${command.name} `), note: null }
       : undefined
   }
-  if (!client.server!.statements.has(statement)) statement = client.statements.reread(command.name, statement)
+  if (!client.server!.statements.has(statement)) statement = client.statements.reread(command.name, statement, true)
   makeKnown(client, statement)
   return {
     query: renamed(text, command, statement.name),

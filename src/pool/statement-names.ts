@@ -2,15 +2,15 @@
 // The messages of a client that name a prepared statement, rewritten to the names that servers know.
 
 import type { Cutter } from '../io/cutter.js'
-import { Idle } from '../protocol/backend.js'
 import type { Condition } from '../protocol/errors.js'
 import type { Frames } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
-import { Ask } from './ask.js'
 import type { ClientRelay } from './client-relay.js'
 import * as exchange from './exchange.js'
-import { isOurs, type Statement } from './prepared.js'
+import { Asked, Differs, Fits, isOurs, type Statement, Unasked } from './prepared.js'
 import { noteOf, type PreparedNote } from './prepared-notes.js'
+import { SecondRun } from './second-run.js'
+import { describing, refusedAsStale, ShapeNote } from './statement-shape.js'
 
 /** What became of a message. */
 export const Done = 0
@@ -35,9 +35,6 @@ const longestMessage = 0x3fffffff
 /** Most answers that a server may owe when another is to come from here: nothing else slows a client that sends only such. */
 const mostOwed = 1024 * 1024
 
-/** Longest exchange that is kept to be run again, bytes. */
-const retainLimit = 16 * 1024
-
 /** Code and length of a message that is rewritten, on their way to where pieces are gathered. */
 const head = Buffer.alloc(5)
 
@@ -51,14 +48,10 @@ export class StatementNames {
   private readonly client: ClientRelay
   private readonly frames: Frames
   private readonly cutter: Cutter
-  /** A copy of the exchange under way; see `retain`. */
-  retained: Buffer | null = null
-  // Where in the chunk an exchange begins that may be run again; -1: none.
-  private retainFrom = -1
-  private room: Buffer = Buffer.alloc(0)
-  private retainChunk: Buffer | null = null
-  private retainedStatement: Statement | null = null
-  private isSecondRun = false
+  readonly secondRun: SecondRun
+  // Whose rows the Describe at hand tells of, and what is to be known when the Bind at hand is refused.
+  private shown: Statement | null = null
+  private refusal: ShapeNote | null = null
   // Empty statements left on the server by a Parse that was made to fail with PostgreSQL's own words.
   private readonly leftBehind = new Set<string>()
 
@@ -67,6 +60,7 @@ export class StatementNames {
     this.frames = frames
     this.cutter = cutter
     this.limit = limit
+    this.secondRun = new SecondRun(cutter)
   }
 
   /** Deals with the Parse, Bind, Describe or Close that `frames` found at `at`. The client has a server. */
@@ -91,44 +85,6 @@ export class StatementNames {
       default:
         return this.handleClose(at)
     }
-  }
-
-  /**
-   * PostgreSQL refuses a statement whose result type has changed since it was prepared ("cached plan must not change result
-   * type"). An exchange that begins with its Bind, outside of a transaction, can simply be run again on a fresh statement;
-   * but only where it asks for a Describe: a client that relies on an older one would misread the rows. Called at its Sync.
-   */
-  retain(at: number): void {
-    const { retainFrom: from, client, cutter } = this
-    this.retainFrom = -1
-    if (from < 0 || this.isSecondRun || this.retainChunk !== cutter.chunk) return
-    const end = this.frames.end
-    if (from >= at || end !== cutter.chunk.length || end - from > retainLimit) return
-    let describes = false
-    for (let i = 0; i < client.server!.owed.length; i++) {
-      if (client.server!.owed.kindAt(i) === exchange.Describe) describes = true
-    }
-    if (describes) this.retained = this.copyOf(from, end)
-  }
-
-  /** The room of the latest copy is used again where it fits: a client's exchanges are mostly alike. */
-  private copyOf(from: number, end: number): Buffer {
-    if (this.room.length !== end - from) this.room = Buffer.allocUnsafe(end - from)
-    this.cutter.chunk.copy(this.room, 0, from, end)
-    return this.room
-  }
-
-  /** The retained exchange, once; its statement is made to be prepared again. */
-  takeRetained(): Buffer | null {
-    const bytes = this.retained
-    const statement = this.retainedStatement
-    this.retained = null
-    if (bytes === null || statement === null) return null
-    const server = this.client.server!
-    server.statements.remove(statement)
-    server.ask(Buffer.concat([closeStatement(statement.name), syncMessage]), new Ask(ignore))
-    this.isSecondRun = true
-    return bytes
   }
 
   /** The messages that remove the empty statements which refused duplicates left behind, or null. */
@@ -202,28 +158,21 @@ export class StatementNames {
     const nameEnd = portalEnd < 0 ? -1 : chunk.indexOf(0, portalEnd + 1)
     if (nameEnd < 0 || nameEnd >= this.frames.end) return this.unended(at)
     if (nameEnd > portalEnd + 1) {
-      this.beginRetaining(at)
+      this.secondRun.begin(at, this.client.server!)
       if (!this.rename(at, portalEnd + 1, nameEnd)) return Later
     }
     this.client.counters.binds++
-    this.client.owe(exchange.Bind, null)
+    this.client.owe(exchange.Bind, this.refusal)
+    this.refusal = null
     return Done
-  }
-
-  private beginRetaining(at: number): void {
-    const server = this.client.server!
-    this.retained = null
-    const isFirst = server.owed.length === 0 && server.status === Idle
-    this.retainFrom = isFirst ? at : -1
-    this.retainChunk = this.cutter.chunk
-    this.isSecondRun = this.isSecondRun && server.owed.length > 0
   }
 
   private handleDescribe(at: number): number {
     const nameEnd = this.nameEnd(at)
     if (nameEnd < 0) return this.unended(at)
     if (this.isNamedStatement(at, nameEnd) && !this.rename(at, at + 6, nameEnd)) return Later
-    this.client.owe(exchange.Describe, null)
+    this.client.owe(exchange.Describe, this.shown === null ? null : new ShapeNote(this.shown))
+    this.shown = null
     return Done
   }
 
@@ -284,16 +233,20 @@ export class StatementNames {
   private rename(at: number, start: number, end: number): boolean {
     const { client } = this
     const name = this.cutter.chunk.toString('latin1', start, end)
-    let statement = client.statements.get(name)
     const known = client.server!.statements
-    if (statement !== undefined && !known.has(statement)) statement = client.statements.reread(name, statement)
+    let statement = client.statements.get(name)
+    let isDescribed = false
+    if (statement !== undefined && known.verdictOn(statement) !== Fits) {
+      isDescribed = this.isDescribed(at, start)
+      if (!known.has(statement)) statement = client.statements.reread(name, statement, isDescribed)
+    }
     if (this.isUncertain(name, statement)) return false
     if (statement === undefined) {
       // Sent as it is, for the server to refuse in its own words; one that the server may have is made one that can't exist.
       if (this.mayExist(name)) this.replace(at, start, end, bytesOf(`${name} \0`))
       return true
     }
-    this.retainedStatement = statement
+    this.secondRun.uses(statement)
     if (statement.isSql && !known.has(statement)) return true // made by SQL with types, which can't be put in here
     if (known.has(statement)) {
       known.touch(statement)
@@ -301,8 +254,50 @@ export class StatementNames {
       this.collect(at)
       this.addParse(statement, noteOf.prepare(statement, '', client.statements), exchange.ParseAdded)
     }
-    this.replace(at, start, end, statement.nameBytes)
+    if (!isDescribed && this.mustCompare(statement)) {
+      if (known.verdictOn(statement) === Unasked) this.askShape(at, statement)
+      return false
+    }
+    if (isDescribed && !this.secondRun.isUnderWay && known.verdictOn(statement) === Unasked) this.shown = statement
+    if (isDescribed || known.verdictOn(statement) !== Differs) this.replace(at, start, end, statement.nameBytes)
+    else this.refuse(at, start, end, statement)
     return true
+  }
+
+  /** The client goes by a Describe from before: has that still to be found true of this server? */
+  private mustCompare(statement: Statement): boolean {
+    const { statements, failed, owed } = this.client.server!
+    if (failed && owed.countReady() === 0) return false // what it belongs to has failed: it will be skipped
+    return statements.verdictOn(statement) < Fits && statements.givesRows(statement)
+  }
+
+  private askShape(at: number, statement: Statement): void {
+    this.collect(at)
+    this.add(describing(statement.name))
+    this.client.owe(exchange.DescribeAdded, new ShapeNote(statement))
+    this.client.server!.statements.judge(statement, Asked)
+  }
+
+  /** The client's rows would not be those it was told of: the server is made to refuse it, and forgets the statement. */
+  private refuse(at: number, start: number, end: number, statement: Statement): void {
+    const { client } = this
+    client.server!.statements.take(statement)
+    client.server!.statements.retireAll()
+    this.collect(at)
+    this.add(closeStatement(statement.name))
+    client.owe(exchange.CloseAdded, noteOf.evict(statement, client.statements))
+    this.replace(at, start, end, bytesOf(`${statement.name} \0`)) // a name that no statement has
+    this.refusal = refusedAsStale
+  }
+
+  /** Is the client about to be told what rows there will be: by this very Describe, or one of the portal right behind this Bind? */
+  private isDescribed(at: number, start: number): boolean {
+    const { chunk } = this.cutter
+    const { code, end } = this.frames
+    if (code === frontend.Describe || this.secondRun.isUnderWay) return true
+    const portal = start - at - 5 // length of its name, with the terminator
+    if (chunk.length < end + 6 + portal || chunk[end] !== frontend.Describe || chunk[end + 5] !== 0x50) return false // P
+    return chunk.compare(chunk, at + 5, start, end + 6, end + 6 + portal) === 0
   }
 
   private replace(at: number, start: number, end: number, name: Buffer): void {
@@ -369,5 +364,3 @@ function closeStatement(name: string): Buffer {
 function bytesOf(text: string): Buffer {
   return Buffer.from(text, 'latin1')
 }
-
-function ignore(): void {}

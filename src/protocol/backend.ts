@@ -83,9 +83,12 @@ export function readyForQuery(status: number = Idle): Buffer {
   return ready.get(status)!
 }
 
-/** Fields S, C and M only, as pgbouncer sends them. */
-export function errorResponse(error: Pick<PgError, 'severity' | 'sqlstate' | 'message'>): Buffer {
-  return report(ErrorResponse, { S: error.severity, C: error.sqlstate, M: error.message })
+/** Fields S, C and M only, as pgbouncer sends them, and what else is given. */
+export function errorResponse(
+  error: Pick<PgError, 'severity' | 'sqlstate' | 'message'>,
+  fields: Readonly<Record<string, string>> = {},
+): Buffer {
+  return report(ErrorResponse, { S: error.severity, C: error.sqlstate, M: error.message, ...fields })
 }
 
 /** `fields`: one-letter field types and their values, e.g. `{ S: 'NOTICE', C: '00000', M: 'text', D: 'detail' }`. */

@@ -1,9 +1,20 @@
 // Prepared statements of many clients on few servers: shared by text, under names that each client has for itself.
 
+import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { startPooler } from '../harness/pooler.js'
-import { query as ask, createDatabase } from '../harness/postgres.js'
-import { bind, close, describe as describing, execute, extended, parse, query, sync } from '../harness/raw-client.js'
+import { startPooler, type TestPooler } from '../harness/pooler.js'
+import { query as ask, createDatabase, type TestDatabase } from '../harness/postgres.js'
+import {
+  bind,
+  close,
+  describe as describing,
+  execute,
+  extended,
+  parse,
+  query,
+  type RawClient,
+  sync,
+} from '../harness/raw-client.js'
 
 const user = 'trust_user'
 
@@ -276,6 +287,171 @@ describe('a plan that has gone stale', () => {
         await fresh.ask(query(word))
       }
     }
+  })
+})
+
+describe('a statement that was described before the definition changed, on a server that never had it', () => {
+  const stale = 'E ERROR 0A000 cached plan must not change result type'
+  const login = async (): Promise<{ pooler: TestPooler; database: TestDatabase; client: RawClient }> => {
+    const database = await createDatabase()
+    const pooler = await startPooler({ default_pool_size: 1 })
+    const client = await pooler.raw({ user, database: database.name })
+    await client.ask(query('create table t as select 1 as a; create table log (n int)'))
+    const told = await client.ask(parse('select * from t', 's'), describing('S', 's'), sync)
+    expect(told).toEqual(['1', 't ', 'T a', 'Z I'])
+    return { pooler, database, client }
+  }
+  /** Through the pooler, which sees it; the server is another one from then on. */
+  const change = async (pooler: TestPooler, database: TestDatabase, text: string): Promise<void> => {
+    const owner = await pooler.raw({ user, database: database.name })
+    expect((await owner.ask(query(text))).join()).not.toContain('E ')
+    await owner.end()
+    pooler.pooler.admin.reconnect(undefined)
+    await pooler.settles(async () => (await pooler.show('servers')).length === 0)
+  }
+  const run = [bind([], 's'), execute()]
+  const plain = (text: string): Buffer => Buffer.concat([parse(text), bind(), execute()])
+
+  test.each([
+    ['a column more', 'alter table t add b text default 7', 'D 1|7'],
+    ['another type', 'alter table t alter a type text', 'D 1'],
+    ['another type modifier', 'alter table t alter a type numeric(4, 1)', 'D 1.0'],
+    ['another name', 'alter table t rename a to z', 'D 1'],
+  ])('%s: is refused in words of PostgreSQL, and the client can prepare it again', async (_what, text, row) => {
+    const { pooler, database, client } = await login()
+    await using _ = pooler
+    await using __ = database
+    await change(pooler, database, text)
+    for (let round = 0; round < 3; round++) expect(await client.ask(...run, sync)).toEqual([stale, 'Z I'])
+    const again = await client.ask(close('S', 's'), parse('select * from t', 's'), describing('S', 's'), ...run, sync)
+    expect(again).toEqual(['3', '1', 't ', expect.stringMatching(/^T [az]/), '2', row, 'C SELECT 1', 'Z I'])
+    expect(await client.ask(...run, sync)).toEqual(['2', row, 'C SELECT 1', 'Z I'])
+  })
+
+  test.each([
+    ['nothing that matters', 'alter table t set (fillfactor = 90)'],
+    ['a table that is made again', 'drop table t; create table t as select 1 as a'],
+  ])('%s has changed: it goes on', async (_what, text) => {
+    const { pooler, database, client } = await login()
+    await using _ = pooler
+    await using __ = database
+    await change(pooler, database, text)
+    for (let round = 0; round < 3; round++) {
+      expect(await client.ask(...run, sync)).toEqual(['2', 'D 1', 'C SELECT 1', 'Z I'])
+    }
+    expect(await client.ask(describing('S', 's'), ...run, sync)).toEqual(['t ', 'T a', '2', 'D 1', 'C SELECT 1', 'Z I'])
+  })
+
+  test('what is gone is told as PostgreSQL tells it', async () => {
+    const { pooler, database, client } = await login()
+    await using _ = pooler
+    await using __ = database
+    await change(pooler, database, 'drop table t')
+    for (let round = 0; round < 2; round++) {
+      expect(await client.ask(...run, sync)).toEqual(['E ERROR 42P01 relation "t" does not exist', 'Z I'])
+    }
+  })
+
+  test('a client that asks for a Describe of the portal gets the rows it is told of', async () => {
+    const { pooler, database, client } = await login()
+    await using _ = pooler
+    await using __ = database
+    await change(pooler, database, 'alter table t add b int default 2')
+    for (let round = 0; round < 3; round++) {
+      const answer = await client.ask(bind([], 's'), describing('P'), execute(), sync)
+      expect(answer).toEqual(['2', 'T a|b', 'D 1|2', 'C SELECT 1', 'Z I'])
+    }
+  })
+
+  test('nothing of a batch in which it is refused is carried out; what comes before and behind is', async () => {
+    const { pooler, database, client } = await login()
+    await using _ = pooler
+    await using __ = database
+    await change(pooler, database, 'alter table t add b int default 2')
+    const insert = (n: number): Buffer => plain(`insert into log values (${n})`)
+    const bytes = Buffer.concat([
+      insert(1),
+      sync,
+      insert(2),
+      ...run,
+      insert(3),
+      sync,
+      insert(4),
+      sync,
+      query('begin'),
+      ...run,
+      sync,
+      query('rollback'),
+      plain('select array_agg(n order by n) as n from log'),
+      sync,
+    ])
+    const answer = [
+      ...['1', '2', 'C INSERT 0 1', 'Z I'],
+      ...['1', '2', 'C INSERT 0 1', stale, 'Z I'],
+      ...['1', '2', 'C INSERT 0 1', 'Z I'],
+      ...['C BEGIN', 'Z T', stale, 'Z E', 'C ROLLBACK', 'Z I'],
+      ...['1', '2', 'D {1,4}', 'C SELECT 1', 'Z I'],
+    ]
+    client.send(bytes)
+    expect(await client.answer(7)).toEqual(answer)
+    const step = 7 // each place in turn would take long: every seventh, and all around the Bind that is refused
+    for (let cut = 1; cut < bytes.length; cut += cut > 120 && cut < 200 ? 1 : step) {
+      await client.ask(query('truncate log'))
+      client.send(bytes.subarray(0, cut))
+      for (let n = 0; n < 3; n++) await turn() // the pooler reads it: it runs in this process
+      client.send(bytes.subarray(cut))
+      expect(await client.answer(7), `cut at ${cut}`).toEqual(answer)
+    }
+    expect(client.unread).toEqual([])
+  })
+
+  test('many clients at once, on few servers: each is refused, or gets rows of the type it was told', async () => {
+    await using database = await createDatabase()
+    await using pooler = await startPooler({ default_pool_size: 3, max_prepared_statements: 3 })
+    const owner = await pooler.raw({ user, database: database.name })
+    await owner.ask(query('create table t as select 1 as a'))
+    let isOver = false
+    let described = 0
+    let refused = 0
+    const work = Array.from({ length: 12 }, async (_, n) => {
+      const client = await pooler.raw({ user, database: database.name })
+      let told = ''
+      for (let round = 0; !isOver; round++) {
+        const name = `s${n}`
+        if (told === '') {
+          const answer = await client.ask(parse(`select *, ${n % 5} as mine from t`, name), describing('S', name), sync)
+          if (answer.includes(stale)) {
+            await client.ask(close('S', name), sync) // the server had its text from before; next time it has not
+            continue
+          }
+          expect(answer).toEqual(['1', 't ', expect.stringMatching(/^T a.*\|mine$/), 'Z I'])
+          told = answer[2]!
+          described++
+        }
+        const answer = await client.ask(plain(`select ${round}`), bind([], name), execute(), sync)
+        expect(answer.slice(0, 4)).toEqual(['1', '2', `D ${round}`, 'C SELECT 1'])
+        if (answer[4] === stale) {
+          refused++
+          told = ''
+          expect(answer).toHaveLength(6)
+          expect(await client.ask(close('S', name), sync)).toEqual(['3', 'Z I'])
+        } else {
+          const row = answer[5]!
+          expect(row.endsWith(`|${n % 5}`)).toBe(true)
+          expect(row.split('|')).toHaveLength(told.split('|').length)
+        }
+      }
+      expect(client.unread).toEqual([])
+    })
+    const all = Promise.all(work)
+    await Promise.race([all, pooler.settles(() => described >= 12)])
+    for (let column = 0; column < 8; column++) {
+      const before = refused
+      expect(await owner.ask(query(`alter table t add c${column} int default ${column}`))).toContain('C ALTER TABLE')
+      await Promise.race([all, pooler.settles(() => refused > before)])
+    }
+    isOver = true
+    await all
   })
 })
 

@@ -36,7 +36,7 @@ export class FakeBackend {
   status = 'I'
   /** Answers that have left for the client. */
   sent: Buffer[] = []
-  /** Statements whose plan has gone stale: Bind fails, until they are prepared anew. */
+  /** Statements whose plan has gone stale: Bind fails, until they are prepared anew; where nothing heals, even then. */
   readonly stale = new Set<string>()
   heals = true
   /** Called before each message: something to say out of turn. */
@@ -142,6 +142,7 @@ export class FakeBackend {
           this.runExtended(code, body)
         } catch (error) {
           this.fail(error)
+          this.flush() // as send_message_to_frontend does
           this.skipping = true
         }
     }
@@ -191,6 +192,7 @@ export class FakeBackend {
     if (text.startsWith('syntax')) throw new Failure('42601', `syntax error at or near "${text}"`)
     this.statements.set(name, text)
     if (this.heals) this.stale.delete(name)
+    else this.stale.add(name)
   }
 
   private statement(name: string): string {

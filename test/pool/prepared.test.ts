@@ -211,13 +211,14 @@ test('a text that is read under other parameters is another statement', () => {
   const server = new ServerStatements(table)
   const one = client.add('a', body('select 1'))!
   noteOf.prepare(one, 'a', client).confirm(server)
-  expect(client.reread('a', one)).toBe(one)
+  expect(client.reread('a', one, false)).toBe(one)
   parameters.reading = 'LATIN1'
-  const other = client.reread('a', one)
+  const other = client.reread('a', one, false)
   expect(other.name).not.toBe(one.name)
   expect(client.get('a')).toBe(other)
   expect(other.create.subarray(16)).toEqual(one.create.subarray(16))
   expect(table.count, 'the first has no user any more').toBe(1)
+  expect(client.reread('a', other, true)).toBe(other)
   client.close()
   expect([table.count, table.bytes]).toEqual([0, 0])
 })

@@ -1,0 +1,57 @@
+// The result type of a prepared statement as clients were told it, so that nobody gets rows of another one.
+
+import { createHash } from 'node:crypto'
+import * as backend from '../protocol/backend.js'
+import * as frontend from '../protocol/frontend.js'
+import { noRows, type ServerStatements, type Statement, Unasked } from './prepared.js'
+
+/** The note of a Describe, of a statement or of a portal that it was bound to: the first answer is what clients go by. */
+export class ShapeNote {
+  private readonly statement: Statement | null
+
+  /** @param statement null: nothing is to be learnt from the answer */
+  constructor(statement: Statement | null) {
+    this.statement = statement
+  }
+
+  /** `body`: of the RowDescription, empty for NoData; nothing of it is kept. */
+  see(body: Buffer, server: ServerStatements): void {
+    if (this.statement !== null) server.compare(this.statement, body.length === 0 ? noRows : shapeOf(body))
+  }
+
+  confirm(): void {}
+
+  undo(server: ServerStatements): void {
+    if (this.statement !== null) server.judge(this.statement, Unasked)
+  }
+}
+
+/** Describe of the statement, and Flush, since its answer is waited for. */
+export function describing(name: string): Buffer {
+  return Buffer.concat([frontend.message(frontend.Describe, `S${name}\0`), frontend.message(frontend.Flush)])
+}
+
+/** PostgreSQL's own words, with the place in its source by which drivers know what to do about it. */
+export const staleError: Buffer = backend.errorResponse(
+  { severity: 'ERROR', sqlstate: '0A000', message: 'cached plan must not change result type' },
+  { F: 'plancache.c', R: 'RevalidateCachedQuery' },
+)
+
+/** The note of a Bind or Describe that the server is made to refuse: the client is told `staleError` in place of its words. */
+export const refusedAsStale: ShapeNote = new ShapeNote(null)
+
+/** Names, types and type modifiers of the columns, as PostgreSQL compares them; where they come from may change. */
+function shapeOf(body: Buffer): string {
+  const hash = createHash('sha256')
+  if (body.length < 2) return ''
+  let at = 2
+  for (let left = body.readInt16BE(0); left > 0; left--) {
+    const nameEnd = body.indexOf(0, at)
+    if (nameEnd < 0 || nameEnd + 19 > body.length) break
+    hash.update(body.subarray(at, nameEnd + 1)) // name
+    hash.update(body.subarray(nameEnd + 7, nameEnd + 11)) // type
+    hash.update(body.subarray(nameEnd + 13, nameEnd + 17)) // modifier
+    at = nameEnd + 19
+  }
+  return hash.digest('base64')
+}
