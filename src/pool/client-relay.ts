@@ -137,6 +137,7 @@ export class ClientRelay implements SocketOwner {
     this.stalled = false
     const bytes = this.names.secondRun.take(this.server!)
     if (bytes !== null && !this.closed) this.take(bytes)
+    this.names.secondRun.isUnderWay = false
     this.resume()
   }
 

@@ -14,8 +14,8 @@ const longest = 16 * 1024
 
 /**
  * PostgreSQL refuses a statement whose result type has changed since it was prepared ("cached plan must not change result
- * type"). An exchange that begins with its Bind, outside of a transaction, can simply be run again on a fresh statement;
- * but only where it asks for a Describe: a client that relies on an older one would misread the rows.
+ * type"). An exchange that begins with its Bind or Describe, outside of a transaction, can simply be run again on a fresh
+ * statement; but only where it asks for a Describe: a client that relies on an older one would misread the rows.
  */
 export class SecondRun {
   /** The exchange at hand is the second run of one that had failed. */
@@ -42,17 +42,16 @@ export class SecondRun {
     this.kept = null
   }
 
-  /** A Bind of a named statement begins at `at`. */
-  begin(at: number, server: ServerRelay): void {
-    this.kept = null
-    this.from = server.owed.length === 0 && server.status === Idle ? at : -1
-    this.chunk = this.cutter.chunk
-    this.isUnderWay = this.isUnderWay && server.owed.length > 0
-  }
-
-  /** It uses this statement. */
-  uses(statement: Statement): void {
-    this.statement = statement
+  /** A Bind or Describe at `at` names this statement. */
+  uses(statement: Statement, at: number, server: ServerRelay): void {
+    if (isFirst(server)) {
+      this.kept = null
+      this.from = server.status === Idle ? at : -1
+      this.chunk = this.cutter.chunk
+      this.statement = statement
+    } else if (statement !== this.statement) {
+      this.from = -1
+    }
   }
 
   /** Its Sync is at `at` and ends at `end`: keeps the exchange, where it is one that can be run again. */
@@ -83,6 +82,12 @@ export class SecondRun {
     this.isUnderWay = true
     return kept
   }
+}
+
+/** Has nothing been sent to the server that it still has to answer? A Parse that was left out may stand before. */
+function isFirst(server: ServerRelay): boolean {
+  for (let i = 0; i < server.owed.length; i++) if (server.owed.kindAt(i) !== exchange.ParseOmitted) return false
+  return true
 }
 
 function ignore(): void {}

@@ -14,7 +14,7 @@ import type { ParameterSet } from './parameters.js'
 import type { ServerStatements } from './prepared.js'
 import type { PreparedNote } from './prepared-notes.js'
 import type { ServerEvents } from './relay-events.js'
-import { isDefinition, isFarewell, isReadWhole, isReset, isRow, isStalePlan } from './server-words.js'
+import { isDefinition, isFarewell, isReset, isRow, isStaleNext, isStalePlan, reachNeeded } from './server-words.js'
 import type { SessionNote } from './session-state.js'
 import { refusedAsStale, ShapeNote, staleError } from './statement-shape.js'
 
@@ -107,10 +107,8 @@ export class ServerRelay implements SocketOwner {
         this.hold(at, 5)
         return
       }
-      if (this.isReadWhole() && this.frames.end > chunk.length) {
-        this.hold(at, this.frames.end - at)
-        return
-      }
+      const reach = this.reachNeeded()
+      if (reach > chunk.length) return this.hold(at, reach - at)
       if (!this.handle(at)) return
       at = this.frames.skip(chunk)
       // Rows that are passed on change nothing here: those that follow go the way of the first.
@@ -147,10 +145,11 @@ export class ServerRelay implements SocketOwner {
     this.cutter.from = from
   }
 
-  private isReadWhole(): boolean {
+  private reachNeeded(): number {
+    const { code, bodyLength, end } = this.frames
     const { note } = this.owed
     const isOwn = note !== null && (note instanceof Ask || note instanceof ShapeNote)
-    return isReadWhole(this.frames.code, this.frames.bodyLength, isOwn)
+    return reachNeeded(this.cutter.chunk, code, bodyLength, end, isOwn)
   }
 
   /** Deals with the message at `at`. False: the connection was given up. */
@@ -201,15 +200,15 @@ export class ServerRelay implements SocketOwner {
     const { kind, owner, note } = this.owed
     if (!exchange.isEnd(code)) {
       if (code === backend.CopyInResponse) this.enterCopyIn()
-      else if (exchange.isAdded(kind)) this.drop(at)
+      else if (exchange.isAdded(kind) || isStaleNext(this.cutter.chunk, this.frames.end)) this.drop(at)
       return true // more of the same answer follows
     }
     if (!exchange.isEndOf(kind, code)) return this.desync(`unexpected ${String.fromCharCode(code)}`)
     if (owner === null || exchange.isAdded(kind)) this.drop(at)
     if (note instanceof ShapeNote) note.see(this.cutter.chunk.subarray(at + 5, this.frames.end), this.statements)
     else if (kind === exchange.Execute) this.copyIn = false
-    else if (kind !== exchange.Bind) this.confirm()
-    else if (owner !== null) owner.names.secondRun.giveUp()
+    else this.confirm()
+    if (owner !== null && !exchange.isAdded(kind)) owner.names.secondRun.giveUp()
     this.owed.shift()
     if (this.frames.end <= this.cutter.chunk.length) this.addOmitted(this.frames.end)
     return true
@@ -282,7 +281,7 @@ export class ServerRelay implements SocketOwner {
       this.drop(at)
       this.add(staleError)
     }
-    if (kind !== exchange.Bind || owner === null || this.owed.countReady() !== 1) return
+    if ((kind !== exchange.Bind && kind !== exchange.Describe) || owner === null || this.owed.countReady() !== 1) return
     if (isStale && owner.waitToRunAgain()) {
       this.send(at)
       this.retry = owner

@@ -48,18 +48,38 @@ export function isFarewell(chunk: Buffer, start: number, end: number): boolean {
   return message.includes(fatal) || message.includes(panic)
 }
 
-/** Is a message looked at, so that it has to be there whole? `isOwn`: it answers a question of the pooler's own. */
-export function isReadWhole(code: number, length: number, isOwn: boolean): boolean {
+/** Is it an error that follows there, for a plan gone stale? */
+export function isStaleNext(chunk: Buffer, end: number): boolean {
+  return chunk[end] === backend.ErrorResponse && isStalePlan(chunk, end, reachOfNext(chunk, end))
+}
+
+/**
+ * How far the chunk has to reach before the message in it that ends at `end` is dealt with; 0: as far as it does. `length`:
+ * of its body. `isOwn`: it answers a question of the pooler's own.
+ */
+export function reachNeeded(chunk: Buffer, code: number, length: number, end: number, isOwn: boolean): number {
   switch (code) {
     case backend.ReadyForQuery:
-      return length === 1
+      return length === 1 ? end : 0
+    case backend.ParameterDescription:
+      return length <= readLimit ? reachOfNext(chunk, end) : 0
     case backend.CommandComplete:
     case backend.ParameterStatus:
     case backend.ErrorResponse:
-      return length <= readLimit
+      return length <= readLimit ? end : 0
     default:
-      return isOwn && length <= readLimit
+      return isOwn && length <= readLimit ? end : 0
   }
+}
+
+/**
+ * How far that is where it has to be known what follows: its header, and where that is an error, all of it.
+ */
+function reachOfNext(chunk: Buffer, end: number): number {
+  if (chunk.length < end + 5) return end + 5
+  if (chunk[end] !== backend.ErrorResponse) return end
+  const length = chunk.readInt32BE(end + 1)
+  return length > readLimit ? end : end + 1 + length
 }
 
 /** One of the messages that large answers are made of, and that nobody here looks into. */

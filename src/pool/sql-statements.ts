@@ -72,7 +72,9 @@ function rewritePrepare(client: ClientRelay, text: string, command: Command): Re
   if (client.statements.get(command.name) !== undefined) {
     // PostgreSQL itself refuses it: with this name taken, as the client believes it to be.
     const taken = isOurs(command.name) ? `${command.name} ` : command.name
-    server.ask(queryOf(`PREPARE ${quoteName(taken)} AS SELECT 1`), new Ask(ignore))
+    const empty = frontend.message(frontend.Parse, Buffer.from(`${taken}\0\0\0\0`, 'latin1'))
+    // Closed first: it may still be there from the time before, and no error may end a transaction unseen.
+    server.ask(Buffer.concat([closeStatement(taken), empty, frontend.message(frontend.Sync)]), new Ask(ignore))
     client.names.leaveBehind(taken)
     return taken === command.name ? undefined : { query: renamed(text, command, taken), note: null }
   }
@@ -143,7 +145,7 @@ function quoteName(name: string): string {
 }
 
 function closeStatement(name: string): Buffer {
-  return frontend.message(frontend.Close, `S${name}\0`)
+  return frontend.message(frontend.Close, Buffer.from(`S${name}\0`, 'latin1'))
 }
 
 function ignore(): void {}

@@ -158,7 +158,6 @@ export class StatementNames {
     const nameEnd = portalEnd < 0 ? -1 : chunk.indexOf(0, portalEnd + 1)
     if (nameEnd < 0 || nameEnd >= this.frames.end) return this.unended(at)
     if (nameEnd > portalEnd + 1) {
-      this.secondRun.begin(at, this.client.server!)
       if (!this.rename(at, portalEnd + 1, nameEnd)) return Later
     }
     this.client.counters.binds++
@@ -246,7 +245,7 @@ export class StatementNames {
       if (this.mayExist(name)) this.replace(at, start, end, bytesOf(`${name} \0`))
       return true
     }
-    this.secondRun.uses(statement)
+    this.secondRun.uses(statement, at, client.server!)
     if (statement.isSql && !known.has(statement)) return true // made by SQL with types, which can't be put in here
     if (known.has(statement)) {
       known.touch(statement)

@@ -217,6 +217,28 @@ describe('a plan that has gone stale', () => {
     }
   })
 
+  // As of migrations that go to PostgreSQL directly.
+  test('is nothing that a client which has just prepared the text could notice', async () => {
+    await using database = await createDatabase()
+    await ask('create table t as select 1 as a; grant all on t to public', { database: database.name })
+    await using pooler = await startPooler({ default_pool_size: 1 })
+    const login = { user, database: database.name }
+    const texts = [0, 1, 2].map((n) => `select *, ${n} as n from t`)
+    const holder = await pooler.raw(login)
+    for (const text of texts) await holder.ask(parse(text, text), describing('S', text), sync)
+    await ask('alter table t add b int default 2', { database: database.name })
+    const fresh = await pooler.raw(login)
+    const [one, two, three] = texts.map((text) => parse(text, 's')) as [Buffer, Buffer, Buffer]
+    expect(await fresh.ask(one, describing('S', 's'), sync)).toEqual(['1', 't ', 'T a|b|n', 'Z I'])
+    await fresh.ask(close('S', 's'), sync)
+    const used = await fresh.ask(two, bind([], 's'), describing('P'), execute(), sync)
+    expect(used).toEqual(['1', '2', 'T a|b|n', 'D 1|2|1', 'C SELECT 1', 'Z I'])
+    await fresh.ask(close('S', 's'), sync)
+    const both = await fresh.ask(three, describing('S', 's'), bind([], 's'), execute(), sync)
+    expect(both).toEqual(['1', 't ', 'T a|b|n', '2', 'D 1|2|2', 'C SELECT 1', 'Z I'])
+    for (const text of texts) expect(await holder.ask(bind([], text), execute(), sync)).toEqual([stale, 'Z I'])
+  })
+
   test('is an error within a transaction, as from PostgreSQL, and right again behind it', async () => {
     await using database = await createDatabase()
     await ask('create table t as select 1 as a; grant all on t to public', { database: database.name })

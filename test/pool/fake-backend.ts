@@ -36,7 +36,7 @@ export class FakeBackend {
   status = 'I'
   /** Answers that have left for the client. */
   sent: Buffer[] = []
-  /** Statements whose plan has gone stale: Bind fails, until they are prepared anew; where nothing heals, even then. */
+  /** Statements whose plan has gone stale: Bind fails, and Describe in the middle, until they are prepared anew; where nothing heals, even then. */
   readonly stale = new Set<string>()
   heals = true
   /** Called before each message: something to say out of turn. */
@@ -158,9 +158,7 @@ export class FakeBackend {
         const text = this.statement(second)
         if (this.status === 'E' && !text.startsWith('rollback')) throw aborted
         if (text.startsWith('nobind')) throw new Failure('08P01', 'bind message supplies no parameters')
-        if (this.stale.has(second)) {
-          throw new Failure('0A000', 'cached plan must not change result type', 'RevalidateCachedQuery')
-        }
+        this.refuseStale(second)
         if (first !== '' && this.portals.has(first)) throw new Failure('42P03', `cursor "${first}" already exists`)
         this.portals.set(first, { text, tag: body.toString('latin1', first.length + second.length + 2), sent: 0 })
         return this.say('2')
@@ -170,6 +168,7 @@ export class FakeBackend {
         const isStatement = first.startsWith('S')
         const text = isStatement ? this.statement(name) : this.portal(name).text
         if (isStatement) this.say('t', i16(1), i32(25))
+        if (isStatement) this.refuseStale(name)
         return text.startsWith('rows') ? this.say('T', i16(1), z(text), Buffer.alloc(18)) : this.say('n')
       }
       case 'E':
@@ -193,6 +192,11 @@ export class FakeBackend {
     this.statements.set(name, text)
     if (this.heals) this.stale.delete(name)
     else this.stale.add(name)
+  }
+
+  private refuseStale(name: string): void {
+    if (!this.stale.has(name)) return
+    throw new Failure('0A000', 'cached plan must not change result type', 'RevalidateCachedQuery')
   }
 
   private statement(name: string): string {

@@ -276,6 +276,48 @@ test('a plan gone stale is made anew, unseen by the client', () => {
   }
 })
 
+test.each([
+  ['Describe alone', [wire.describe('S', 'a'), sync], 'tTZ'],
+  ['Describe and use', [wire.describe('S', 'a'), bind('a'), execute(), sync], 'tT2DCZ'],
+  ['use, described twice', [bind('a'), wire.describe('S', 'a'), wire.describe('P'), execute(), sync], '2tTTDCZ'],
+  ['a Parse that is left out', [parse('b', 'rows 1'), wire.describe('S', 'b'), sync], '1tTZ'],
+  ['such a Parse, and use', [parse('b', 'rows 1'), bind('b'), wire.describe('P'), execute(), sync], '12TDCZ'],
+])('a plan gone stale, %s: is made anew however the answer is cut', (_what, messages, expected) => {
+  for (const size of [undefined, 1, 2, 7, 20]) {
+    const rig = withStalePlan()
+    for (let round = 0; round < 2; round++) {
+      rig.client.send(...messages)
+      for (let n = 0; n < 500; n++) {
+        rig.server.work()
+        rig.server.answer(size)
+      }
+      const more = round === 1 && expected.startsWith('1') ? 'EZ' : expected // by now the name is taken
+      expect(codes(rig.client)).toBe(more)
+      expect(rig.client.relay.server).toBeNull()
+      rig.client.socket.taken()
+    }
+  }
+})
+
+test('another statement in the same exchange keeps a plan gone stale from being made anew', () => {
+  const rig = withStalePlan()
+  rig.client.send(parse('other', 'rows 2'), sync)
+  rig.settle()
+  rig.client.socket.taken()
+  rig.client.send(wire.describe('S', 'a'), bind('other'), execute(), sync)
+  rig.settle()
+  expect(codes(rig.client)).toBe('EZ')
+})
+
+test('a name that is taken is refused in the same words in a transaction, by SQL and with a Parse of it just refused', () => {
+  const rig = new Rig()
+  const taken = [parse('a', 'rows 1'), parse('a', 'rows 1'), sync, query('begin'), query('prepare a as rows 1')]
+  rig.client.send(...taken, query('rollback'), query('prepare a as rows 1'))
+  rig.settle()
+  const errors = wire.messagesOf(rig.client.socket.taken()).filter(({ code }) => code === 'E')
+  expect(errors.map(({ body }) => /C(\w{5})/.exec(body.toString('latin1'))![1])).toEqual(['42P05', '42P05', '42P05'])
+})
+
 test('what was sent meanwhile is answered behind it, in order', () => {
   const rig = withStalePlan()
   rig.client.send(...batch)
