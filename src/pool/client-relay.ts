@@ -136,8 +136,10 @@ export class ClientRelay implements SocketOwner {
   runAgain(): void {
     this.stalled = false
     const bytes = this.names.secondRun.take(this.server!)
-    if (bytes !== null && !this.closed) this.take(bytes)
-    this.names.secondRun.isUnderWay = false
+    if (bytes !== null) {
+      this.pending.unshift(bytes)
+      this.pendingLength += bytes.length
+    }
     this.resume()
   }
 

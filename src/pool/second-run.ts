@@ -54,11 +54,13 @@ export class SecondRun {
     }
   }
 
-  /** Its Sync is at `at` and ends at `end`: keeps the exchange, where it is one that can be run again. */
+  /** The Sync of the exchange is at `at` and ends at `end`: keeps it, where it is one that can be run again. */
   keep(at: number, end: number, server: ServerRelay): void {
     const { from, cutter } = this
     this.from = -1
-    if (from < 0 || this.isUnderWay || this.chunk !== cutter.chunk) return
+    const isSecond = this.isUnderWay
+    this.isUnderWay = false
+    if (from < 0 || isSecond || this.chunk !== cutter.chunk) return
     if (from >= at || end !== cutter.chunk.length || end - from > longest) return
     let describes = false
     for (let i = 0; i < server.owed.length; i++) {

@@ -234,9 +234,11 @@ export class StatementNames {
     const name = this.cutter.chunk.toString('latin1', start, end)
     const known = client.server!.statements
     let statement = client.statements.get(name)
+    let isShown = false
     let isDescribed = false
     if (statement !== undefined && known.verdictOn(statement) !== Fits) {
-      isDescribed = this.isDescribed(at, start)
+      isShown = this.isShown(at, start)
+      isDescribed = isShown || this.secondRun.isUnderWay
       if (!known.has(statement)) statement = client.statements.reread(name, statement, isDescribed)
     }
     if (this.isUncertain(name, statement)) return false
@@ -257,7 +259,7 @@ export class StatementNames {
       if (known.verdictOn(statement) === Unasked) this.askShape(at, statement)
       return false
     }
-    if (isDescribed && !this.secondRun.isUnderWay && known.verdictOn(statement) === Unasked) this.shown = statement
+    if (isShown && known.verdictOn(statement) === Unasked) this.shown = statement
     if (isDescribed || known.verdictOn(statement) !== Differs) this.replace(at, start, end, statement.nameBytes)
     else this.refuse(at, start, end, statement)
     return true
@@ -290,10 +292,10 @@ export class StatementNames {
   }
 
   /** Is the client about to be told what rows there will be: by this very Describe, or one of the portal right behind this Bind? */
-  private isDescribed(at: number, start: number): boolean {
+  private isShown(at: number, start: number): boolean {
     const { chunk } = this.cutter
     const { code, end } = this.frames
-    if (code === frontend.Describe || this.secondRun.isUnderWay) return true
+    if (code === frontend.Describe) return true
     const portal = start - at - 5 // length of its name, with the terminator
     if (chunk.length < end + 6 + portal || chunk[end] !== frontend.Describe || chunk[end + 5] !== 0x50) return false // P
     return chunk.compare(chunk, at + 5, start, end + 6, end + 6 + portal) === 0

@@ -318,9 +318,12 @@ test('a name that is taken is refused in the same words in a transaction, by SQL
   expect(errors.map(({ body }) => /C(\w{5})/.exec(body.toString('latin1'))![1])).toEqual(['42P05', '42P05', '42P05'])
 })
 
-test('what was sent meanwhile is answered behind it, in order', () => {
+test.each([
+  ['at once', batch, '2TDCZ'],
+  ['in steps', [wire.describe('S', 'a'), bind('a'), execute(), sync], 'tT2DCZ'],
+])('what was sent while an exchange is run again %s is answered behind it, in order', (_how, exchange, expected) => {
   const rig = withStalePlan()
-  rig.client.send(...batch)
+  rig.client.send(...exchange)
   rig.server.work()
   const failure = rig.server.backend.taken()
   const ready = failure.length - 6
@@ -330,7 +333,7 @@ test('what was sent meanwhile is answered behind it, in order', () => {
   rig.server.socket.deliver(failure.subarray(ready))
   rig.client.send(next.subarray(7), query('rows 1'))
   rig.settle()
-  expect(codes(rig.client)).toBe('2TDCZTDDCZTDCZ')
+  expect(codes(rig.client)).toBe(`${expected}TDDCZTDCZ`)
 })
 
 test('a stale plan is the client’s own affair where it has sent more, or is in a transaction', () => {
