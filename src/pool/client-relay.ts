@@ -9,6 +9,7 @@ import { readyForQuery } from '../protocol/backend.js'
 import type { Condition } from '../protocol/errors.js'
 import { Cut, Frames, Message } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
+import { Backlog } from './backlog.js'
 import * as exchange from './exchange.js'
 import type { ParameterSet } from './parameters.js'
 import type { ClientStatements } from './prepared.js'
@@ -18,9 +19,6 @@ import type { SessionNote } from './session-state.js'
 import type { SessionWatch } from './session-watch.js'
 import { longestSqlStatement, mayNameStatement, readCommand, rewriteQuery } from './sql-statements.js'
 import { Done, Incomplete, Later, StatementNames } from './statement-names.js'
-
-/** What a client may send while it waits for a server, before it is read no further; bytes. */
-const pendingLimit = 64 * 1024
 
 export class ClientRelay implements SocketOwner {
   readonly socket: Socket
@@ -45,9 +43,7 @@ export class ClientRelay implements SocketOwner {
   /** Prepared statement names of this client, and what is due for them. */
   readonly names: StatementNames
   private closed = false
-  // Bytes that wait: for a server, or for what is under way to be answered.
-  private pending: Buffer[] = []
-  private pendingLength = 0
+  private readonly backlog = new Backlog()
   stalled = false
   // Messages of the extended protocol were sent, and no Sync behind them yet.
   private unsynced = false
@@ -78,7 +74,7 @@ export class ClientRelay implements SocketOwner {
 
   /** Between two messages, and nothing waiting? */
   get isIdle(): boolean {
-    return this.pendingLength === 0 && !this.unsynced && !this.stalled && this.frames.atBoundary
+    return this.backlog.length === 0 && !this.unsynced && !this.stalled && this.frames.atBoundary
   }
 
   /** Is all that the server was sent complete, so that it waits for nothing more? */
@@ -88,7 +84,7 @@ export class ClientRelay implements SocketOwner {
 
   onBytes(chunk: Buffer): void {
     this.counters.received += chunk.length
-    if (this.pendingLength > 0 || this.stalled) this.keep(chunk, 0)
+    if (this.backlog.length > 0 || this.stalled) this.keep(chunk, 0)
     else this.take(chunk)
   }
 
@@ -136,10 +132,7 @@ export class ClientRelay implements SocketOwner {
   runAgain(): void {
     this.stalled = false
     const bytes = this.names.secondRun.take(this.server!)
-    if (bytes !== null) {
-      this.pending.unshift(bytes)
-      this.pendingLength += bytes.length
-    }
+    if (bytes !== null) this.backlog.addFirst(bytes)
     this.resume()
   }
 
@@ -151,15 +144,13 @@ export class ClientRelay implements SocketOwner {
   /** Goes on with what waited; called when a server was linked, or to try again for one. */
   resume(): void {
     if (this.closed || this.stalled) return
-    const waiting = this.pending
-    this.pending = []
-    this.pendingLength = 0
+    const waiting = this.backlog.take()
     for (let i = 0; i < waiting.length; i++) {
-      if (this.pendingLength > 0 || this.stalled) this.keep(waiting[i]!, 0)
+      if (this.backlog.length > 0 || this.stalled) this.keep(waiting[i]!, 0)
       else this.take(waiting[i]!)
       if (this.closed) return
     }
-    if (this.pendingLength < pendingLimit && this.server?.blockedSource !== this) this.socket.resume()
+    if (!this.backlog.isFull && this.server?.blockedSource !== this) this.socket.resume()
   }
 
   /** The exchange that waits for a server will not be carried out: `error` now, and ReadyForQuery in its place. */
@@ -172,16 +163,14 @@ export class ClientRelay implements SocketOwner {
   /** Reads and says nothing any more. */
   close(): void {
     this.closed = true
-    this.pending = []
-    this.pendingLength = 0
+    this.backlog.take()
     this.statements.close()
   }
 
   private keep(chunk: Buffer, at: number): void {
     if (at >= chunk.length) return
-    this.pending.push(Buffer.from(chunk.subarray(at)))
-    this.pendingLength += chunk.length - at
-    if (this.pendingLength >= pendingLimit) this.socket.pause()
+    this.backlog.add(chunk, at)
+    if (this.backlog.isFull) this.socket.pause()
   }
 
   private take(incoming: Buffer): void {
