@@ -26,7 +26,9 @@ const usage = `npm run bench:pgbench -- [options]
   --only A,B       of ${scenarios.map(({ name }) => name).join(', ')}, idle; default: all
   --build A=DIST   another compiled tsbouncer to measure too, by the name A; may be given several times
   --without A,B    targets to leave out: direct, pgbouncer, tsbouncer
-  --profile DIR    processor profiles of tsbouncer are written there`
+  --profile DIR    processor profiles of tsbouncer are written there
+
+PGBOUNCER_BIN, where it is set, is the path of the pgbouncer to measure.`
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
 const poolSize = 20
@@ -79,7 +81,7 @@ async function startTargets(pooler: PoolerOptions): Promise<Target[]> {
   const targets: Target[] = []
   try {
     if (!without.includes('direct')) targets.push(direct(pooler.database))
-    const pgbouncer = await findProgram('pgbouncer')
+    const pgbouncer = process.env.PGBOUNCER_BIN ?? (await findProgram('pgbouncer'))
     if (pgbouncer === undefined) console.log('pgbouncer is not installed: it is left out')
     else if (!without.includes('pgbouncer')) targets.push(await startPgbouncer(pgbouncer, pooler))
     for (const [name, dist] of builds) {

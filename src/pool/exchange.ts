@@ -33,42 +33,29 @@ export function endsWithReady(kind: number): boolean {
   return kind <= QueryInBatch
 }
 
-/** Is it of a message that the pooler put in, so that nobody gets the answer? */
-export function isAdded(kind: number): boolean {
-  return kind === ParseAdded || kind === DescribeAdded || kind === CloseAdded
+/** By code: the kind of entry whose answer a message of the extended protocol ends; 0 where more of the answer follows. */
+const ended = new Uint8Array(256)
+ended[backend.ParseComplete] = Parse
+ended[backend.BindComplete] = Bind
+ended[backend.CloseComplete] = Close
+ended[backend.RowDescription] = ended[backend.NoData] = Describe
+ended[backend.CommandComplete] = ended[backend.EmptyQueryResponse] = ended[backend.PortalSuspended] = Execute
+
+export function endedBy(code: number): number {
+  return ended[code]!
 }
 
-/** Is it a message of the extended protocol's that ends the answer to one message? More may come before it. */
-export function isEnd(code: number): boolean {
-  switch (code) {
-    case backend.ParseComplete:
-    case backend.BindComplete:
-    case backend.CloseComplete:
-    case backend.RowDescription:
-    case backend.NoData:
-    case backend.CommandComplete:
-    case backend.EmptyQueryResponse:
-    case backend.PortalSuspended:
-      return true
+/** The kind that is answered like one the pooler has put in; 0 for one that it has not. */
+export function likenessOf(kind: number): number {
+  switch (kind) {
+    case ParseAdded:
+      return Parse
+    case DescribeAdded:
+      return Describe
+    case CloseAdded:
+      return Close
     default:
-      return false
-  }
-}
-
-/** Does that end the answer to an entry of this kind? */
-export function isEndOf(kind: number, code: number): boolean {
-  switch (code) {
-    case backend.ParseComplete:
-      return kind === Parse || kind === ParseAdded
-    case backend.BindComplete:
-      return kind === Bind
-    case backend.CloseComplete:
-      return kind === Close || kind === CloseAdded
-    case backend.RowDescription:
-    case backend.NoData:
-      return kind === Describe || kind === DescribeAdded
-    default:
-      return kind === Execute
+      return 0
   }
 }
 

@@ -197,18 +197,24 @@ export class ServerRelay implements SocketOwner {
   /** The answers of the extended protocol, each matched with what was asked. */
   private handleExtended(at: number, code: number): boolean {
     if (this.failed) return true // a CommandComplete of the past can't come; leave it to ReadyForQuery
-    const { kind, owner, note } = this.owed
-    if (!exchange.isEnd(code)) {
+    const { kind, owner } = this.owed
+    const ended = exchange.endedBy(code)
+    if (ended === 0) {
       if (code === backend.CopyInResponse) this.enterCopyIn()
-      else if (exchange.isAdded(kind) || isStaleNext(this.cutter.chunk, this.frames.end)) this.drop(at)
+      else if (exchange.likenessOf(kind) > 0) this.drop(at)
+      else if (code === backend.ParameterDescription && isStaleNext(this.cutter.chunk, this.frames.end)) this.drop(at)
       return true // more of the same answer follows
     }
-    if (!exchange.isEndOf(kind, code)) return this.desync(`unexpected ${String.fromCharCode(code)}`)
-    if (owner === null || exchange.isAdded(kind)) this.drop(at)
-    if (note instanceof ShapeNote) note.see(this.cutter.chunk.subarray(at + 5, this.frames.end), this.statements)
-    else if (kind === exchange.Execute) this.copyIn = false
-    else this.confirm()
-    if (owner !== null && !exchange.isAdded(kind)) owner.names.secondRun.giveUp()
+    if (ended === kind) {
+      if (owner === null) this.drop(at)
+      else if (kind === exchange.Bind || kind === exchange.Describe) owner.names.secondRun.giveUp()
+      if (kind === exchange.Execute) this.copyIn = false
+    } else if (ended === exchange.likenessOf(kind)) {
+      this.drop(at)
+    } else {
+      return this.desync(`unexpected ${String.fromCharCode(code)}`)
+    }
+    this.confirm(at)
     this.owed.shift()
     if (this.frames.end <= this.cutter.chunk.length) this.addOmitted(this.frames.end)
     return true
@@ -306,9 +312,12 @@ export class ServerRelay implements SocketOwner {
     this.copyIn = this.owed.length < 2 || this.owed.kindAt(1) !== exchange.CopyEnd
   }
 
-  private confirm(): void {
+  /** The message at `at` answers the head, or nothing has to. */
+  private confirm(at: number): void {
     const note = this.owed.note
-    if (note !== null && !(note instanceof Ask)) note.confirm(this.statements)
+    if (note === null || note instanceof Ask) return
+    if (note instanceof ShapeNote) note.see(this.cutter.chunk.subarray(at + 5, this.frames.end), this.statements)
+    else note.confirm(this.statements)
   }
 
   /** After an error the server skips to the next Sync, Query and FunctionCall included: what stands before it will not be answered. */
@@ -331,7 +340,7 @@ export class ServerRelay implements SocketOwner {
         this.collect(at)
         this.add(kind === exchange.ParseOmitted ? backend.parseComplete : backend.closeComplete)
       }
-      this.confirm()
+      this.confirm(at)
       this.owed.shift()
     }
   }
