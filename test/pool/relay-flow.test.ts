@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { Ask } from '../../src/pool/ask.js'
 import { errorResponse } from '../../src/protocol/backend.js'
 import { PgError } from '../../src/protocol/errors.js'
 import * as wire from '../protocol/wire.js'
@@ -364,6 +365,36 @@ test('without a Describe, or a second time, a stale plan is an error', () => {
   again.client.send(...batch)
   again.settle()
   expect(codes(again.client)).toBe('EZ')
+})
+
+test('a batch that no Sync has closed keeps its server, whatever else comes', () => {
+  for (const more of [wire.message('H'), wire.message('d', Buffer.from('late')), wire.message('c')]) {
+    const rig = new Rig({ clients: 2 })
+    rig.client.send(parse('', 'rows 3'), wire.message('H'))
+    rig.settle()
+    expect(codes(rig.client)).toBe('1')
+    rig.client.socket.taken()
+    rig.client.send(more)
+    rig.settle()
+    expect(rig.client.relay.server, more.toString('latin1', 0, 1)).not.toBeNull()
+    rig.clients[1]!.send(query('rows 1'))
+    rig.settle()
+    expect(codes(rig.clients[1]!)).toBe('')
+    rig.client.send(bind(''), execute(), sync)
+    rig.settle()
+    expect(codes(rig.client)).toBe('2DDDCZ')
+    expect(codes(rig.clients[1]!)).toBe('TDCZ')
+  }
+})
+
+test('what a client is owed, and behind it the pooler itself, may come in one chunk', () => {
+  const rig = new Rig()
+  rig.client.send(query('rows 2'))
+  let told: unknown
+  rig.server.relay.ask(query('rows 1'), new Ask((answer) => (told = answer)))
+  rig.settle()
+  expect(codes(rig.client)).toBe('TDDCZ')
+  expect(told).toMatchObject({ columns: 1, error: undefined })
 })
 
 test('a fake socket spoils what it delivered', () => {

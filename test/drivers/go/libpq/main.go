@@ -154,11 +154,11 @@ func shared(ctx context.Context) {
 func copyIn(ctx context.Context) {
 	conn := open(ctx)
 	defer conn.Close()
-	fill := func() error {
+	fill := func(rows int) error {
 		transaction := Value(conn.BeginTx(ctx, nil))
 		defer transaction.Rollback()
 		statement := Value(transaction.PrepareContext(ctx, pq.CopyIn("items", "id", "name")))
-		for n := range 5000 {
+		for n := range rows {
 			if _, err := statement.ExecContext(ctx, n, strings.Repeat(fmt.Sprintf("näme\t%d\n", n), 20)); err != nil {
 				return err
 			}
@@ -169,8 +169,10 @@ func copyIn(ctx context.Context) {
 		Must(statement.Close())
 		return transaction.Commit()
 	}
-	Must(fill())
-	Fails(fill(), "duplicate key")
+	Must(fill(5000))
+	// Few, so that all are sent before the error comes: an error amid the rows makes this driver hang, now and then, without
+	// a pooler as well.
+	Fails(fill(10), "duplicate key")
 	Equal(one[int64](ctx, conn, "SELECT count(*) FROM items"), int64(5000))
 	exec(ctx, conn, "TRUNCATE items")
 }
