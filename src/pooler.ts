@@ -11,15 +11,15 @@ import { ConfigError } from './config/config-error.js'
 import type { ConfigInput } from './config/input.js'
 import { type Config, type LoadOptions, loadConfig, withSetting } from './config/load.js'
 import { applicable, diffConfig } from './config/reload.js'
-import { canReusePort, hasUnixSockets, Listener, type ListenOptions } from './io/listener.js'
+import { Listener } from './io/listener.js'
 import { Socket } from './io/socket.js'
 import { type Clock, systemClock } from './observe/clock.js'
 import { type Log, silentLog } from './observe/log.js'
 import { versionText } from './observe/version.js'
 import { PoolAdministration } from './pool/administration.js'
+import { arrivalOf, listenOptions } from './pool/arrivals.js'
 import { readAuthFiles } from './pool/auth-files.js'
 import type { ClientSession } from './pool/client-session.js'
-import type { Arrival } from './pool/client-startup.js'
 import type { Context } from './pool/context.js'
 import { Resolver } from './pool/hosts.js'
 import { InProcessClient } from './pool/in-process.js'
@@ -50,13 +50,18 @@ export interface PoolerOptions {
 export interface Pooler extends AsyncDisposable {
   /**
    * Loads the configuration and opens what `listen_addr` and `unix_socket_dir` say.
+   * @param fds file descriptors of sockets that somebody else opened for us, such as systemd: they take the place of both
    * @returns where it listens: `127.0.0.1:6432`, `unix:/tmp/.s.PGSQL.6432`
    * @throws ConfigError, or the system's error for an address in use
    */
-  listen(): Promise<readonly string[]>
+  listen(fds?: readonly number[]): Promise<readonly string[]>
   /** Loads the configuration without listening: for `accept` and `connect` alone. */
   start(): Promise<void>
-  /** Serves a connection that was accepted elsewhere; nothing of it may have been read. */
+  /**
+   * Serves a connection that was accepted elsewhere; nothing of it may have been read. A TLSSocket counts as encrypted, and
+   * the certificate of its client as your server has checked it.
+   * @throws Error for a TLSSocket whose handshake is not over: wait for `secureConnection`
+   */
   accept(socket: Duplex): void
   /** A connection to this pooler without a socket in between; a `pg.Client` takes it as its `stream`. */
   connect(): Duplex
@@ -70,6 +75,8 @@ export interface Pooler extends AsyncDisposable {
   /** The port of the first TCP listener; undefined while not listening. */
   readonly port: number | undefined
   readonly admin: Administration
+  /** A shutdown has begun, by whomever. */
+  readonly isShuttingDown: boolean
   /** Resolves when it is down. */
   shutdown(mode: ShutdownMode): Promise<void>
   /** Closes everything now. */
@@ -111,6 +118,10 @@ class OwnPooler implements Pooler {
 
   get port(): number | undefined {
     return this.listeners.find((listener) => listener.kind === 'tcp')?.port
+  }
+
+  get isShuttingDown(): boolean {
+    return this.isStopped || this.running?.registry.isClosing === true
   }
 
   get admin(): Administration {
@@ -167,7 +178,7 @@ class OwnPooler implements Pooler {
     const janitor = new Janitor(registry)
     const admin = new PoolAdministration(registry, statistics, {
       version: versionText,
-      reload: () => this.reload(),
+      reload: () => this.reloadLogged(),
       set: (key, value) => this.set(key, value),
       shutdown: (mode) => this.shutdown(mode),
     })
@@ -176,11 +187,11 @@ class OwnPooler implements Pooler {
     statistics.start()
   }
 
-  async listen(): Promise<readonly string[]> {
+  async listen(fds: readonly number[] = []): Promise<readonly string[]> {
     await this.start()
     const { settings } = this.up().context.config
     try {
-      for (const options of listenOptions(settings)) {
+      for (const options of listenOptions(settings, fds)) {
         this.listeners.push(
           await Listener.open(options, (socket, kind, isOwnUser) => this.welcome(socket, kind, isOwnUser)),
         )
@@ -194,6 +205,9 @@ class OwnPooler implements Pooler {
 
   accept(stream: Duplex): void {
     const { registry } = this.up()
+    if (stream instanceof TLSSocket && !stream.getCipher()) {
+      throw new Error('the TLS handshake is not over: accept the socket on secureConnection')
+    }
     const socket =
       stream instanceof NetSocket && !(stream instanceof TLSSocket) && stream.isPaused()
         ? Socket.accepted(stream, nobody)
@@ -233,6 +247,17 @@ class OwnPooler implements Pooler {
     })
   }
 
+  /** For an administrator: what is wrong is in the log, as pgbouncer's. */
+  private async reloadLogged(): Promise<readonly string[]> {
+    try {
+      return await this.reload()
+    } catch (error) {
+      this.log.error(error instanceof ConfigError ? error.message : String((error as Error).stack))
+      this.log.warning('config file loading failed')
+      throw error
+    }
+  }
+
   private set(key: string, value: string): Promise<void> {
     return this.inTurn(async () => {
       const next = withSetting(this.up().context.config, key, value)
@@ -270,7 +295,10 @@ class OwnPooler implements Pooler {
     if (mode === 'now') return this.close()
     const { registry, context } = this.up()
     registry.isClosing = true
-    for (const listener of this.listeners) if (listener.kind === 'tcp') listener.close()
+    if (mode === 'wait_for_servers') registry.refuseFrom(0)
+    // The Unix socket stays for the console, unless it is another's: there, who comes is to wait for our successor.
+    for (const listener of this.listeners) if (listener.kind === 'tcp' || listener.isInherited) listener.close()
+    registry.refuseFrom(context.nextId) // who has been let in already may log in
     const seconds = context.config.settings.shutdown_timeout
     const giveUp = (): void => {
       this.log.warning(`not done after ${seconds} s (shutdown_timeout), closing what is left`)
@@ -307,6 +335,7 @@ class OwnPooler implements Pooler {
     if (running !== undefined) {
       const { registry, janitor, statistics } = running
       registry.isClosing = true
+      registry.refuseFrom(0)
       janitor.stop()
       statistics.stop()
       for (const client of [...registry.clients]) {
@@ -340,45 +369,4 @@ const nobody = { onBytes() {}, onDrain() {}, onGone() {} }
 
 function isLoaded(source: PoolerOptions['config']): source is Config {
   return typeof source === 'object' && 'raw' in source
-}
-
-/** @throws ConfigError */
-function listenOptions(settings: Config['settings']): ListenOptions[] {
-  if (settings.so_reuseport && !canReusePort) {
-    throw new ConfigError('so_reuseport needs Node.js 22.12, 23.1 or later')
-  }
-  const port = settings.listen_port
-  const backlog = settings.listen_backlog
-  const options: ListenOptions[] = settings.listen_addr.map((host) => ({
-    kind: 'tcp',
-    host,
-    port,
-    backlog,
-    reusePort: settings.so_reuseport,
-  }))
-  const folder = settings.unix_socket_dir
-  if (folder !== '' && hasUnixSockets) {
-    const mode = settings.unix_socket_mode
-    options.push({ kind: 'unix', folder, port, backlog, mode, group: settings.unix_socket_group })
-  }
-  return options
-}
-
-/** @param unixPort what a Unix socket's number is, which SHOW and the log have as its port */
-function arrivalOf(stream: Duplex, kind: 'tcp' | 'unix', isOwnUser: boolean, unixPort = 0): Arrival {
-  const { remoteAddress = '', remotePort = 0, localAddress = '', localPort = 0 } = stream as Partial<NetSocket>
-  const address = remoteAddress.replace(/^::ffff:(?=\d+\.)/, '')
-  return {
-    kind,
-    address,
-    port: kind === 'unix' ? unixPort : remotePort,
-    localAddress: localAddress.replace(/^::ffff:(?=\d+\.)/, ''),
-    localPort: kind === 'unix' ? unixPort : localPort,
-    description:
-      kind === 'unix' ? `unix:${unixPort}` : `${address.includes(':') ? `[${address}]` : address}:${remotePort}`,
-    tls: '',
-    certificateName: undefined,
-    isOwnUser,
-    channelBinding: undefined,
-  }
 }

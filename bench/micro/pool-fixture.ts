@@ -143,6 +143,7 @@ const arrival: Arrival = {
   description: '127.0.0.1:50000',
   tls: '',
   certificateName: undefined,
+  isCertified: false,
   isOwnUser: false,
   channelBinding: undefined,
 }

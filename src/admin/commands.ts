@@ -50,6 +50,8 @@ type Tell = (notice: string) => void
 interface Failure {
   readonly text: string
   readonly sqlstate: string
+  /** Who carries the command out logs what is wrong. */
+  readonly isLogged?: boolean
 }
 
 /** pgbouncer's text for a command that failed, and what is wrong with the configuration if it is that. */
@@ -139,7 +141,7 @@ export const verbs: readonly Verb[] = [
     name: 'RELOAD',
     argument: 'none',
     who: 'admin',
-    failure: { text: 'RELOAD failed, see logs for additional details', sqlstate: 'F0000' },
+    failure: { text: 'RELOAD failed, see logs for additional details', sqlstate: 'F0000', isLogged: true },
     act: async (administration, _argument, _signal, tell) => {
       for (const text of await administration.reload()) tell(text)
     },

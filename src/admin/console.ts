@@ -32,8 +32,10 @@ const queueLimits = { pause: 64 * 1024, most: 2 * 1024 * 1024 } as const
 
 /** What the console reports at login, in pgbouncer's order. `version` is the Administration's. */
 export function consoleParameters(version: string): ReadonlyMap<string, string> {
+  const number = /\d+(\.\d+)*/.exec(version)?.[0] ?? '0'
   return new Map([
-    ['server_version', `${/\d+(\.\d+)*/.exec(version)?.[0] ?? '0'}/bouncer`],
+    ['pgbouncer.version', number],
+    ['server_version', `${number}/bouncer`],
     ['client_encoding', 'UTF8'],
     ['server_encoding', 'UTF8'],
     ['DateStyle', 'ISO'],
@@ -255,7 +257,8 @@ export class AdminConsole {
   /** pgbouncer has one text for whatever went wrong in some commands; the log has the rest. */
   #failureOf({ failure }: Action, error: unknown): unknown {
     if (error instanceof AdminError || failure === undefined) return error
-    this.#options.log.error(error instanceof ConfigError ? error.message : describe(error))
+    if (failure.isLogged !== true)
+      this.#options.log.error(error instanceof ConfigError ? error.message : describe(error))
     return new CommandFailed(failure, error)
   }
 

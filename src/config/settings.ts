@@ -327,8 +327,8 @@ export const settings = {
   ),
   track_extra_parameters: boot(
     list,
-    'IntervalStyle',
-    'Reported parameters (GUC_REPORT) to carry along with each client.',
+    '',
+    'Parameters to carry along with each client, beside those that PostgreSQL reports.',
   ),
   transaction_timeout: live(seconds, '0', 'Close clients whose transaction has lasted this long; 0: never.'),
   unix_socket_dir: boot(

@@ -96,12 +96,13 @@ async function startCluster(
     binaries,
     primaryPort: ports.primary,
     standbyPort: ports.standby,
-    settings: { max_connections: 200 },
+    settings: { max_connections: 200, wal_level: 'logical' },
     synchronous: true,
     hba: [
       // The one whose stored secret is an md5 hash.
       `host all clm ${loopback}/32 md5`,
       `host all all ${loopback}/32 scram-sha-256`,
+      `host replication postgres ${loopback}/32 scram-sha-256`,
     ],
     // The lookup function comes before the database, which takes it over from template1.
     sql: [...secrets.map(roleStatement), ...lookupStatements, 'CREATE DATABASE chensen OWNER chensen'],
@@ -141,6 +142,7 @@ function instructions(workspace: Workspace, ports: PoolerPorts): readonly string
     `  psql ${url('postgres', 'pg_rw')}                        the primary`,
     `  psql ${url('postgres', 'pg_ro')}                        the standby, read only`,
     `  psql ${url('postgres', 'pgbouncer')} -c 'show pools'    the pooler itself`,
+    `  pg_basebackup -h ${loopback} -p ${ports.pooler} -U postgres -D copy           a copy of the primary`,
     '',
     'or, in a folder with the npm package pg, such as a clone of this project:',
     '',

@@ -34,6 +34,8 @@ function poolerConfig(ports: PoolerPorts, userlist: string): string {
 pg_rw = host=${loopback} port=${ports.primary} dbname=chensen
 pg_ro = host=${loopback} port=${ports.standby} dbname=chensen
 chensen = host=${loopback} port=${ports.primary}
+; the name that libpq asks for in physical replication: pg_basebackup, pg_receivewal, standbys
+replication = host=${loopback} port=${ports.primary}
 
 [pgbouncer]
 listen_addr = ${loopback}

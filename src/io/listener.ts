@@ -1,7 +1,8 @@
-// Where clients come in: TCP addresses and a Unix socket.
+// Where clients come in: TCP addresses, a Unix socket, and sockets that somebody else opened for us.
 
-import { chmodSync, chownSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { chmodSync, chownSync, fstatSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { createServer, type Socket as NetSocket, connect as netConnect, type Server } from 'node:net'
+import { dirname } from 'node:path'
 
 export interface TcpOptions {
   readonly kind: 'tcp'
@@ -23,10 +24,19 @@ export interface UnixOptions {
   readonly group: string
 }
 
+/** A listening socket of whoever started us, who keeps it: who connects while nobody accepts has to wait, but is not refused. */
+export interface InheritedOptions {
+  readonly kind: 'inherited'
+  readonly fd: number
+  /** What connections are said to have come to, if it is a Unix socket. */
+  readonly port: number
+  readonly backlog: number
+}
+
 /** Node on Windows has named pipes in their place. */
 export const hasUnixSockets: boolean = process.platform !== 'win32'
 
-export type ListenOptions = TcpOptions | UnixOptions
+export type ListenOptions = TcpOptions | UnixOptions | InheritedOptions
 
 /** Does this version of Node.js know SO_REUSEPORT? Others would pass over `reusePort` without a word. */
 export const canReusePort =
@@ -35,25 +45,44 @@ export const canReusePort =
 /** A connection as it was accepted, not read from yet. `isOwnUser`: only our own user can have opened it. */
 export type OnConnection = (socket: NetSocket, kind: 'tcp' | 'unix', isOwnUser: boolean) => void
 
+interface Opened {
+  readonly server: Server
+  readonly kind: 'tcp' | 'unix'
+  readonly description: string
+  readonly port: number
+  /** Of a file that goes with the listener. */
+  readonly path?: string
+  readonly isInherited?: boolean
+}
+
 export class Listener {
   /** As the log has it: `127.0.0.1:6432`, `[::1]:6432`, `unix:/tmp/.s.PGSQL.6432`. */
   readonly description: string
   readonly kind: 'tcp' | 'unix'
   readonly port: number
+  readonly isInherited: boolean
   private readonly server: Server
   private readonly path: string
 
-  private constructor(server: Server, kind: 'tcp' | 'unix', description: string, port: number, path: string) {
+  private constructor({ server, kind, description, port, path = '', isInherited = false }: Opened) {
     this.server = server
     this.kind = kind
     this.description = description
     this.port = port
     this.path = path
+    this.isInherited = isInherited
   }
 
   /** @throws Error of the system, such as EADDRINUSE, or `unix socket is in use, cannot continue` */
   static async open(options: ListenOptions, onConnection: OnConnection): Promise<Listener> {
-    return options.kind === 'tcp' ? Listener.tcp(options, onConnection) : Listener.unix(options, onConnection)
+    switch (options.kind) {
+      case 'tcp':
+        return Listener.tcp(options, onConnection)
+      case 'unix':
+        return Listener.unix(options, onConnection)
+      case 'inherited':
+        return Listener.inherited(options, onConnection)
+    }
   }
 
   private static async tcp(options: TcpOptions, onConnection: OnConnection): Promise<Listener> {
@@ -68,8 +97,7 @@ export class Listener {
     })
     const address = server.address()
     const port = typeof address === 'object' && address !== null ? address.port : options.port
-    const name = host ?? '*'
-    return new Listener(server, 'tcp', `${name.includes(':') ? `[${name}]` : name}:${port}`, port, '')
+    return new Listener({ server, kind: 'tcp', description: hostAndPort(host ?? '*', port), port })
   }
 
   private static async unix(options: UnixOptions, onConnection: OnConnection): Promise<Listener> {
@@ -92,11 +120,35 @@ export class Listener {
       if (options.group !== '') chownSync(path, process.getuid?.() ?? -1, groupId(options.group))
       isOwnUser = isClosedToOthers(path, options.folder)
     }
-    const shown = isAbstract ? `unix:${options.folder}/${name}` : `unix:${path}`
-    return new Listener(server, 'unix', shown, options.port, isAbstract ? '' : path)
+    const description = isAbstract ? `unix:${options.folder}/${name}` : `unix:${path}`
+    return new Listener({ server, kind: 'unix', description, port: options.port, path: isAbstract ? '' : path })
   }
 
-  /** Takes no more connections; those accepted go on. */
+  private static async inherited(
+    { fd, port, backlog }: InheritedOptions,
+    onConnection: OnConnection,
+  ): Promise<Listener> {
+    const path = unixPath(checkInherited(fd))
+    const server = createServer({ pauseOnConnect: true, noDelay: true })
+    await listening(server, { fd, backlog }).catch((error: NodeJS.ErrnoException) => {
+      throw refused(`file descriptor ${fd} is not a socket to listen at: ${error.message}`)
+    })
+    const address = server.address()
+    if (typeof address === 'object' && address !== null) {
+      server.on('connection', (socket) => onConnection(socket, 'tcp', false))
+      const description = hostAndPort(address.address, address.port)
+      return new Listener({ server, kind: 'tcp', description, port: address.port, isInherited: true })
+    }
+    const isOwnUser = isKnownClosed(path)
+    server.on('connection', (socket) => onConnection(socket, 'unix', isOwnUser))
+    return new Listener({ server, kind: 'unix', description: `unix:${path}`, port, isInherited: true })
+  }
+
+  /**
+   * Takes no more connections; those accepted go on. Who stands in the kernel's queue by then is let in by whoever has the
+   * same socket, if it was inherited; else the connection is reset, also where others listen on the port by SO_REUSEPORT
+   * (Linux 5.14 gives it to these if `net.ipv4.tcp_migrate_req` is 1).
+   */
   close(): void {
     this.server.close()
     if (this.path !== '') rmSync(this.path, { force: true })
@@ -113,6 +165,10 @@ function isAtLeast(version: string, [major, minor]: readonly [number, number]): 
   return ownMajor > major || (ownMajor === major && ownMinor >= minor)
 }
 
+function hostAndPort(host: string, port: number): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
 /** An error that says all that is to be said, marked as the system's own are by its call. */
 function refused(text: string): Error {
   return Object.assign(new Error(text), { syscall: 'listen' })
@@ -127,6 +183,27 @@ function listening(server: Server, options: object): Promise<void> {
       resolve()
     })
   })
+}
+
+/** @returns the number of the socket in the kernel */
+function checkInherited(fd: number): number {
+  try {
+    const file = fstatSync(fd)
+    if (file.isSocket()) return file.ino
+  } catch (error) {
+    throw refused(`file descriptor ${fd} is not open: ${(error as Error).message}`)
+  }
+  throw refused(`file descriptor ${fd} is not a socket`)
+}
+
+/** Of a Unix socket: its path, `@name` if it is abstract. Linux tells; elsewhere, and for a socket of TCP, ''. */
+function unixPath(inode: number): string {
+  try {
+    const row = new RegExp(`^(?:\\S+ +){6}${inode} (.+)$`, 'm').exec(readFileSync('/proc/net/unix', 'utf8'))
+    return row?.[1] ?? ''
+  } catch {
+    return ''
+  }
 }
 
 /** Removes a socket file that nobody listens at any more. */
@@ -155,6 +232,15 @@ function isClosedToOthers(path: string, folder: string): boolean {
   if (socket.uid === uid && (socket.mode & 0o022) === 0) return true
   const parent = statSync(folder)
   return parent.uid === uid && (parent.mode & 0o077) === 0
+}
+
+/** The same of a socket that somebody else has made, and whose path may be out of our reach. */
+function isKnownClosed(path: string): boolean {
+  try {
+    return path.startsWith('/') && isClosedToOthers(path, dirname(path))
+  } catch {
+    return false
+  }
 }
 
 function groupId(name: string): number {

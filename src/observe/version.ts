@@ -5,7 +5,7 @@ import { createRequire } from 'node:module'
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
 
 /** The pgbouncer whose surface this is: tools sniff it to choose columns. */
-const pgbouncerVersion = '1.25.2'
+export const pgbouncerVersion = '1.25.2'
 
 /** `PgBouncer 1.25.2 (tsbouncer X.Y.Z)` */
 export const versionText = `PgBouncer ${pgbouncerVersion} (tsbouncer ${version})`

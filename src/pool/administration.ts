@@ -13,6 +13,7 @@ import {
   type DnsStatus,
   type ListCounts,
   type MemoryStatus,
+  type PeerPoolStatus,
   type PeerStatus,
   type PoolStatus,
   type ShutdownMode,
@@ -87,11 +88,11 @@ export class PoolAdministration implements Administration {
       host: peer.host,
       port: peer.port,
       poolSize: peer.poolSize ?? settings.default_pool_size,
-      clActiveCancelReq: 0,
-      clWaitingCancelReq: 0,
-      svActiveCancel: 0,
-      svLogin: 0,
     }))
+  }
+
+  peerPools(): PeerPoolStatus[] {
+    return this.registry.cancels.peers.status()
   }
 
   dnsHosts(): readonly DnsStatus[] {

@@ -1,16 +1,13 @@
 // Cancel keys of the pooler's own, and CancelRequests passed on to the server that a client is using just then.
 
 import { randomFillSync, timingSafeEqual } from 'node:crypto'
-import { connect as netConnect } from 'node:net'
-import type { PeerConfig } from '../config/peers.js'
-import { Socket } from '../io/socket.js'
-import { type CancelRequest, cancelRequest } from '../protocol/frontend.js'
+import type { Socket } from '../io/socket.js'
+import type { LogPeer } from '../observe/log.js'
+import type { CancelRequest } from '../protocol/frontend.js'
+import { CancelExpired, deliverCancel } from './cancel-delivery.js'
 import type { Context } from './context.js'
-import type { Resolver, ServerAddress } from './hosts.js'
-import { MessageReader } from './reader.js'
+import { Peers } from './peers.js'
 import type { ServerSession } from './server-session.js'
-import { secureServer } from './server-tls.js'
-import type { ServerTls } from './tls-files.js'
 
 /** Whoever can be cancelled: a client of a pool, or of the console. */
 export interface Cancellable {
@@ -28,6 +25,19 @@ const longSecret = 32
 
 /** The two lowest bits of a key's eighth byte: how often peers may still pass the request on. */
 const hopsMask = 0x03
+
+/** pgbouncer's words for the log: whoever asks is not told. */
+type Outcome =
+  | typeof sent
+  | 'bad cancel request'
+  | 'failed cancel request'
+  | 'failed to send cancel request'
+  | 'could not find peer to forward request to'
+  | 'cancel_wait_timeout'
+  | 'failed to forward cancel request because its TTL was exhausted'
+  | `cancel request for ${'idle' | 'waiting' | 'console'} client`
+
+const sent = 'successfully sent cancel request'
 
 /** Requests that may be on their way to servers at a time; more are dropped. */
 const mostRequests = 1000
@@ -48,6 +58,7 @@ function random(size: number): Buffer {
 }
 
 export class Cancels {
+  readonly peers: Peers
   private readonly context: Context
   private readonly byKey = new Map<string, Cancellable>()
   /** Requests being passed on. */
@@ -55,13 +66,14 @@ export class Cancels {
 
   constructor(context: Context) {
     this.context = context
+    this.peers = new Peers(context)
   }
 
-  /** Gives the client a key that nobody else has; a longer one to clients of protocol 3.2. */
+  /** Gives the client a key that nobody else has; a longer one to clients of protocol 3.2, if pgbouncers need not pass it on. */
   register(client: Cancellable, minor: number): void {
     const { peer_id: peerId } = this.context.config.settings
     do {
-      const key = random(4 + (minor >= 2 ? longSecret : shortSecret))
+      const key = random(4 + (minor >= 2 && peerId === 0 ? longSecret : shortSecret))
       if (peerId > 0) {
         // pgbouncer's layout, so that its instances and ours can be peers of each other.
         key[1] = peerId & 0xff
@@ -79,60 +91,69 @@ export class Cancels {
   }
 
   /** Carries a CancelRequest out; its connection is closed when that is done. A wrong key does nothing. Never rejects. */
-  async request(packet: CancelRequest, from: Socket): Promise<void> {
+  async request(packet: CancelRequest, from: Socket, who: LogPeer & { readonly connectedAt: number }): Promise<void> {
+    const { log, clock, config } = this.context
+    let outcome: Outcome = 'failed to send cancel request'
     try {
-      if (this.active < mostRequests) await this.carryOut(packet)
+      if (this.active < mostRequests) outcome = await this.carryOut(packet)
     } catch (error) {
-      this.context.log.warning(`cancel request failed: ${(error as Error).message}`)
+      if (error instanceof CancelExpired) outcome = 'cancel_wait_timeout'
+      else log.warning(`cancel request failed: ${(error as Error).message}`, who)
     } finally {
       from.end()
     }
+    if (!config.settings.log_disconnections) return
+    log.info(`closing because: ${outcome} (age=${Math.trunc((clock.now() - who.connectedAt) / 1000)}s)`, who)
   }
 
-  private async carryOut(packet: CancelRequest): Promise<void> {
+  /** Whose key it is, also where peers that passed it on have counted its hops down. */
+  private find(key: Buffer): Cancellable | undefined {
+    const original = Buffer.from(key)
+    if (this.context.config.settings.peer_id > 0) original[7]! |= hopsMask
+    for (const wanted of [key, original]) {
+      const client = this.byKey.get(name(wanted))
+      if (client !== undefined && same(client.cancelKey, wanted)) return client
+    }
+    return undefined
+  }
+
+  private async carryOut(packet: CancelRequest): Promise<Outcome> {
+    if (packet.secret.length === 0) return 'bad cancel request'
     const { peer_id: ownId } = this.context.config.settings
     const key = Buffer.concat([pidBytes(packet.pid), packet.secret])
     const peerId = key[1]! | (key[2]! << 8)
-    if (ownId > 0 && peerId !== ownId) return this.passOn(key, peerId)
-    if (ownId > 0) key[7]! |= hopsMask
-    const client = this.byKey.get(name(key))
-    if (client === undefined || !same(client.cancelKey, key)) {
-      this.context.log.debug('cancel request with an unknown key')
-      return
-    }
+    const client = this.find(key)
+    if (client === undefined) return ownId > 0 && peerId !== ownId ? this.passOn(key, peerId) : 'failed cancel request'
     const target = client.cancelTarget()
-    if (target === 'waiting' || target === 'console') client.cancelWaiting()
-    else if (target !== undefined) await this.stop(target)
+    if (target === undefined) return 'cancel request for idle client'
+    if (target !== 'waiting' && target !== 'console')
+      return (await this.stop(target)) ? sent : 'failed to send cancel request'
+    client.cancelWaiting()
+    return `cancel request for ${target} client`
   }
 
   /** To the peer that made the key, or at least one that may know it. */
-  private async passOn(key: Buffer, peerId: number): Promise<void> {
-    const { log, config } = this.context
-    const peer = config.peers.get(peerId)
-    const hops = key[7]! & hopsMask
-    if (peer === undefined) return log.debug(`cancel request for peer ${peerId}, which is not configured`)
-    if (hops === 0) return log.info('failed to forward cancel request because its TTL was exhausted')
+  private async passOn(key: Buffer, peerId: number): Promise<Outcome> {
+    if ((key[7]! & hopsMask) === 0) return 'failed to forward cancel request because its TTL was exhausted'
     key[7]! -= 1
-    this.active++
-    try {
-      await this.send(await peerAddress(peer, this.context.resolver), key)
-    } finally {
-      this.active--
-    }
+    return (await this.peers.pass(peerId, key)) ? sent : 'could not find peer to forward request to'
   }
 
   /**
    * Cancels what the server is doing. Until the server has taken the request and closed its connection, nobody else is
    * given this server: a late cancel must not hit the next client's query. Never rejects.
+   * @returns whether the server has taken it
    */
-  async stop(server: ServerSession): Promise<void> {
+  async stop(server: ServerSession): Promise<boolean> {
     server.cancels++
     this.active++
     try {
       await this.deliver(server)
+      return true
     } catch (error) {
       this.context.log.warning(`cancel request failed: ${(error as Error).message}`, server)
       server.retire('cancel request failed')
+      return false
     } finally {
       this.active--
       server.cancels--
@@ -140,47 +161,13 @@ export class Cancels {
     }
   }
 
-  private async deliver(server: ServerSession): Promise<void> {
-    if (server.target === undefined) return
-    const tls = server.tls === '' ? undefined : server.security
-    await this.send(server.target, Buffer.concat([pidBytes(server.key.pid), server.key.secret]), tls)
+  private async deliver({ target, tls, security, key }: ServerSession): Promise<void> {
+    if (target === undefined) return
+    await deliverCancel(this.context, target, Buffer.concat([pidBytes(key.pid), key.secret]), {
+      tls: tls === '' ? undefined : security,
+      limit: this.context.config.settings.cancel_wait_timeout * 1000,
+    })
   }
-
-  /**
-   * Sends a CancelRequest; resolves when the other side has taken it and closed the connection.
-   * @param tls how the connection whose work it stops is protected: the key is as secret as what it guards
-   */
-  private async send(target: ServerAddress, key: Buffer, tls?: ServerTls): Promise<void> {
-    const limit = this.context.config.settings.cancel_wait_timeout * 1000
-    const reader = new MessageReader(dial(target))
-    const expired = (): void => {
-      reader.fail(new Error('cancel_wait_timeout'))
-      reader.socket.destroy()
-    }
-    const timer = limit > 0 ? this.context.clock.after(limit, expired) : undefined
-    try {
-      await reader.connected()
-      if (tls !== undefined && target.kind === 'tcp') await secureServer(reader, tls, target.name)
-      reader.write(cancelRequest(key.readInt32BE(0), key.subarray(4)))
-      await reader.closed()
-    } finally {
-      timer?.cancel()
-      reader.socket.destroy()
-    }
-  }
-}
-
-function dial(target: ServerAddress): Socket {
-  const where = target.kind === 'unix' ? { path: target.path } : { host: target.address, port: target.port }
-  return Socket.plain((onread) => netConnect({ ...where, onread: onread as never }), nobody)
-}
-
-const nobody = { onBytes() {}, onDrain() {}, onGone() {} }
-
-async function peerAddress(peer: PeerConfig, resolver: Resolver): Promise<ServerAddress> {
-  const { host, port } = peer
-  if (host.startsWith('/')) return { kind: 'unix', path: `${host}/.s.PGSQL.${port}`, port }
-  return { kind: 'tcp', name: host, address: await resolver.address(host), port }
 }
 
 function pidBytes(pid: number): Buffer {

@@ -20,10 +20,11 @@ import { ClientStatements } from './prepared.js'
 import { MessageReader } from './reader.js'
 import type { Registry } from './registry.js'
 import type { ClientEvents } from './relay-events.js'
+import { endReplication, openReplication } from './replication.js'
 import type { ServerSession } from './server-session.js'
 import { watchSession } from './session-watch.js'
-import { type ClientStartup, readClientStartup } from './startup-parameters.js'
-import { setParameters, welcomeMessages } from './welcome.js'
+import { type ClientStartup, readClientStartup, replicationWords } from './startup-parameters.js'
+import { reportOf, setParameters, welcomeMessages } from './welcome.js'
 
 /** The newest protocol is 3.2: longer cancel keys. */
 const newestMinor = 2
@@ -113,7 +114,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     if (packet.kind === 'startup') return packet
     this.phase = 'closed'
     this.registry.leave(this)
-    await this.registry.cancels.request(packet, this.reader.socket)
+    await this.registry.cancels.request(packet, this.reader.socket, this)
     return undefined
   }
 
@@ -131,7 +132,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     if (settings.log_connections) {
       const tls = this.tls === '' ? 'no' : this.tls
       context.log.info(
-        `login attempt: db=${startup.database} user=${startup.user} tls=${tls} replication=${startup.replication}`,
+        `login attempt: db=${startup.database} user=${startup.user} tls=${tls} replication=${replicationWords[startup.replication]}`,
         this,
       )
     }
@@ -139,7 +140,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
       for (const [name, value] of startup.parameters) this.parameters.set(name, value)
       return this.enterConsole()
     }
-    registry.checkArrival()
+    registry.checkArrival(this.id)
     const database = registry.databaseNamed(startup.database)
     const credentials = await logInClient(
       reader,
@@ -165,15 +166,13 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     const pool =
       startup.replication === 'none'
         ? registry.poolFor(this.entered.database, credentials)
-        : registry.replicationPool(this.entered.database, credentials, this, {
-            replication: startup.replication,
-            parameters: startup.passedOn,
-          })
+        : openReplication(registry, this, this.entered.database, credentials, startup)
     this.pool = pool
     this.timeouts = new Timeouts(context, this.entered.database, this.entered.user, pool)
     pool.clients.add(this)
     await this.welcomed(pool)
-    setParameters(this, startup, pool.defaults, settings.application_name_add_host)
+    const addsHost = settings.application_name_add_host && !pool.isReplication
+    setParameters(this, startup, pool.defaults, addsHost)
     this.welcome(pool)
   }
 
@@ -205,7 +204,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     const { context, reader } = this
     const { settings } = context.config
     this.registry.cancels.register(this, this.minor)
-    reader.write(welcomeMessages(pool.welcome, this.parameters, this.cancelKey, settings.login_notify_message))
+    reader.write(welcomeMessages(reportOf(pool), this.parameters, this.cancelKey, settings.login_notify_message))
     this.phase = 'ready'
     this.quietSince = context.clock.now()
     pool.counters.clientLogins++
@@ -224,6 +223,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     relay.session = watchSession(this, relay, pool)
     this.relay = relay
     reader.socket.owner = relay
+    if (pool.isReplication) this.acquire() // its own, whatever it is going to say
     if (reader.rest.length > 0) relay.onBytes(reader.rest)
     if (this.phase === 'ready' && !this.registry.isSuspended) reader.socket.resume()
   }
@@ -393,7 +393,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     this.pool?.waiting.delete(this)
     if (this.arriving !== undefined) this.pool?.arriving.delete(this.arriving)
     this.pool?.clients.delete(this)
-    if (this.replication !== 'none' && this.pool !== undefined) this.registry.endReplication(this.pool)
+    if (this.pool?.isReplication) endReplication(this.pool)
     if (this.entered !== undefined) this.registry.depart(this.entered)
     this.registry.leave(this)
   }

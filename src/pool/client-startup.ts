@@ -25,6 +25,8 @@ export interface Arrival {
   readonly tls: string
   /** Common name of the client's certificate, where it showed one that was checked. */
   readonly certificateName: string | undefined
+  /** It showed a certificate that was checked, with a name or without. */
+  readonly isCertified: boolean
   /** Came by a Unix socket that only processes of the pooler's own user can open. */
   readonly isOwnUser: boolean
   /** `tls-server-end-point` data of the connection. */
@@ -53,7 +55,9 @@ export async function negotiateStartup(
   who: LogPeer,
 ): Promise<Negotiated> {
   let current = arrival
-  if ((await reader.peek()) === handshakeRecord) current = await acceptDirect(reader, arrival, context, who)
+  if (arrival.tls !== '')
+    checkCertified(arrival, context) // encrypted when it was handed to us
+  else if ((await reader.peek()) === handshakeRecord) current = await acceptDirect(reader, arrival, context, who)
   const asked = new Set<string>()
   for (;;) {
     const packet = readStartupPacket(await reader.readStartup(maxStartupPacket))
@@ -77,6 +81,10 @@ export async function negotiateStartup(
 function mustEncrypt(arrival: Arrival, context: Context): boolean {
   const mode = context.config.settings.client_tls_sslmode
   return arrival.kind === 'tcp' && arrival.tls === '' && ['require', 'verify-ca', 'verify-full'].includes(mode)
+}
+
+function checkCertified({ isCertified }: Arrival, context: Context): void {
+  if (context.tls.clients?.requiresCertificate && !isCertified) throw new PgError('client_certificate')
 }
 
 /**
@@ -111,7 +119,9 @@ async function encrypt(
     throw new PgError('client_certificate')
   }
   const { commonName: certificateName } = certificate
-  return { secured, arrival: { ...arrival, tls: describeTls(secured), certificateName, channelBinding: binding } }
+  const isCertified = certificate.verdict === 'trusted'
+  const tls = describeTls(secured)
+  return { secured, arrival: { ...arrival, tls, certificateName, isCertified, channelBinding: binding } }
 }
 
 /** To be closed without a word: the other side does not speak PostgreSQL's protocol, or not yet. */

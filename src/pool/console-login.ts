@@ -61,7 +61,8 @@ export function openConsole(
     (reason) => client.close(reason),
   )
   const none = new ParameterSet(new Map())
-  reader.write(welcomeMessages(registry.consoleParameters, none, client.cancelKey, ''))
+  const notice = registry.context.config.settings.login_notify_message
+  reader.write(welcomeMessages(registry.consoleParameters, none, client.cancelKey, notice))
   if (reader.rest.length > 0) relay.onBytes(reader.rest)
   reader.socket.resume()
   return relay

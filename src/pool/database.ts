@@ -14,8 +14,10 @@ export class Database {
   readonly hosts = new HostList()
   /** By the user that its servers log in as. */
   readonly pools = new Map<string, Pool>()
-  /** Apart from those of clients: for auth_query, and one for each replication connection. */
+  /** Apart from those of clients: for auth_query. */
   readonly specialPools = new Map<string, Pool>()
+  /** One for each replication client. */
+  readonly replicationPools = new Set<Pool>()
   /** Made for a name that only `*` covers. */
   isAuto: boolean
   paused = false
@@ -30,6 +32,13 @@ export class Database {
     this.name = config.name
     this.isAuto = isAuto
     this.emptySince = now
+  }
+
+  /** Servers of replication clients that are logged in to as this user. */
+  replicationServers(user: User): number {
+    let count = 0
+    for (const pool of this.replicationPools) if (pool.user === user) count += pool.size
+    return count
   }
 }
 
@@ -103,14 +112,10 @@ export class Limits {
   }
 }
 
-/** One client, one server, for as long as the client stays. */
+/** Of one replication client: one server, for as long as it stays. */
 export class ReplicationLimits extends Limits {
   override get poolMode(): PoolMode {
     return 'session'
-  }
-
-  override get poolSize(): number {
-    return 1
   }
 
   override get minPoolSize(): number {

@@ -106,6 +106,13 @@ export class Resolver {
   }
 }
 
+/** @param host name, address, folder of a Unix socket (`/dir`), or the same in the abstract namespace (`@name`) */
+export async function locate(host: string, port: number, resolver: Resolver): Promise<ServerAddress> {
+  if (host.startsWith('/')) return { kind: 'unix', path: `${host}/.s.PGSQL.${port}`, port }
+  if (host.startsWith('@')) return { kind: 'unix', path: `\0${host.slice(1)}/.s.PGSQL.${port}`, port }
+  return { kind: 'tcp', name: host, address: await resolver.address(host), port }
+}
+
 /** The hosts of one database, in turn or the first that answers (`load_balance_hosts`). */
 export class HostList {
   private next = 0
@@ -117,9 +124,7 @@ export class HostList {
     if (database.loadBalanceHosts === 'round-robin') this.next = index + 1
     const port = (database.ports.length > 1 ? database.ports[index] : database.ports[0]) ?? 5432
     const host = hosts[index] ?? unixDir
-    if (host.startsWith('/')) return { kind: 'unix', path: `${host}/.s.PGSQL.${port}`, port }
-    if (host.startsWith('@')) return { kind: 'unix', path: `\0${host.slice(1)}/.s.PGSQL.${port}`, port }
-    return { kind: 'tcp', name: host, address: await resolver.address(host), port }
+    return locate(host, port, resolver)
   }
 
   /** The host in use failed: the next one is tried first from now on. */

@@ -63,9 +63,9 @@ export class Janitor {
   }
 
   private lookAtClient(client: ClientSession, now: number): void {
-    if (client.replication !== 'none') return // it streams for as long as it likes
     const timeouts = client.timeouts!
     if (client.isWaiting) return this.lookAtWaiting(client, now)
+    if (client.replication !== 'none') return this.lookAtReplication(client)
     const relay = client.relay!
     if (client.server === null) {
       if (over(now - client.quietSince, timeouts.clientIdle)) client.fail(new PgError('client_idle_timeout'))
@@ -73,14 +73,20 @@ export class Janitor {
     }
     const owes = client.server.relay!.owed.length > 0
     if (owes && over(now - relay.requestSince, timeouts.query)) client.fail(new PgError('query_timeout'))
-    else if (client.server.relay!.status !== backend.Idle || owes) {
+    // A batch that no Sync has closed is a transaction, too.
+    else if (client.server.relay!.status !== backend.Idle || owes || !relay.sentWhole) {
       if (over(now - client.transactionSince, timeouts.transaction)) client.fail(new PgError('transaction_timeout'))
-      else if (!owes && over(now - client.quietSince, timeouts.idleTransaction)) {
+      else if (!owes && over(now - Math.max(client.quietSince, relay.requestSince), timeouts.idleTransaction)) {
         client.fail(new PgError('idle_transaction_timeout'))
       }
     } else if (over(now - client.quietSince, timeouts.clientIdle)) {
       client.fail(new PgError('client_idle_timeout')) // session mode: it has a server all the time
     }
+  }
+
+  /** It streams for as long as it likes; but then, what is due when a server is released would never come. */
+  private lookAtReplication(client: ClientSession): void {
+    if (client.server?.closeNeeded) client.fail(new PgError('database_changed'))
   }
 
   private lookAtWaiting(client: ClientSession, now: number): void {

@@ -30,6 +30,8 @@ export interface ServerStartup {
   readonly parameters: Readonly<Record<string, string>>
 }
 
+const ordinary: ServerStartup = { replication: 'none', parameters: {} }
+
 /** What a pool may do beyond itself: the limits that span pools, and new connections. */
 export interface PoolOwner {
   /** Stops what a server is doing for a client that has left. */
@@ -64,9 +66,9 @@ export class Pool {
   readonly database: Database
   user: User
   limits: Limits
-  readonly counters = new Counters()
+  readonly counters: Counters
   readonly context: Context
-  startup: ServerStartup = { replication: 'none', parameters: {} }
+  readonly startup: ServerStartup
   /** What its servers log in with; the latest client login knows best. */
   credentials: Credentials
   /** Parameters as the first server reported them: for the welcome of clients, and to align what a client left unset. */
@@ -98,7 +100,18 @@ export class Pool {
   readonly owner: PoolOwner
   private readonly recycler: Recycler
 
-  constructor(context: Context, owner: PoolOwner, database: Database, user: User, limits: Limits, login: Credentials) {
+  constructor(
+    context: Context,
+    owner: PoolOwner,
+    database: Database,
+    user: User,
+    limits: Limits,
+    login: Credentials,
+    counters: Counters = new Counters(),
+    startup: ServerStartup = ordinary,
+  ) {
+    this.counters = counters
+    this.startup = startup
     this.context = context
     this.owner = owner
     this.database = database
@@ -112,6 +125,17 @@ export class Pool {
   /** Servers in any state. */
   get size(): number {
     return this.idle.length + this.connecting.size + this.used.size + this.tested.size + this.active.size
+  }
+
+  /** Servers that count to `pool_size`: those of replication clients as well. */
+  private get counted(): number {
+    if (this.isReplication || this.database.replicationPools.size === 0) return this.size
+    return this.size + this.database.replicationServers(this.user)
+  }
+
+  /** Of a replication client: one server, which is never given to anyone else. */
+  get isReplication(): boolean {
+    return this.startup.replication !== 'none'
   }
 
   /** In every state, closed ones apart. */
@@ -256,7 +280,7 @@ export class Pool {
   /** `min_pool_size`: kept up while there are clients, or always for a forced user. */
   keepMinimum(): void {
     const now = this.context.clock.now()
-    if (this.size > 0 || this.clients.size > 0) this.emptySince = Number.POSITIVE_INFINITY
+    if (this.counted > 0 || this.clients.size > 0) this.emptySince = Number.POSITIVE_INFINITY
     else if (this.emptySince === Number.POSITIVE_INFINITY) this.emptySince = now
     if (this.isPaused || this.database.disabled || this.size >= this.limits.minPoolSize) return
     if (this.clients.size === 0 && this.database.config.user === undefined) return
@@ -272,9 +296,10 @@ export class Pool {
       // After a failure one attempt at a time, with pauses.
       if (this.connecting.size > 0 || !this.isRetryDue) return false
     }
+    const { counted } = this
     const size = this.limits.poolSize
-    if (this.size < size) return true
-    if (this.size >= size + this.limits.reservePoolSize || settings.reserve_pool_timeout <= 0) return false
+    if (counted < size) return true
+    if (counted >= size + this.limits.reservePoolSize || settings.reserve_pool_timeout <= 0) return false
     const first = this.waiting.values().next().value
     if (first === undefined || now - first.waitingSince < settings.reserve_pool_timeout * 1000) return false
     this.context.log.warning(

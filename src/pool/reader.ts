@@ -103,15 +103,20 @@ export class MessageReader implements SocketOwner, Conversation {
 
   /** A packet without a code, as connections begin with; its length word is not part of it. */
   async readStartup(limit: number): Promise<Buffer> {
-    const length = (await this.take(4)).readInt32BE(0)
-    if (length >>> 24 === Password) throw new PgError('password_before_startup')
-    if (length < 8 || length > limit) throw new PgError('bad_packet_header', hex(length))
+    const header = await this.take(4)
+    const length = header.readInt32BE(0)
+    if (header[0] === Password) throw new PgError('password_before_startup')
+    if (length < 8 || length > limit) {
+      const seen = Buffer.concat([header, this.buffered.subarray(0, 4)])
+      throw new PgError('bad_packet_header', seen.toString('hex'))
+    }
     return this.take(length - 4)
   }
 
   async read(): Promise<Received> {
     const header = await this.take(5)
     const length = header.readInt32BE(1)
+    if (header[0] === 0) throw new PgError('startup_twice') // no code, but the length of a StartupMessage
     if (length < 4 || length > longestMessage) throw new PgError('bad_packet_header', header.toString('hex'))
     return { code: header[0]!, body: await this.take(length - 4) }
   }
@@ -128,8 +133,4 @@ export class MessageReader implements SocketOwner, Conversation {
     })
     this.wake = undefined
   }
-}
-
-function hex(length: number): string {
-  return (length >>> 0).toString(16).padStart(8, '0')
 }

@@ -16,6 +16,7 @@ export function reconfigure(registry: Registry, files: AuthFiles): void {
   const { config, clock, tls } = registry.context
   const former = registry.files
   registry.files = files
+  registry.cancels.peers.reconfigure()
   for (const database of [...registry.databases.values()]) {
     const own = config.databases.get(database.name)
     const next = own ?? (database.isAuto ? autoDatabase(config, database.name) : undefined)

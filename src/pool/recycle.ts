@@ -26,7 +26,7 @@ export class Recycler {
     server.relay?.owed.forget(relay)
     client.unlink()
     server.client = null
-    if (pool.startup.replication !== 'none') return server.close('replication client has left')
+    if (pool.isReplication) return // it ends with the pool, which is this client's alone
     if (isReserved) return // given back when its SETs are answered
     if (relay.session?.state.leave(server) === true && isWhole) return // given back when it has told what it holds
     if (isWhole && server.relay?.isQuiet) return pool.release(server)
@@ -48,6 +48,7 @@ export class Recycler {
     const reset = server.isSoiled ? 'DISCARD ALL' : this.resetQuery
     if (reset === '') return pool.serve(server, now)
     this.run(server, reset, () => {
+      server.parameters.doubt()
       // That DISCARD ALL takes prepared statements with it is seen where it is answered.
       const { certain } = pool.context.judgements.of(reset)
       // What server_reset_query sets, servers are meant to have: it is no client's doing, and stays.
@@ -129,6 +130,7 @@ export class Recycler {
       server.close('invalid server parameter')
       this.pool.demand()
     } else {
+      client.parameters.agree(server.parameters)
       client.onServer(server, this.pool.context.clock.now())
       client.resume()
     }

@@ -15,10 +15,10 @@ import type { LoginSources } from './client-login.js'
 import { ClientSession } from './client-session.js'
 import type { Arrival } from './client-startup.js'
 import type { Context } from './context.js'
-import { Database, Limits, ReplicationLimits, User } from './database.js'
+import { Database, Limits, User } from './database.js'
 import type { ConsoleClient, ConsoleRole, Destination } from './destination.js'
 import { FailedLogins } from './failed-logins.js'
-import { Pool, type PoolOwner, type ServerStartup } from './pool.js'
+import { Pool, type PoolOwner } from './pool.js'
 import { Room } from './room.js'
 import type { ServerSession } from './server-session.js'
 import { ConnectFailed, ServerSession as Server } from './server-session.js'
@@ -38,13 +38,14 @@ export class Registry implements PoolOwner {
   files: AuthFiles
   /** What the console's clients did. */
   readonly consoleCounters = new Counters()
-  /** New logins are refused: the pooler is on its way down. */
+  /** The pooler is on its way down. */
   isClosing = false
   /** SUSPEND: nothing is read from anybody, and who comes has to wait. */
   isSuspended = false
   private readonly authQuery: AuthQuery
   private readonly failures: FailedLogins
   private readonly watchers = new Set<() => void>()
+  private refusedFrom = Number.POSITIVE_INFINITY
   private readonly parked: (() => void)[] = []
   private readonly room = new Room(() => this.pools())
 
@@ -94,9 +95,14 @@ export class Registry implements PoolOwner {
     this.tellWatchers()
   }
 
+  /** Refuses the login of this client and of later ones; earlier ones go on. */
+  refuseFrom(id: number): void {
+    this.refusedFrom = Math.min(this.refusedFrom, id)
+  }
+
   /** @throws PgError where no more clients may come in */
-  checkArrival(): void {
-    if (this.isClosing) throw new PgError('pooler_shutting_down')
+  checkArrival(id: number): void {
+    if (id >= this.refusedFrom) throw new PgError('pooler_shutting_down')
     let count = 0
     for (const client of this.clients) if (client.database !== 'pgbouncer') count++
     if (count > this.context.config.settings.max_client_conn) throw new PgError('too_many_clients')
@@ -125,7 +131,6 @@ export class Registry implements PoolOwner {
    * @throws PgError disabled, or limits reached
    */
   admit(asked: Database, userName: string): { database: Database; user: User } {
-    if (this.isClosing) throw new PgError('pooler_shutting_down')
     const database = this.registered(asked)
     if (database.disabled) throw new PgError('database_disabled', database.name)
     const user = this.user(userName)
@@ -176,30 +181,6 @@ export class Registry implements PoolOwner {
     return this.pool(database, database.specialPools, { user, stored })
   }
 
-  /** The pool of one replication client: its server is made for it, and closed with it. */
-  replicationPool(database: Database, credentials: Credentials, client: ClientSession, startup: ServerStartup): Pool {
-    const login =
-      database.config.user === undefined ? credentials : this.forcedCredentials(database, database.config.user)
-    const user = this.user(login.user)
-    const pool = new Pool(
-      this.context,
-      this,
-      database,
-      user,
-      new ReplicationLimits(this.context, database, user),
-      login,
-    )
-    pool.startup = startup
-    database.specialPools.set(`replication ${client.id}`, pool)
-    return pool
-  }
-
-  /** The replication client has left. */
-  endReplication(pool: Pool): void {
-    for (const server of pool.servers()) server.close('replication client has left')
-    this.forgetPool(pool)
-  }
-
   forcedCredentials(database: Database, user: string): Credentials {
     const stored: StoredSecret = this.files.users.get(user) ?? { kind: 'none' }
     return { user, stored, password: database.config.password }
@@ -223,6 +204,7 @@ export class Registry implements PoolOwner {
     for (const database of only === undefined ? this.databases.values() : [only]) {
       yield* database.pools.values()
       yield* database.specialPools.values()
+      yield* database.replicationPools
     }
   }
 
@@ -257,6 +239,7 @@ export class Registry implements PoolOwner {
     if (failure.error !== undefined) {
       this.context.log.warning(`server login failed: FATAL ${failure.message}`, server)
     }
+    if (failure.reason !== undefined) this.context.log.warning(`${failure.message}: ${failure.reason}`, server)
     pool.database.hosts.failed(pool.database.config)
     pool.onConnectFailed(failure.error, failure.message)
     server.close(failure.message)
@@ -341,7 +324,7 @@ export class Registry implements PoolOwner {
 
   /** Replication may never end; with `server_fast_close` neither are sessions waited for, once their transaction is over. */
   private mustNotWait({ pool, relay }: ServerSession): boolean {
-    if (pool.startup.replication !== 'none') return true
+    if (pool.isReplication) return true
     if (!this.context.config.settings.server_fast_close || pool.limits.poolMode !== 'session') return false
     return relay?.isQuiet === true && relay.status === Idle
   }

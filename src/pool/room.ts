@@ -13,14 +13,22 @@ export class Room {
   }
 
   /**
-   * Is there room for one more server, within `max_db_connections` and `max_user_connections`?
+   * Is there room for one more server, within `max_db_connections` and `max_user_connections`? And for that of a
+   * replication client within the `pool_size` of the clients' pool?
    * @param mayEvict servers that are idle in other pools may be closed to make it
    */
   make(pool: Pool, mayEvict: boolean): boolean {
     const { database, user, limits } = pool
     const hasRoom =
-      this.within(limits.maxDbConnections, database, mayEvict, (other) => other.database === database) &&
-      this.within(limits.maxUserConnections, user, mayEvict, (other) => other.user === user)
+      (!pool.isReplication || this.withinPoolSize(pool)) &&
+      this.within(
+        'max_db_connections',
+        limits.maxDbConnections,
+        database,
+        mayEvict,
+        (other) => other.database === database,
+      ) &&
+      this.within('max_user_connections', limits.maxUserConnections, user, mayEvict, (other) => other.user === user)
     if (hasRoom) this.starved.delete(pool)
     else if (mayEvict) this.starved.add(pool)
     return hasRoom
@@ -34,7 +42,18 @@ export class Room {
     for (const pool of waiting) pool.demand()
   }
 
+  private withinPoolSize({ database, user, limits }: Pool): boolean {
+    const clients = database.pools.get(user.name)
+    const together = {
+      get servers() {
+        return (clients?.size ?? 0) + database.replicationServers(user)
+      },
+    }
+    return this.within('pool_size', limits.poolSize, together, true, (other) => other === clients)
+  }
+
   private within(
+    limit: 'max_db_connections' | 'max_user_connections' | 'pool_size',
     most: number,
     counted: { readonly servers: number },
     mayEvict: boolean,
@@ -44,7 +63,7 @@ export class Room {
     while (counted.servers >= most) {
       const server = mayEvict ? this.longestIdle(counts) : undefined
       if (server === undefined) return false
-      server.close('evicted')
+      server.close(`evicted for ${limit}`)
     }
     return true
   }
@@ -52,7 +71,7 @@ export class Room {
   private longestIdle(counts: (pool: Pool) => boolean): ServerSession | undefined {
     let oldest: ServerSession | undefined
     for (const pool of this.pools()) {
-      if (!counts(pool)) continue
+      if (pool.isReplication || !counts(pool)) continue // theirs are idle for no longer than it takes to welcome them
       // Who waits in that pool is about to have the used ones checked.
       for (const server of pool.waiting.size > 0 ? pool.idle : [...pool.idle, ...pool.used]) {
         if (oldest === undefined || server.idleSince < oldest.idleSince) oldest = server

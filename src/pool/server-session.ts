@@ -29,10 +29,13 @@ export class ConnectFailed extends Error {
   override readonly name = 'ConnectFailed'
   /** What clients are told at once; undefined where they keep waiting (the server is starting up, 57P03). */
   readonly error: PgError | undefined
+  /** What the system said, for the log. */
+  readonly reason: string | undefined
 
-  constructor(text: string, error: PgError | undefined) {
+  constructor(text: string, error: PgError | undefined, reason?: string) {
     super(text)
     this.error = error
+    this.reason = reason
   }
 }
 
@@ -216,7 +219,7 @@ export class ServerSession implements ServerEvents, LogPeer {
 
   private async runConnectQuery(): Promise<void> {
     const text = this.pool.database.config.connectQuery
-    if (text === undefined) return
+    if (text === undefined || this.pool.startup.replication === 'physical') return // there SQL is not spoken
     const answer = await this.query(frontend.query(text))
     if (answer.error !== undefined) this.context.log.warning(`connect_query: ${answer.error.message}`, this)
   }
@@ -282,7 +285,9 @@ export class ServerSession implements ServerEvents, LogPeer {
 function connected(socket: Socket): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.stream.once('connect', resolve)
-    socket.stream.once('error', () => reject(new ConnectFailed('connect failed', undefined)))
+    socket.stream.once('error', ({ code, message }: NodeJS.ErrnoException) =>
+      reject(new ConnectFailed('connect failed', undefined, code ?? message)),
+    )
     socket.stream.once('close', () => reject(new ConnectFailed('connect failed', undefined)))
   })
 }
@@ -292,7 +297,7 @@ const cannotConnectNow = '57P03'
 
 function connectFailure(error: unknown): ConnectFailed {
   if (error instanceof ConnectFailed) return error
-  if (error instanceof LookupFailed) return new ConnectFailed('server DNS lookup failed', undefined)
+  if (error instanceof LookupFailed) return new ConnectFailed('server DNS lookup failed', undefined, error.message)
   if (error instanceof ServerRefused) {
     const sqlstate = error.fields.get('C') ?? 'XX000'
     const told = new PgError({ sqlstate, severity: 'FATAL', text: error.message })

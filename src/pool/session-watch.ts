@@ -9,6 +9,7 @@ import * as exchange from './exchange.js'
 import type { Pool } from './pool.js'
 import type { Judgements } from './session-classify.js'
 import { either, harmless, type Judgement, unclear } from './session-judgement.js'
+import { setting } from './session-settings.js'
 import { type SessionNote, SessionState, type StateOwner } from './session-state.js'
 
 /** Longer texts are not read. */
@@ -25,8 +26,17 @@ export function watchSession(owner: StateOwner, relay: ClientRelay, pool: Pool):
   const { poolMode, sessionState } = pool.limits
   if (sessionState === 'allow' || poolMode === 'session') return null
   const { tracked, judgements } = pool.context
-  return new SessionWatch(relay, new SessionState(owner, sessionState, tracked), judgements)
+  const reported = new Map([...tracked].filter(([name]) => pool.defaults.get(name) !== undefined))
+  const state = new SessionState(owner, sessionState, reported)
+  if (sessionState === 'track') {
+    // What servers do not report is carried by statements alone, not by two ways that know nothing of each other.
+    const taken = relay.parameters.takeUnreported(pool.defaults)
+    state.settings = state.settings.with(taken.map(([name, value]) => ({ name, sql: setting(name, latin1(value)) })))
+  }
+  return new SessionWatch(relay, state, judgements)
 }
+
+const latin1 = (text: string): string => Buffer.from(text).toString('latin1')
 
 export class SessionWatch {
   readonly state: SessionState

@@ -37,21 +37,24 @@ export function readClientStartup(
     const lower = name.toLowerCase()
     if (lower === 'user' || lower === 'database') continue
     if (name.startsWith('_pq_.')) protocolOptions.push(name)
-    else if (replication !== 'none') passedOn[name] = value
+    else if (replication !== 'none' && !ignored.has(lower)) passedOn[name] = value
     else if (lower === 'replication') continue
     else if (lower === 'options') parameters.push(...readOptions(value, tracked, ignored))
+    else if (ignored.has(lower)) continue
     else if (tracked.has(lower)) parameters.push([lower, value])
-    else if (!ignored.has(lower)) throw new PgError('unsupported_startup_parameter', name)
+    else throw new PgError('unsupported_startup_parameter', name)
   }
   return { user, database: given.get('database') || user, replication, parameters, passedOn, protocolOptions }
 }
 
-/** As PostgreSQL reads it: a boolean for physical replication, or the word database. */
+/** What the log calls it: the values with which a client asks for it. */
+export const replicationWords = { none: 'no', logical: 'database', physical: 'yes' } as const
+
+/** As PostgreSQL reads it: the word database in just these letters, or a boolean, which may be cut short, for physical. */
 function replicationKind(value: string): ClientStartup['replication'] {
-  const word = value.toLowerCase()
-  if (word === 'database') return 'logical'
-  if (['true', 'on', 'yes', '1'].includes(word)) return 'physical'
-  if (['false', 'off', 'no', '0', ''].includes(word)) return 'none'
+  if (value === 'database') return 'logical'
+  if (/^(?:t(?:r(?:ue?)?)?|y(?:es?)?|on|1)$/i.test(value)) return 'physical'
+  if (/^(?:f(?:a(?:l(?:se?)?)?)?|no?|off?|0|)$/i.test(value)) return 'none'
   throw new PgError('invalid_startup_parameter', 'replication')
 }
 
@@ -66,8 +69,9 @@ function readOptions(text: string, tracked: TrackedNames, ignored: ReadonlySet<s
     const equals = assignment?.indexOf('=') ?? -1
     if (!isOption || assignment === undefined || equals < 1) throw new PgError('unsupported_options')
     const name = assignment.slice(0, equals).toLowerCase().replaceAll('-', '_')
+    if (ignored.has(name)) continue
     if (tracked.has(name)) found.push([name, assignment.slice(equals + 1)])
-    else if (!ignored.has(name) && !ignored.has('options')) throw new PgError('unsupported_option_parameter', name)
+    else if (!ignored.has('options')) throw new PgError('unsupported_option_parameter', name)
   }
   return found
 }

@@ -51,6 +51,7 @@ export class Statistics {
   private totals(): Map<string, Counters> {
     const totals = new Map<string, Counters>()
     for (const pool of this.registry.pools()) {
+      if (pool.isReplication) continue // counts with the clients' pool
       const { name } = pool.database
       const sum = totals.get(name) ?? new Counters()
       sum.add(pool.counters)

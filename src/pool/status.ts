@@ -136,6 +136,11 @@ export interface PeerStatus {
   readonly host: string
   readonly port: number
   readonly poolSize: number
+}
+
+/** CancelRequests for one peer: being sent, and waiting for a connection; connections in use, and being made. */
+export interface PeerPoolStatus {
+  readonly peerId: number
   readonly clActiveCancelReq: number
   readonly clWaitingCancelReq: number
   readonly svActiveCancel: number
@@ -175,6 +180,8 @@ export interface Administration {
   stats(): readonly StatsStatus[]
   lists(): ListCounts
   peers(): readonly PeerStatus[]
+  /** Of peers that requests have been passed on to. */
+  peerPools(): readonly PeerPoolStatus[]
   dnsHosts(): readonly DnsStatus[]
   memory(): readonly MemoryStatus[]
   state(): { readonly active: boolean; readonly paused: boolean; readonly suspended: boolean }

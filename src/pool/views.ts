@@ -40,7 +40,7 @@ export function clientStatus(client: ClientSession, now: number): SocketStatus {
 function clientState(client: ClientSession): string {
   if (client.phase === 'login') return 'login'
   if (client.isWaiting) return 'waiting'
-  return client.server !== null || client.console !== undefined ? 'active' : 'idle'
+  return client.server !== null ? 'active' : 'idle'
 }
 
 export function serverStatus(server: ServerSession): SocketStatus {
@@ -165,6 +165,7 @@ export function userStatus(registry: Registry): UserStatus[] {
   const { config } = registry.context
   const { files, users } = registry
   const names = new Set(['pgbouncer', ...files.users.keys(), ...config.users.keys(), ...users.keys()])
+  const onConsole = [...registry.clients].filter((client) => client.console !== undefined)
   return [...names].sort().map((name) => {
     const own = config.users.get(name)
     const user = users.get(name)
@@ -176,7 +177,7 @@ export function userStatus(registry: Registry): UserStatus[] {
       maxUserConnections: own?.maxUserConnections ?? config.settings.max_user_connections,
       currentConnections: user?.servers ?? 0,
       maxUserClientConnections: own?.maxUserClientConnections ?? config.settings.max_user_client_connections,
-      currentClientConnections: user?.clients ?? 0,
+      currentClientConnections: (user?.clients ?? 0) + onConsole.filter((client) => client.user === name).length,
     }
   })
 }
@@ -191,7 +192,7 @@ export function listCounts(registry: Registry): ListCounts {
     users: userStatus(registry).length,
     peers: config.peers.size,
     pools: names.size + 1, // the console's is one, too
-    peerPools: config.peers.size,
+    peerPools: registry.cancels.peers.status().length,
     freeClients: 0, // to pgbouncer these are objects it keeps in reserve
     usedClients: registry.clients.size,
     loginClients: inLogin,

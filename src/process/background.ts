@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process'
 import { writeSync } from 'node:fs'
+import { firstDescriptor } from './socket-activation.js'
 
 const mark = 'TSBOUNCER_BACKGROUND'
 /** Ends what the child has to say to the one who started it. */
@@ -22,11 +23,11 @@ export function takeBackgroundMark(env: NodeJS.ProcessEnv): boolean {
 export function startInBackground(): Promise<number> {
   const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
     detached: true,
-    stdio: ['ignore', 'ignore', 'pipe'],
+    stdio: ['ignore', 'ignore', 'pipe', ...passedDescriptors(process.env)],
     env: { ...process.env, [mark]: '1' },
   })
   return new Promise((resolve) => {
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       const end = text.indexOf(ready)
       process.stderr.write(end === -1 ? text : text.slice(0, end))
       if (end !== -1) resolve(0)
@@ -37,6 +38,12 @@ export function startInBackground(): Promise<number> {
     })
     child.once('close', (code) => resolve(code ?? 1))
   })
+}
+
+/** Sockets of a service manager, which are handed on. What is wrong with them is for the child to say. */
+function passedDescriptors({ LISTEN_PID, LISTEN_FDS }: NodeJS.ProcessEnv): number[] {
+  const count = LISTEN_PID === String(process.pid) && /^\d{1,3}$/.test(LISTEN_FDS ?? '') ? Number(LISTEN_FDS) : 0
+  return Array.from({ length: count }, (_, index) => firstDescriptor + index)
 }
 
 /** In the background: says that clients are welcome. */

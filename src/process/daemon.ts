@@ -1,5 +1,6 @@
 // The pooler as a process: configuration, user, pid file, listening, signals, end; one step a line, in pgbouncer's order.
 
+import { closeSync, openSync } from 'node:fs'
 import { ConfigError } from '../config/config-error.js'
 import { type Config, type LoadOptions, loadConfig } from '../config/load.js'
 import { systemClock } from '../observe/clock.js'
@@ -12,6 +13,7 @@ import { logFileDescriptors } from './file-descriptors.js'
 import { catchTheRest, stackOf } from './last-resort.js'
 import { Pidfile } from './pidfile.js'
 import { Signals } from './signals.js'
+import { type PassedSocket, takePassedSockets } from './socket-activation.js'
 import { StartFailure } from './start-failure.js'
 import { createNotify, stderrIsJournal } from './systemd.js'
 import { becomeUser } from './user.js'
@@ -40,12 +42,16 @@ export async function runDaemon(command: ServeCommand, create: typeof createPool
 }
 
 async function serve(command: ServeCommand, create: typeof createPooler, log: Log): Promise<number> {
+  // In the background they are meant for the one who started us, and who is waiting until we are ready.
+  const passed = takePassedSockets(process.env, command.daemon ? process.ppid : process.pid)
   if (command.reboot) throw new StartFailure(noReboot)
   const config = await load(command, log)
   const { settings } = config
   becomeUser(settings.user)
+  checkLogFile(settings.logfile)
   log.reopen(settings)
   for (const warning of config.warnings) log.warning(warning)
+  if (passed.length > 0) warnOfIgnored(config, log)
   if (command.daemon && settings.pidfile === '') throw new StartFailure('daemon needs pidfile configured')
   const pidfile = new Pidfile(settings.pidfile)
   pidfile.check(log)
@@ -55,19 +61,18 @@ async function serve(command: ServeCommand, create: typeof createPooler, log: Lo
   const removePidfile = (): void => pidfile.remove()
   process.once('exit', removePidfile) // for ends that do not pass here
   try {
-    const addresses = await pooler.listen()
+    const addresses = await pooler.listen(passed.map(({ fd }) => fd))
+    if (addresses.length === 0) throw new StartFailure('nowhere to listen on')
     using signals = new Signals({ pooler, log, notify, clock: systemClock, source: process })
     logFileDescriptors(log, config, pooler.admin)
-    for (const address of addresses) log.info(`listening on ${address}`)
+    for (const [index, address] of addresses.entries()) log.info(`${describe(passed[index])} ${address}`)
     pidfile.write()
     log.info(`process up: ${versionText}, ${surroundings()}`)
     void notify('READY=1')
     if (command.daemon) reportReady()
     return await Promise.race([pooler.stopped.then(() => 0), signals.exit])
-  } catch (error) {
-    await Promise.allSettled([pooler.close()])
-    throw error
   } finally {
+    await Promise.allSettled([pooler.close()])
     removePidfile()
     process.off('exit', removePidfile)
   }
@@ -76,6 +81,29 @@ async function serve(command: ServeCommand, create: typeof createPooler, log: Lo
 const noReboot =
   'online restart (-R) is not supported, Node.js cannot take over the sockets of another process: ' +
   'with so_reuseport = 1 start the new pooler beside the old one, then end the old one with SIGTERM'
+
+/** As pgbouncer: there is no listening at both. */
+function warnOfIgnored({ raw }: Config, log: Log): void {
+  for (const name of ['listen_addr', 'unix_socket_dir'] as const) {
+    if (raw.get(name)) log.warning(`sockets passed from service manager, ${name} ignored`)
+  }
+}
+
+function describe(passed: PassedSocket | undefined): string {
+  if (passed === undefined) return 'listening on'
+  const { fd, name } = passed
+  return `socket passed from service manager (fd ${fd}${name === '' ? '' : `, ${name}`}):`
+}
+
+/** In the background there may be no other place where anything is said. */
+function checkLogFile(file: string): void {
+  if (file === '') return
+  try {
+    closeSync(openSync(file, 'a'))
+  } catch (error) {
+    throw new StartFailure(`Cannot open logfile: '${file}': ${(error as NodeJS.ErrnoException).code}`)
+  }
+}
 
 /** What the command line says of settings, at start and at each reload. */
 function loadOptions({ user, verbose }: ServeCommand): LoadOptions {

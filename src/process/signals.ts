@@ -35,7 +35,6 @@ export class Signals {
   readonly #options: SignalOptions
   readonly #handlers: readonly (readonly [NodeJS.Signals, () => void])[]
   readonly #exitNow: (code: number) => void
-  #shuttingDown = false
   #pause: AbortController | undefined
 
   constructor(options: SignalOptions) {
@@ -63,11 +62,10 @@ export class Signals {
 
   #shutdown(signal: keyof typeof drains): void {
     const { pooler, log, notify } = this.#options
-    if (this.#shuttingDown) {
+    if (pooler.isShuttingDown) {
       this.#fastExit(`got ${signal} while shutting down, fast exit`)
       return
     }
-    this.#shuttingDown = true
     const { mode, awaited } = drains[signal]
     log.info(`got ${signal}, shutting down, waiting for ${awaited}`)
     void notify('STOPPING=1')
@@ -81,7 +79,6 @@ export class Signals {
 
   #fastExit(text: string): void {
     const { pooler, log, clock } = this.#options
-    this.#shuttingDown = true
     log.info(text)
     clock.after(fastExitMs, () => this.#exitNow(0))
     pooler
@@ -127,7 +124,7 @@ export class Signals {
   #resumeAll(): void {
     const { pooler, log } = this.#options
     const { paused, suspended } = pooler.admin.state()
-    if (this.#shuttingDown) {
+    if (pooler.isShuttingDown) {
       log.info('got SIGUSR2 while shutting down, ignoring')
     } else if (paused || suspended || this.#pause !== undefined) {
       log.info(`got SIGUSR2, continuing from ${suspended ? 'SUSPEND' : 'PAUSE'}`)

@@ -79,7 +79,7 @@ export const conditions = {
   server_shutting_down: [protocolViolation, 'FATAL', 'server shutting down'],
   suspend_timeout: [protocolViolation, 'FATAL', 'suspend_timeout'],
   // prepared statements; a name that is taken or unknown is refused by PostgreSQL itself
-  broken_parse: [protocolViolation, 'FATAL', 'broken Parse packet'],
+  broken_parse: [protocolViolation, 'FATAL', 'failed to parse packet'],
   out_of_memory: [protocolViolation, 'FATAL', 'out of memory'],
 } as const satisfies Record<string, readonly [sqlstate: string, severity: Severity, text: string]>
 

@@ -37,7 +37,7 @@ export interface StartupMessage {
 export interface CancelRequest {
   readonly kind: 'cancel'
   readonly pid: number
-  /** 4 bytes in protocol 3.0, up to 256 in 3.2. */
+  /** 4 bytes in protocol 3.0, up to 256 in 3.2; none where the packet was not a whole one. */
   readonly secret: Buffer
 }
 
@@ -53,7 +53,8 @@ export function readStartupPacket(body: Buffer): StartupPacket {
   if (code === requestCode.ssl && body.length === 4) return { kind: 'ssl' }
   if (code === requestCode.gss && body.length === 4) return { kind: 'gss' }
   if (code === requestCode.cancel) {
-    if (body.length < 12 || body.length > 8 + 256) throw new PgError('bad_startup_layout')
+    // What is none is answered as a wrong key is: not at all.
+    if (body.length < 12 || body.length > 8 + 256) return { kind: 'cancel', pid: 0, secret: Buffer.alloc(0) }
     return { kind: 'cancel', pid: body.readInt32BE(4), secret: Buffer.from(body.subarray(8)) }
   }
   const major = code >>> 16
@@ -63,7 +64,7 @@ export function readStartupPacket(body: Buffer): StartupPacket {
 }
 
 function readParameters(body: Buffer): Map<string, string> {
-  if (body[body.length - 1] !== 0) throw new PgError('bad_startup_layout')
+  if (body.length === 4 || body[body.length - 1] !== 0) throw new PgError('bad_startup_layout')
   const parameters = new Map<string, string>()
   let at = 4
   while (at < body.length - 1) {

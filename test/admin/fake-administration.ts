@@ -4,6 +4,7 @@ import { type Config, loadConfig } from '../../src/config/load.js'
 import type {
   Administration,
   DatabaseStatus,
+  PeerPoolStatus,
   PeerStatus,
   PoolStatus,
   ShutdownMode,
@@ -97,6 +98,10 @@ const peer: PeerStatus = {
   host: '10.0.0.2',
   port: 6432,
   poolSize: 5,
+}
+
+const peerPool: PeerPoolStatus = {
+  peerId: 2,
   clActiveCancelReq: 1,
   clWaitingCancelReq: 2,
   svActiveCancel: 3,
@@ -149,6 +154,7 @@ export class FakeAdministration implements Administration {
   users = () => [user]
   stats = () => this.statsRows
   peers = () => [peer]
+  peerPools = () => [peerPool]
   dnsHosts = () => [{ hostname: 'db.example', ttl: 15, addresses: ['10.0.0.1:5432', '10.0.0.2:5432'] }]
   memory = () => [{ name: 'heap', size: 1, used: 2, free: 3, total: 4 }]
   state = () => ({ active: !this.suspended, paused: false, suspended: this.suspended })

@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest'
 import { startPooler, type TestPooler } from '../harness/pooler.js'
 import { query as ask, createDatabase, postgres } from '../harness/postgres.js'
-import { cancel, query } from '../harness/raw-client.js'
+import { cancel, query, RawClient, startup } from '../harness/raw-client.js'
 
 const user = 'trust_user'
 
@@ -39,6 +39,18 @@ const goesOn = async (load: { count(): number }, pooler: TestPooler): Promise<vo
   const before = load.count()
   await pooler.settles(() => load.count() > before + 50)
 }
+
+test('a client of the console is idle, counts for its user, and is told what every login is told', async () => {
+  await using pooler = await startPooler({ login_notify_message: 'mind the gap' }, { users: { postgres: {} } })
+  await pooler.raw({ database: 'pgbouncer' })
+  expect(await pooler.show('clients')).toMatchObject([{ database: 'pgbouncer', user: 'postgres', state: 'idle' }])
+  expect(await pooler.show('users')).toContainEqual(
+    expect.objectContaining({ name: 'postgres', current_client_connections: 1 }),
+  )
+  await using fresh = await RawClient.open(pooler.port)
+  fresh.send(startup({ user: 'postgres', database: 'pgbouncer' }))
+  expect(await fresh.answer()).toContain('N NOTICE 00000 mind the gap')
+})
 
 describe('under load', () => {
   test('PAUSE waits for what is under way, and RESUME lets everybody go on', async () => {

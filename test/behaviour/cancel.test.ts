@@ -31,6 +31,29 @@ test.each([
   expect((await pooler.show('servers')).length).toBe(1)
 })
 
+test('whoever sends a CancelRequest is told nothing, but the log is', async () => {
+  await using pooler = await startPooler({ default_pool_size: 1 })
+  const client = await pooler.raw({ user })
+  client.send(sleep)
+  await pooler.settles(isSleeping)
+  const outcomes = (): (string | undefined)[] =>
+    pooler.logged.map((line) => /closing because: (.*cancel request.*) \(age=0s\)/.exec(line)?.[1]).filter(Boolean)
+  await cancel(pooler.port, client.key)
+  await client.answer()
+  await cancel(pooler.port, client.key)
+  await cancel(pooler.port, { pid: client.key.pid, secret: Buffer.alloc(4) })
+  const stranger = await RawClient.open(pooler.port)
+  stranger.send(Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2e]))
+  expect(await stranger.toTheEnd()).toEqual([])
+  await pooler.settles(() => outcomes().length === 4)
+  expect(outcomes()).toEqual([
+    'successfully sent cancel request',
+    'cancel request for idle client',
+    'failed cancel request',
+    'bad cancel request',
+  ])
+})
+
 test('in a transaction, the transaction fails', async () => {
   await using pooler = await startPooler({ default_pool_size: 1 })
   const client = await pooler.raw({ user })

@@ -112,7 +112,7 @@ test('max_user_connections counts the servers of a user in all databases', async
   await idle.end()
   const [first] = await busy(pooler, 2, { database: 'one' })
   expect(await servers(pooler, { user: 'trust_user' })).toEqual(['active', 'active'])
-  expect(pooler.logged).toContainEqual(expect.stringContaining('closing because: evicted'))
+  expect(pooler.logged).toContainEqual(expect.stringContaining('closing because: evicted for max_user_connections'))
   const third = await pooler.raw({ database: 'one' })
   third.send(query('select 3'))
   await waitingIn(pooler, 'one')

@@ -105,7 +105,7 @@ describe('before a client is let in', () => {
   const plain = { user: 'plain', database: 'shop' }
 
   test.each([
-    [{ ...plain, search_path: 'x' }, 'unsupported startup parameter: search_path'],
+    [{ ...plain, work_mem: '1MB' }, 'unsupported startup parameter: work_mem'],
     [{ ...plain, options: '-c work_mem=1' }, 'unsupported startup parameter in options: work_mem'],
     [
       { ...plain, options: 'nonsense' },
@@ -129,8 +129,8 @@ describe('before a client is let in', () => {
   test.each([
     ['protocol 2', Buffer.from([0, 0, 0, 9, 0, 2, 0, 0, 0]), 'old V2 protocol not supported'],
     ['protocol 4', Buffer.from([0, 0, 0, 9, 0, 4, 0, 0, 0]), 'unsupported protocol version 4.0'],
-    ['a packet that is too long', Buffer.from([0, 0, 0x40, 0, 0, 3, 0, 0]), "bad packet header: '00004000'"],
-    ['a negative length', Buffer.from([255, 255, 255, 255, 0, 3, 0, 0]), "bad packet header: 'ffffffff'"],
+    ['a packet that is too long', Buffer.from([0, 0, 0x40, 0, 0, 3, 0, 0]), "bad packet header: '0000400000030000'"],
+    ['a negative length', Buffer.from([255, 255, 255, 255, 0, 3, 0, 0]), "bad packet header: 'ffffffff00030000'"],
     [
       'a packet without an end',
       Buffer.from([0, 0, 0, 10, 0, 3, 0, 0, 65, 65]),
@@ -153,6 +153,14 @@ describe('before a client is let in', () => {
     expect(await client.line()).toBe('R 3')
     client.send(bytes)
     expect(await client.toTheEnd()).toEqual(['E FATAL 08P01 unknown pkt'])
+  })
+
+  test('a second startup packet in place of the password is refused at once', async () => {
+    await using client = await RawClient.open(pooler.port)
+    client.send(startup(plain))
+    expect(await client.line()).toBe('R 3')
+    client.send(startup({ user: 'postgres' }))
+    expect(await client.toTheEnd()).toEqual(['E FATAL 08P01 client re-sent startup pkt'])
   })
 
   test('a newer minor version and unknown protocol options are negotiated', async () => {

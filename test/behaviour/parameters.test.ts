@@ -2,8 +2,9 @@
 
 import { describe, expect, test } from 'vitest'
 import { startPooler, type TestPooler } from '../harness/pooler.js'
-import { query as ask } from '../harness/postgres.js'
+import { query as ask, postgres } from '../harness/postgres.js'
 import { bind, execute, extended, message, parse, query, type RawClient, sync } from '../harness/raw-client.js'
+import { Recorder } from '../harness/recorder.js'
 
 const user = 'trust_user'
 
@@ -18,7 +19,9 @@ describe.each([
   ['TimeZone', 'Asia/Tokyo', 'America/New_York'],
   ['standard_conforming_strings', 'off', 'on'],
   ['application_name', "it's mine\\", 'yours'],
-  ['IntervalStyle', 'iso_8601', 'sql_standard'], // by track_extra_parameters
+  ['IntervalStyle', 'iso_8601', 'sql_standard'],
+  ['search_path', 'pg_catalog', '"Sales", public'],
+  ['default_transaction_read_only', 'on', 'off'],
 ])('%s', (name, one, other) => {
   test('given at login, is each client’s own on one server', async () => {
     await using pooler = await startPooler({ default_pool_size: 1 })
@@ -51,6 +54,71 @@ describe.each([
       expect(await shown(first, name)).toBe(one)
     }
     expect(second.unread).toEqual([])
+  })
+})
+
+test.each([
+  ['DateStyle', 'ISO'],
+  ['client_encoding', 'utf-8'],
+])('%s = %s is not set again and again', async (name, value) => {
+  const { primary } = postgres()
+  await using recorder = await Recorder.start(primary)
+  await using pooler = await startPooler({ default_pool_size: 1 }, { server: recorder })
+  const client = await pooler.raw({ user, parameters: { [name]: value } })
+  await client.ask(query('select 1'))
+  recorder.clear()
+  for (let round = 0; round < 3; round++) await client.ask(query('select 1'))
+  expect(recorder.said.map(({ bytes }) => bytes.toString('latin1')).join('')).not.toMatch(/\bSET\b/)
+})
+
+test('what connect_query sets is what clients have that ask for nothing', async () => {
+  const { primary } = postgres()
+  const app = `host=${primary.host} port=${primary.port} dbname=postgres connect_query='set search_path = app, public'`
+  await using pooler = await startPooler({ default_pool_size: 1 }, { databases: { app } })
+  const [client, other] = [
+    await pooler.raw({ user, database: 'app' }),
+    await pooler.raw({ user, database: 'app', parameters: { search_path: 'other' } }),
+  ]
+  for (let round = 0; round < 2; round++) {
+    expect(await shown(client, 'search_path')).toBe('app, public')
+    expect(await shown(other, 'search_path')).toBe('other')
+  }
+})
+
+describe('a parameter that servers do not report', () => {
+  const settings = { default_pool_size: 1, track_extra_parameters: 'work_mem' }
+  const parameters = { work_mem: '7MB' }
+
+  test('given at login, is that client’s alone', async () => {
+    await using pooler = await startPooler(settings)
+    const [own, other] = [await pooler.raw({ user, parameters }), await pooler.raw({ user })]
+    for (let round = 0; round < 3; round++) {
+      expect(await shown(own, 'work_mem')).toBe('7MB')
+      expect(await shown(other, 'work_mem')).toBe('4MB')
+    }
+  })
+
+  test('stands again after the reset of a server', async () => {
+    await using pooler = await startPooler({ ...settings, server_reset_query_always: true })
+    const [own, other] = [await pooler.raw({ user, parameters }), await pooler.raw({ user })]
+    for (let round = 0; round < 3; round++) {
+      expect(await shown(own, 'work_mem')).toBe('7MB')
+      expect(await shown(own, 'work_mem')).toBe('7MB')
+      expect(await shown(other, 'work_mem')).toBe('4MB')
+    }
+  })
+
+  test('and session_state = track do not get in each other’s way', async () => {
+    await using pooler = await startPooler({ ...settings, session_state: 'track' })
+    const [own, other] = [await pooler.raw({ user, parameters }), await pooler.raw({ user })]
+    await other.ask(query("set work_mem = '9MB'"))
+    for (let round = 0; round < 3; round++) {
+      expect(await shown(own, 'work_mem')).toBe('7MB')
+      expect(await shown(other, 'work_mem')).toBe('9MB')
+    }
+    await other.ask(query('reset work_mem'))
+    expect(await shown(own, 'work_mem')).toBe('7MB')
+    expect(await shown(other, 'work_mem')).toBe('4MB')
   })
 })
 

@@ -206,3 +206,34 @@ describe('18: direct TLS', () => {
     )
   })
 })
+
+describe('of 2026, pgbouncer 1.26', () => {
+  test.each(['plain_user', 'nobody'])(
+    '(CVE-2026-107350): %s cannot become another in the middle of SCRAM',
+    async (user) => {
+      await using pooler = await startPooler({ ...quick, auth_type: 'scram-sha-256' })
+      for (const database of ['postgres', 'nowhere']) {
+        await using client = await RawClient.open(pooler.port)
+        client.send(startup({ user, database }))
+        expect(await client.line()).toBe('R 10')
+        client.send(saslInitialResponse('n,,n=,r=abcdefgh'))
+        expect(await client.line()).toBe('R 11')
+        client.send(startup({ user: 'postgres', database: 'postgres' }))
+        expect(await client.toTheEnd()).toEqual(['E FATAL 08P01 client re-sent startup pkt'])
+      }
+      await isWell(pooler)
+    },
+  )
+
+  test.each(['-c=', '-c =', '--=', '-c', '--', '-c = -c ='])(
+    '(CVE-2026-107349): options without a name, %s',
+    async (options) => {
+      await using pooler = await startPooler({ ...quick, ignore_startup_parameters: 'extra_float_digits' })
+      const login = startup({ user: 'postgres', database: 'postgres', options })
+      expect(await told(pooler, login)).toMatch(
+        /^E FATAL 08P01 unsupported (options startup parameter|startup parameter in options)/,
+      )
+      await isWell(pooler)
+    },
+  )
+})

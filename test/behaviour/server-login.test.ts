@@ -5,7 +5,7 @@ import { type BackendConnection, errorResponse, FakeBackend } from '../harness/f
 import { ManualClock } from '../harness/manual-clock.js'
 import { startPooler } from '../harness/pooler.js'
 import { postgres, type TestRole } from '../harness/postgres.js'
-import { message, query } from '../harness/raw-client.js'
+import { message, query, RawClient, startup } from '../harness/raw-client.js'
 
 type Kind = 'plain' | 'secret'
 type Outcome = 'in' | 'wrong password type'
@@ -149,6 +149,21 @@ test('a server that does not answer is given up after server_connect_timeout', a
   clock.advance(60)
   expect(await waiting).toBe('E FATAL 08P01 client_login_timeout (server down)')
   await pooler.until('SHOW POOLS', (row) => row.cl_waiting === 0)
+})
+
+test('why a server cannot be reached is in the log', async () => {
+  const databases = { refused: 'host=127.0.0.1 port=1', absent: 'host=/nowhere', unknown: 'host=no-such-host.invalid' }
+  await using pooler = await startPooler({ server_login_retry: 60 }, { databases })
+  for (const [database, reason] of [
+    ['refused', 'connect failed: ECONNREFUSED'],
+    ['absent', 'connect failed: ENOENT'],
+    ['unknown', 'server DNS lookup failed: '],
+  ] as const) {
+    const client = await RawClient.open(pooler.port)
+    client.send(startup({ user: 'trust_user', database }))
+    await pooler.settles(() => pooler.logged.some((line) => new RegExp(`^WARNING S-.* ${reason}`).test(line)))
+    client.vanish()
+  }
 })
 
 test('several clients at once make several logins at once', async () => {

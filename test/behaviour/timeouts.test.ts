@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { ManualClock } from '../harness/manual-clock.js'
 import { type Settings, startPooler, type TestPooler } from '../harness/pooler.js'
 import { query as ask } from '../harness/postgres.js'
-import { query, RawClient, startup } from '../harness/raw-client.js'
+import { flush, parse, query, RawClient, startup } from '../harness/raw-client.js'
 
 /** A pooler with one server, whose time is the test's. */
 async function start(settings: Settings): Promise<{ pooler: TestPooler; clock: ManualClock } & AsyncDisposable> {
@@ -104,6 +104,22 @@ describe('while a client has a server', () => {
     await endsWith(client, 'idle transaction timeout')
     expect(await nextIsServed(pooler)).toBe(pid)
     expect(await ask("select to_regclass('never') as x")).toEqual([{ x: null }])
+  })
+
+  test('idle_transaction_timeout: a batch that no Sync closes is a transaction', async () => {
+    await using scene = await start({ idle_transaction_timeout: 10, client_idle_timeout: 5 })
+    const { pooler, clock } = scene
+    const client = await pooler.raw()
+    for (let round = 0; round < 3; round++) {
+      clock.advance(4)
+      client.send(parse('select 1'), flush)
+      expect(await client.line()).toBe('1')
+    }
+    clock.advance(9)
+    expect(client.unread).toEqual([])
+    clock.advance(2)
+    await endsWith(client, 'idle transaction timeout')
+    await nextIsServed(pooler)
   })
 
   test('transaction_timeout: activity does not help', async () => {

@@ -108,7 +108,7 @@ describe('a client with TLS', () => {
     expect((await client.query('select 1 as one')).rows).toEqual([{ one: 1 }])
     const row = await pooler.until('SHOW CLIENTS', ({ tls }) => tls !== '')
     expect(row.tls).toBe('TLSv1.3/TLS_AES_256_GCM_SHA384')
-    expect(pooler.logged.some((line) => line.includes(`user=postgres tls=${String(row.tls)} replication=none`))).toBe(
+    expect(pooler.logged.some((line) => line.includes(`user=postgres tls=${String(row.tls)} replication=no`))).toBe(
       true,
     )
     await client.end()

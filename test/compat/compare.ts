@@ -1,19 +1,24 @@
 // Two poolers' answers side by side, with the differences that are wanted taken out.
 
-import type { Difference } from './differences.js'
+import type { Difference } from './differences/difference.js'
 import type { Answers } from './scene.js'
 
 export class Comparison {
   readonly #differences: readonly Difference[]
   readonly #met = new Set<Difference>()
+  readonly #scenes: string[] = []
 
   /** @param version of the pgbouncer compared with, such as 1.18 */
   constructor(differences: readonly Difference[], version: string) {
-    this.#differences = differences.filter(({ before }) => before === undefined || isOlder(version, before))
+    this.#differences = differences.filter(
+      ({ before, since }) =>
+        (before === undefined || isOlder(version, before)) && (since === undefined || !isOlder(version, since)),
+    )
   }
 
   /** What remains different: by answer, as `theirs` and `ours`. What only we answer is no difference. */
   compare(scene: string, theirs: Answers, ours: Answers): Record<'theirs' | 'ours', Answers> {
+    if (Object.keys(theirs).length > 0) this.#scenes.push(scene)
     const left: Record<'theirs' | 'ours', Answers> = { theirs: {}, ours: {} }
     for (const [name, answer] of Object.entries(theirs)) {
       let sides = [lines(answer), lines(ours[name])]
@@ -31,9 +36,10 @@ export class Comparison {
     return left
   }
 
-  /** Listed, but not found in any scene: there is no such difference any more. */
+  /** Listed, but not found in any scene that was played: there is no such difference any more. */
   get unmet(): string[] {
-    return this.#differences.filter((difference) => !this.#met.has(difference)).map(({ why }) => why)
+    const wanted = this.#differences.filter((one) => !one.sometimes && !this.#met.has(one))
+    return wanted.filter(({ scenes }) => this.#scenes.some((scene) => scenes.test(scene))).map(({ why }) => why)
   }
 }
 

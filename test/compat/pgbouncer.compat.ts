@@ -6,13 +6,29 @@ import { differences } from './differences.js'
 import { type Program, pgbouncerVersion, RunningProgram } from './program.js'
 import type { Answers, Scene } from './scene.js'
 import { consoleScenes } from './scenes/console.js'
+import { endingScenes } from './scenes/endings.js'
 import { loginScenes } from './scenes/login.js'
 import { queryScenes } from './scenes/queries.js'
 import { reloadScenes } from './scenes/reload.js'
+import { rightsScenes } from './scenes/rights.js'
+import { settingScenes } from './scenes/settings.js'
 import { signalScenes } from './scenes/signals.js'
+import { startupScenes } from './scenes/startup.js'
+import { wireScenes } from './scenes/wire.js'
 
 const version = pgbouncerVersion()
-const scenes = [...loginScenes, ...consoleScenes, ...queryScenes, ...reloadScenes, ...signalScenes]
+const scenes = [
+  ...loginScenes,
+  ...consoleScenes,
+  ...queryScenes,
+  ...reloadScenes,
+  ...signalScenes,
+  ...startupScenes,
+  ...wireScenes,
+  ...rightsScenes,
+  ...endingScenes,
+  ...settingScenes,
+]
 
 const running = new Set<RunningProgram>()
 

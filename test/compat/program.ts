@@ -28,10 +28,13 @@ export interface Login {
   readonly parameters?: Readonly<Record<string, string>>
 }
 
-/** The version of the pgbouncer that is installed, such as 1.18, or undefined. */
+/** The pgbouncer to compare with: PGBOUNCER_BIN, or the one in the PATH. */
+export const pgbouncer = process.env.PGBOUNCER_BIN ?? 'pgbouncer'
+
+/** Its version, such as 1.18, or undefined where it is not installed. */
 export function pgbouncerVersion(): string | undefined {
   try {
-    return /PgBouncer (\d+\.\d+)/i.exec(execFileSync('pgbouncer', ['--version'], { encoding: 'utf8' }))?.[1]
+    return /PgBouncer (\d+\.\d+)/i.exec(execFileSync(pgbouncer, ['--version'], { encoding: 'utf8' }))?.[1]
   } catch {
     return undefined
   }
@@ -56,7 +59,7 @@ export class RunningProgram implements AsyncDisposable {
     this.#ini = ini
     this.write(ini)
     const file = this.file('pooler.ini')
-    this.running = program === 'pgbouncer' ? new Running(spawn('pgbouncer', [...asUser, file])) : run([...asUser, file])
+    this.running = program === 'pgbouncer' ? new Running(spawn(pgbouncer, [...asUser, file])) : run([...asUser, file])
   }
 
   static async start(program: Program, ini: Ini = {}): Promise<RunningProgram> {
@@ -80,6 +83,7 @@ export class RunningProgram implements AsyncDisposable {
     const { primary } = postgres()
     const { databases, users, pgbouncer } = this.#ini
     const secrets = { admin: 'admin', ...(this.#ini.secrets ?? defaultSecrets) }
+    const inFolder = mapValues(pgbouncer ?? {}, (value) => String(value).replaceAll('DIR', this.folder))
     const settings = {
       listen_addr: '127.0.0.1',
       listen_port: this.port,
@@ -91,7 +95,7 @@ export class RunningProgram implements AsyncDisposable {
       pool_mode: 'transaction',
       server_tls_sslmode: 'disable',
       server_login_retry: 1,
-      ...pgbouncer,
+      ...inFolder,
     }
     const server = `host=${primary.host} port=${primary.port}`
     const entries = databases ?? { app: 'dbname=postgres user=trust_user' }
@@ -215,6 +219,6 @@ function section(name: string, entries: Readonly<Record<string, string | number>
   return `[${name}]\n${lines.join('')}`
 }
 
-function mapValues(entries: Readonly<Record<string, string>>, change: (value: string) => string) {
+function mapValues<V>(entries: Readonly<Record<string, V>>, change: (value: V) => string): Record<string, string> {
   return Object.fromEntries(Object.entries(entries).map(([key, value]) => [key, change(value)]))
 }

@@ -7,7 +7,9 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { findFreePort } from '../../src/demo/port.js'
 import { asUser, isRoot, makeFolder, Running, run } from '../process/command.js'
-import { type Program, pgbouncerVersion } from './program.js'
+import { isOlder } from './compare.js'
+import { files, main } from './files.js'
+import { type Program, pgbouncer, pgbouncerVersion } from './program.js'
 
 const version = pgbouncerVersion()
 
@@ -19,7 +21,7 @@ async function start(program: Program, ini: string, args: readonly string[] = as
   writeFileSync(file, ini.replaceAll('DIR', folder.path).replaceAll('PORT', String(port)))
   chmodSync(file, 0o644)
   const words = [...args, file]
-  await using running = program === 'pgbouncer' ? new Running(spawn('pgbouncer', words)) : run(words)
+  await using running = program === 'pgbouncer' ? new Running(spawn(pgbouncer, words)) : run(words)
   const code = await running.ended
   const neutral = (text: string): string => text.replaceAll(folder.path, 'DIR').replaceAll(`:${port}`, ':PORT')
   return [`exit code ${code}`, ...running.lines().map(neutral)]
@@ -31,7 +33,32 @@ const verdictOf = (lines: readonly string[]): string[] => [
   lines.findLast((line) => line.startsWith('FATAL')) ?? '',
 ]
 
-const main = '[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = PORT\nunix_socket_dir =\n'
+/** Without what the system says, and how. */
+function inOneWording(text: string): string {
+  return text
+    .replace(/(?:No such file or directory|ENOENT.*)$/, 'ENOENT')
+    .replace(/(open|write) pidfile/, 'open pidfile')
+    .replace(/getaddrinfo.*/, 'getaddrinfo')
+}
+
+/** Starts it with these files, and gives `up`, or how it ends: exit code and the last FATAL line. */
+async function outcome(program: Program, ini: string): Promise<string[]> {
+  using folder = makeFolder()
+  const port = await findFreePort()
+  const file = join(folder.path, 'pooler.ini')
+  writeFileSync(file, ini.replaceAll('DIR', folder.path).replaceAll('PORT', String(port)))
+  chmodSync(file, 0o644)
+  const words = [...asUser, file]
+  await using running = program === 'pgbouncer' ? new Running(spawn(pgbouncer, words)) : run(words)
+  const isUp = await running.says('process up: ').then(
+    () => true,
+    () => false,
+  )
+  if (isUp) return ['up']
+  const code = await running.ended
+  const fatal = running.lines().findLast((line) => line.startsWith('FATAL')) ?? ''
+  return [`exit code ${code}`, inOneWording(fatal.replaceAll(folder.path, 'DIR'))]
+}
 
 /** Each with the error that names the place, in our words. */
 const mistakes = {
@@ -68,6 +95,51 @@ describe('a file with a mistake', () => {
   })
 })
 
+describe.skipIf(version === undefined)(`files that pgbouncer ${version} takes or refuses`, () => {
+  const known = Object.entries(files).filter(([, { since }]) => since === undefined || !isOlder(version ?? '', since))
+
+  test.each(known)('%s', async (_, { ini, ours: wanted }) => {
+    const [theirs, ours] = await Promise.all([outcome('pgbouncer', ini), outcome('tsbouncer', ini)])
+    expect(ours).toEqual(wanted ?? theirs)
+    if (wanted !== undefined) expect(ours).not.toEqual(theirs)
+  })
+})
+
+describe.skipIf(version === undefined)(`command lines beside pgbouncer ${version}`, () => {
+  const say = async (program: Program, words: readonly string[]): Promise<string[]> => {
+    await using running = program === 'pgbouncer' ? new Running(spawn(pgbouncer, [...words])) : run(words)
+    const code = await running.ended
+    const where = [running.stdout === '' ? '' : 'stdout', running.stderr === '' ? '' : 'stderr'].join('')
+    return [`exit code ${code}`, where]
+  }
+
+  test.each([
+    [['-V']],
+    [['--version']],
+    [['-h']],
+    [['--help']],
+    [[]],
+    [['-x']],
+    [['--nonsense']],
+    [['-u']],
+    [['one', 'two']],
+    [['-q', '/absent/pooler.ini', '-V']],
+    [[...asUser, '/absent/pooler.ini']],
+    [['-q', ...asUser, '/absent/pooler.ini']],
+  ])('%j', async (words) => {
+    expect(await say('tsbouncer', words)).toEqual(await say('pgbouncer', words))
+  })
+
+  test('the version is on a line of its own, in the same words', async () => {
+    await using theirs = new Running(spawn(pgbouncer, ['-V']))
+    await using ours = run(['-V'])
+    await Promise.all([theirs.ended, ours.ended])
+    const [their, our] = [theirs, ours].map(({ stdout }) => stdout.split('\n', 1)[0])
+    expect(their).toMatch(/^PgBouncer \d+\.\d+\.\d+$/)
+    expect(our).toMatch(/^PgBouncer \d+\.\d+\.\d+ \(tsbouncer \S+\)$/)
+  })
+})
+
 describe.skipIf(version === undefined)(`what else ends pgbouncer ${version}`, () => {
   const both = (ini: string, args?: readonly string[]) =>
     Promise.all([start('pgbouncer', ini, args), start('tsbouncer', ini, args)])
@@ -78,8 +150,8 @@ describe.skipIf(version === undefined)(`what else ends pgbouncer ${version}`, ()
     writeFileSync(pidfile, `${process.pid}\n`)
     chmodSync(pidfile, 0o644)
     const [theirs, ours] = await both(`${main}pidfile = ${pidfile}\n`)
-    const unnamed = verdictOf(ours).map((line) => line.replace(` '${pidfile}'`, '')) // ours names it
-    expect(unnamed).toEqual(verdictOf(theirs))
+    const unnamed = (lines: string[]) => verdictOf(lines).map((line) => line.replace(` '${pidfile}'`, ''))
+    expect(unnamed(ours)).toEqual(unnamed(theirs)) // ours names it, as pgbouncer 1.26 does
   })
 
   test('-d without a pid file', async () => {

@@ -36,7 +36,7 @@ test('an empty [pgbouncer] section gives all defaults', async () => {
     query_wait_timeout: 120,
     unix_socket_mode: 511,
     server_tls_protocols: ['TLSv1.2', 'TLSv1.3'],
-    track_extra_parameters: ['IntervalStyle'],
+    track_extra_parameters: [],
     conffile: 'x.ini',
   })
   expect(config).toMatchObject({ file: 'x.ini', autodb: undefined, warnings: [] })

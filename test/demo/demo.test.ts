@@ -150,6 +150,19 @@ describe('a demo that is up', () => {
     ])
   })
 
+  test('lets the administrator replicate: a base backup, a slot for logical changes', async () => {
+    const { replication } = await databases(configPath)
+    expect(replication).toEqual({ ...primary, database: 'replication' })
+    const as = (kind: string, target: pg.ClientConfig | undefined) =>
+      ({ ...target, replication: kind }) as pg.ClientConfig
+    expect(await ask(as('true', replication), 'postgres', 'postgres', 'IDENTIFY_SYSTEM')).toMatchObject([
+      { timeline: '1' },
+    ])
+    await expect(ask(as('true', replication), 'sam', 'sam', 'IDENTIFY_SYSTEM')).rejects.toThrow('no pg_hba.conf entry')
+    const slot = 'CREATE_REPLICATION_SLOT changes TEMPORARY LOGICAL test_decoding'
+    expect(await ask(as('database', primary), 'postgres', 'postgres', slot)).toMatchObject([{ slot_name: 'changes' }])
+  })
+
   test('archives its WAL', async () => {
     await ask(primary, 'postgres', 'postgres', 'SELECT pg_switch_wal()')
     const archived = () => readdir(join(demo.folder, 'archive'))
@@ -184,7 +197,7 @@ describe('a demo that is up', () => {
   test('gives the pooler a configuration that it has nothing against', async () => {
     const config = await loadConfig(configPath)
     expect(config.warnings).toEqual([])
-    expect([...config.databases.keys()]).toEqual(['pg_rw', 'pg_ro', 'chensen'])
+    expect([...config.databases.keys()]).toEqual(['pg_rw', 'pg_ro', 'chensen', 'replication'])
     expect(config.settings).toMatchObject({ auth_type: 'md5', pool_mode: 'transaction', listen_port: demo.port })
     expect(config.settings).toMatchObject({ default_pool_size: 30, max_client_conn: 500, auth_user: 'pgbouncer' })
   })

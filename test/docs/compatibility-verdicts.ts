@@ -46,7 +46,7 @@ export const settingVerdicts: Items<SettingName> = {
   auth_ldap_options: same('behaviour/auth-methods auth/ldap', 'Hidden in SHOW CONFIG: a password may be in it.'),
   auth_query: better(
     'behaviour/auth-query',
-    'A NULL password matches nothing; for a user it does not know the exchange is played to its end.',
+    'A NULL password matches nothing, and a NULL name is no user; for one it does not know the exchange is played to its end.',
   ),
   auth_type: differs(
     'behaviour/login behaviour/auth-methods behaviour/limits',
@@ -79,7 +79,10 @@ export const settingVerdicts: Items<SettingName> = {
   dns_nxdomain_ttl: same('behaviour/limits'),
   dns_zone_check_period: absent(noEffect),
   idle_transaction_timeout: better('behaviour/timeouts', 'The server is rolled back and used again.'),
-  ignore_startup_parameters: same('pool/startup-parameters behaviour/login'),
+  ignore_startup_parameters: same(
+    'pool/startup-parameters behaviour/login',
+    'Also what could be tracked is ignored, as in 1.26.',
+  ),
   job_name: absent(noEffect),
   listen_addr: same('process/daemon config/load'),
   listen_backlog: same('behaviour/limits-settings'),
@@ -100,7 +103,10 @@ export const settingVerdicts: Items<SettingName> = {
     'behaviour/limits',
     'Who waits for room is served as soon as there is some; min_pool_size takes none away.',
   ),
-  max_packet_size: same('behaviour/limits-settings', 'Holds for clients that come after it has been changed.'),
+  max_packet_size: differs(
+    'behaviour/limits-settings',
+    'A limit for clients: rows of servers may be larger. Holds for clients that come after it has been changed.',
+  ),
   max_prepared_statements: better(
     'behaviour/prepared-statements',
     "Names that are taken or unknown are PostgreSQL's own errors, and the client stays.",
@@ -111,7 +117,7 @@ export const settingVerdicts: Items<SettingName> = {
   ),
   max_user_connections: same('behaviour/limits'),
   min_pool_size: same('behaviour/limits'),
-  peer_id: same('behaviour/limits-settings'),
+  peer_id: same('behaviour/peers behaviour/peers-pgbouncer'),
   pidfile: same('process/pidfile process/daemon'),
   pkt_buf: absent(noEffect),
   pool_idle_timeout: same('behaviour/limits'),
@@ -133,7 +139,10 @@ export const settingVerdicts: Items<SettingName> = {
   server_fast_close: same('behaviour/shutdown-pause'),
   server_idle_timeout: same('behaviour/limits'),
   server_lifetime: same('behaviour/limits'),
-  server_login_retry: same('behaviour/server-login behaviour/outage'),
+  server_login_retry: better(
+    'behaviour/server-login behaviour/outage',
+    'Logins are told at once, too; in pgbouncer they wait for a pool that has had no server yet.',
+  ),
   server_reset_query: same('behaviour/pool-modes behaviour/session-state'),
   server_reset_query_always: same('behaviour/session-state behaviour/prepared-statements'),
   server_round_robin: same('behaviour/limits'),
@@ -164,7 +173,10 @@ export const settingVerdicts: Items<SettingName> = {
   tcp_keepintvl: absent(noEffect),
   tcp_socket_buffer: absent(noEffect),
   tcp_user_timeout: absent(noEffect),
-  track_extra_parameters: same('behaviour/parameters'),
+  track_extra_parameters: better(
+    'behaviour/parameters pool/parameters',
+    'Beside all that PostgreSQL reports, as in 1.26; but session_authorization.',
+  ),
   transaction_timeout: same('behaviour/timeouts'),
   unix_socket_dir: same('behaviour/limits-settings io/listener'),
   unix_socket_group: same('behaviour/limits-settings'),
@@ -226,12 +238,9 @@ export const userVerdicts: Items<keyof typeof userKeys> = {
 }
 
 export const peerVerdicts: Items<keyof typeof peerKeys> = {
-  host: same('behaviour/limits-settings config/entries'),
-  port: same('behaviour/limits-settings config/entries'),
-  pool_size: differs(
-    'behaviour/limits-settings config/entries',
-    'Shown, but no limit: requests to peers are bounded in all.',
-  ),
+  host: same('behaviour/peers config/entries'),
+  port: same('behaviour/peers config/entries'),
+  pool_size: same('behaviour/peers config/entries'),
 }
 
 /** By what follows SHOW. */
@@ -242,12 +251,15 @@ export const showVerdicts: Items<string> = {
   DATABASES: better('admin/show', '`paused` also while everything is paused.'),
   DNS_HOSTS: same('admin/show pool/hosts'),
   DNS_ZONES: absent('admin/show', 'Always empty.'),
-  FDS: absent('admin/commands', 'Refused: it shows passwords and cancel keys, and serves `-R` only.'),
+  FDS: absent(
+    'admin/commands',
+    'Refused: it shows passwords and cancel keys, and serves `-R` only. Not in pgbouncer 1.26 either.',
+  ),
   HELP: same('admin/commands'),
   LISTS: same('admin/show', 'Nothing is kept in reserve: `free_clients` and `free_servers` are 0.'),
   MEM: differs('admin/show', 'What takes memory here: other rows.'),
-  PEERS: same('admin/show behaviour/limits-settings'),
-  PEER_POOLS: same('admin/show'),
+  PEERS: same('admin/show behaviour/peers-pgbouncer'),
+  PEER_POOLS: same('admin/show behaviour/peers-pgbouncer'),
   POOLS: same('admin/show behaviour/limits'),
   SERVERS: same('admin/show behaviour/limits'),
   SOCKETS: same('admin/show', 'Positions in packet buffers are 0: there are no such buffers.'),
@@ -281,7 +293,10 @@ export const commandVerdicts: Items<string> = {
   KILL_CLIENT: same('behaviour/shutdown-pause'),
   RECONNECT: same('behaviour/shutdown-pause'),
   WAIT_CLOSE: same('behaviour/shutdown-pause'),
-  SUSPEND: differs('behaviour/shutdown-pause', 'New connections are taken, and wait; there is no `-R` to follow it.'),
+  SUSPEND: differs(
+    'behaviour/shutdown-pause',
+    'New connections are taken, and wait; there is no `-R` to follow it. Not in pgbouncer 1.26 any more.',
+  ),
   SHUTDOWN: better('behaviour/shutdown', 'Nobody waits for clients of the console; shutdown_timeout.'),
 }
 
@@ -295,7 +310,7 @@ export const otherVerdicts: Items<string> = {
   '-d, -q, -v, -u, -V, -h': same('process/cli process/background process/daemon'),
   '-R': absent(
     'process/cli',
-    'Refused: Node.js cannot take over sockets. so_reuseport lets a new pooler start beside the old one.',
+    'Refused, as by pgbouncer 1.26. so_reuseport lets a new pooler start beside the old one.',
   ),
   'systemd: Type=notify': same('process/systemd'),
   'systemd: socket activation': absent('process/systemd', 'Node.js cannot use sockets that it is handed.'),
@@ -314,11 +329,40 @@ export const otherVerdicts: Items<string> = {
   ),
   'a database that is gone from the file': same('behaviour/reload'),
   'a secret that is gone from auth_file': same('behaviour/reload'),
+  'startup packets, options, protocol versions': better(
+    'behaviour/login behaviour/security pool/startup-parameters',
+    'What is wrong is told at once; options are read as PostgreSQL reads them.',
+  ),
+  'parameters carried from server to server': better(
+    'behaviour/parameters pool/parameters',
+    'Each is set once only, whatever its spelling; `DateStyle` keeps the order of the default.',
+  ),
+  'parameters of its own, told at login': same(
+    'pool/welcome admin/console',
+    '`pgbouncer.version` and others, as in 1.26.',
+  ),
+  CancelRequests: better('behaviour/cancel behaviour/security-users', 'Also for a client that waits.'),
+  'numbers in files and in SET': differs(
+    'config/setting-types config/entries',
+    'Whole words within their range; pgbouncer cuts, wraps or ignores what is wrong.',
+  ),
+  'an auth file that cannot be read': differs('behaviour/reload process/daemon', 'Ends the start, or the reload.'),
+  'the environments of both Docker images': better(
+    'config/env process/docker-entrypoint docs/container',
+    'Secrets are hidden, and names that are none are errors.',
+  ),
+  'the security history of pgbouncer': better(
+    'behaviour/security behaviour/security-users behaviour/security-servers auth/scram-hostile',
+    'Each weakness that became known is a test.',
+  ),
   'log lines': same(
     'observe/log behaviour/reload',
     "Of a client's lines, the prefix names database and user as asked for.",
   ),
   'probes that connect and leave': same('behaviour/reload'),
   'messages and SQLSTATEs': same('docs/errors', 'See [errors](errors.md).'),
-  'replication connections': better('behaviour/protocol', 'See [differences](differences.md).'),
+  'replication connections': better(
+    'behaviour/replication behaviour/replication-tools behaviour/replication-standby',
+    'See [differences](differences.md#replication-and-peers).',
+  ),
 }

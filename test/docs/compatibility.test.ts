@@ -9,7 +9,9 @@ import { databaseKeys } from '../../src/config/databases.js'
 import { peerKeys } from '../../src/config/peers.js'
 import { type Setting, settingNames, settings } from '../../src/config/settings.js'
 import { userKeys } from '../../src/config/users.js'
+import type { Difference } from '../compat/differences/difference.js'
 import { differences } from '../compat/differences.js'
+import { files } from '../compat/files.js'
 import {
   commandVerdicts,
   databaseVerdicts,
@@ -50,11 +52,11 @@ function render(): string {
   const all = everything.flatMap(([, items]) => Object.values(items))
   const count = (verdict: string): string => `${all.filter((one) => one.verdict === verdict).length} ${verdict}`
   const verdicts = ['same', 'better', 'differs', 'absent', 'own'].map(count).join(', ')
-  const wanted = differences.filter(({ before }) => before === undefined).map(({ why }) => `- ${why}\n`)
+  const refused = Object.entries(files).filter(([, { ours }]) => ours !== undefined)
   return `# Compatibility with pgbouncer
 
-Everything that pgbouncer has, by name, and how it fares here; the measure is pgbouncer 1.25.2 and its master. What differs,
-and why, is told at more length in [differences](differences.md). This page is written from the tables of settings, SHOW and
+Everything that pgbouncer has, by name, and how it fares here; the measure is pgbouncer 1.25.2 and what 1.26 added. What
+differs, and why, is told at more length in [differences](differences.md). This page is written from the tables of settings, SHOW and
 commands in \`src/\` and the verdicts in \`test/docs/compatibility-verdicts.ts\`:
 \`UPDATE_DOCS=1 npx vitest run test/docs/compatibility.test.ts\` does it again, and a test holds it to them.
 
@@ -67,14 +69,39 @@ In all: ${verdicts}.
 ${everything.map(([title, items]) => renderGroup(title, items)).join('\n')}
 ## Side by side
 
-\`npm run test:compat\` plays the same scenes to the pgbouncer of the machine (Debian's, for instance) and to tsbouncer:
-configuration, logins, queries, console, signals, messages and log. The answers are equal, but for what that version of
-pgbouncer had not got yet, and for these differences, which are wanted; the list is \`test/compat/differences.ts\`.
+\`npm run test:compat\` plays the same scenes to a pgbouncer and to tsbouncer: configuration, logins, queries, console,
+signals, messages and log. It takes the pgbouncer that \`PGBOUNCER_BIN\` names, or else the one in the \`PATH\`, and has been
+run with 1.18, 1.24 and 1.26. The answers are equal but for the differences that follow, which are wanted; what is listed and
+is not there any more fails the run, too. The lists are \`test/compat/differences/\` and \`test/compat/files.ts\`.
 
-${wanted.join('')}
+### Different from every version
+
+${listOf(({ before, since }) => before === undefined && since === undefined)}
+### Different from the latest only
+
+${listOf(({ since, before }) => since !== undefined && before === undefined)}
+### Different from older versions, which had not got it yet
+
+${listOf(({ before }) => before !== undefined)}
+### Files that end otherwise
+
+| the file has | here |
+|---|---|
+${refused.map(([name, { ours }]) => `| ${name} | ${ours?.[0] === 'up' ? 'is taken' : `\`${ours?.at(-1)}\``} |\n`).join('')}
+### Other programs
+
 It runs other people's programs on the console, too, where their toolchains are installed: psycopg 3 and the Prometheus
 exporter of PyPI, lib/pq with the queries of the Prometheus community's exporter, pgx, and psql with \`-c\`, \`\\watch\` and \`\\d\`.
 `
+}
+
+/** Each reason once, with the versions that it holds for. */
+function listOf(isWanted: (difference: Difference) => boolean): string {
+  const lines = differences.filter(isWanted).map(({ why, before, since }) => {
+    const versions = [since && `from ${since} on`, before && `before ${before}`].filter(Boolean).join(' and ')
+    return `- ${why}${versions === '' ? '' : ` (${versions})`}\n`
+  })
+  return [...new Set(lines)].join('')
 }
 
 function renderGroup(title: string, items: Readonly<Record<string, Item>>): string {

@@ -14,6 +14,7 @@ export interface Files {
   readonly pgbouncer?: Lines
   readonly databases?: Lines
   readonly users?: Lines
+  readonly peers?: Lines
   readonly secrets?: Lines
 }
 
@@ -61,7 +62,7 @@ export class FilePooler implements AsyncDisposable {
   async write(files: Files): Promise<void> {
     this.#files = { ...this.#files, ...files }
     const { host, port } = postgres().primary
-    const { databases = { app: 'dbname=postgres user=trust_user' }, users = {}, pgbouncer } = this.#files
+    const { databases = { app: 'dbname=postgres user=trust_user' }, users = {}, peers = {}, pgbouncer } = this.#files
     const { secrets = { plain: 'secret', postgres: 'postgres', trust_user: '' } } = this.#files
     const all = {
       listen_addr: '127.0.0.1',
@@ -77,7 +78,7 @@ export class FilePooler implements AsyncDisposable {
     const located = Object.fromEntries(
       Object.entries(databases).map(([name, text]) => [name, `host=${host} port=${port} ${text}`]),
     )
-    const ini = Object.entries({ databases: located, users, pgbouncer: all }).map(
+    const ini = Object.entries({ databases: located, users, peers, pgbouncer: all }).map(
       ([name, lines]) =>
         `[${name}]\n${Object.entries(lines)
           .map(([key, value]) => `${key} = ${value}\n`)

@@ -81,9 +81,9 @@ test('each level has its word, and those below LOG need -v', () => {
 })
 
 test('a line about a client begins with it', () => {
-  fileLog().info('login attempt: db=shop user=sam tls=no replication=none', client)
+  fileLog().info('login attempt: db=shop user=sam tls=no replication=no', client)
   expect(texts()).toEqual([
-    'LOG C-0x56481df9ba80: shop/sam@127.0.0.1:52130 login attempt: db=shop user=sam tls=no replication=none',
+    'LOG C-0x56481df9ba80: shop/sam@127.0.0.1:52130 login attempt: db=shop user=sam tls=no replication=no',
   ])
 })
 

@@ -24,9 +24,39 @@ test('a server is given what differs, under the names that PostgreSQL uses', () 
   expect(client.alignment(server)).toBe("SET TimeZone='Europe/Zurich';SET DateStyle='ISO, DMY';")
 })
 
-test('a parameter that the server has never reported is not set, nor is one that the client lacks', () => {
-  expect(setOf({ TimeZone: 'UTC' }).alignment(setOf({}))).toBe('')
+test('a parameter that the client lacks is not set', () => {
   expect(setOf({}).alignment(setOf({ TimeZone: 'UTC' }))).toBe('')
+})
+
+test('one that the server does not report is set for who wants it, and reset for the others', () => {
+  const [server, client, other] = [setOf({}), setOf({ search_path: 'sales' }), setOf({})]
+  const set = "SELECT pg_catalog.set_config('search_path','sales',false);"
+  expect(client.alignment(server)).toBe(set)
+  client.agree(server)
+  expect([client.alignment(server), client.key === server.key]).toEqual(['', true])
+  expect(other.alignment(server)).toBe('RESET search_path;')
+  other.agree(server)
+  expect([other.alignment(server), client.alignment(server)]).toEqual(['', set])
+})
+
+test('where the server may have forgotten that, both are sent again', () => {
+  const [server, client, other] = [setOf({}), setOf({ search_path: 'sales' }), setOf({})]
+  client.agree(server)
+  server.doubt()
+  expect(client.alignment(server)).toContain('set_config')
+  expect([other.key === server.key, other.alignment(server)]).toEqual([false, 'RESET search_path;'])
+})
+
+test('what the server calls a value is not set again', () => {
+  const client = setOf({ client_encoding: 'utf-8', TimeZone: 'Asia/Tokyo', application_name: 'x'.repeat(200) })
+  const server = setOf({ client_encoding: 'LATIN1', TimeZone: 'UTC', application_name: '' })
+  expect(client.alignment(server)).toBe("SET client_encoding='utf-8';SET TimeZone='Asia/Tokyo';")
+  server.set('client_encoding', 'UTF8') // reported
+  server.set('TimeZone', 'Asia/Tokyo')
+  client.agree(server)
+  expect(client.alignment(server)).toBe('')
+  expect(client.get('client_encoding')).toBe('UTF8')
+  expect(client.get('application_name'), 'too long to be sent').toHaveLength(200)
 })
 
 test('values that are too long to be carried are left alone', () => {
@@ -37,10 +67,13 @@ test('values that are too long to be carried are left alone', () => {
   expect(setOf({ application_name: 'x'.repeat(126) }).alignment(server)).toBe('')
 })
 
-test('search_path is a list of names and not quoted', () => {
-  expect(setOf({ search_path: '"$user", public' }).alignment(setOf({ search_path: 'x' }))).toBe(
-    'SET search_path="$user", public;',
-  )
+test('search_path is a list, long or short, whose names may differ by case alone', () => {
+  const alignment = (value: string) => setOf({ search_path: value }).alignment(setOf({ search_path: '"Sales"' }))
+  expect(alignment('"$user", public')).toBe(`SELECT pg_catalog.set_config('search_path','"$user", public',false);`)
+  expect(alignment("x'; DROP TABLE t; --")).toContain("'x''; DROP TABLE t; --'")
+  expect(alignment('"sales"')).not.toBe('')
+  expect(alignment('"Sales"')).toBe('')
+  expect(alignment('s, '.repeat(1000))).not.toBe('')
 })
 
 test('nothing can be put into a SET by way of a value', () => {

@@ -52,6 +52,15 @@ test('tracked parameters are taken, ignored ones dropped, all others refused', (
   )
 })
 
+test('what is to be ignored is ignored even where it could be carried', () => {
+  expect(read({ user: 'u', search_path: 'x' }).parameters).toEqual([['search_path', 'x']])
+  expect(read({ user: 'u', search_path: 'x' }, ['search_path']).parameters).toEqual([])
+  expect(read({ user: 'u', options: '-c search_path=x -c work_mem=1' }, ['options']).parameters).toEqual([
+    ['search_path', 'x'],
+  ])
+  expect(read({ user: 'u', options: '-c search_path=x' }, ['search_path']).parameters).toEqual([])
+})
+
 test('options of the protocol are told apart from settings', () => {
   expect(read({ user: 'u', '_pq_.x': '1' })).toMatchObject({ protocolOptions: ['_pq_.x'], parameters: [] })
 })
@@ -61,15 +70,19 @@ test.each<[string, ClientStartup['replication']]>([
   ['true', 'physical'],
   ['ON', 'physical'],
   ['1', 'physical'],
+  ['t', 'physical'],
+  ['Ye', 'physical'],
   ['false', 'none'],
   ['0', 'none'],
+  ['fa', 'none'],
+  ['of', 'none'],
   ['', 'none'],
 ])('replication=%s is %s', (value, expected) => {
   expect(read({ user: 'u', replication: value }).replication).toBe(expected)
 })
 
-test('any other word for replication is refused', () => {
-  expect(refusal({ user: 'u', replication: 'maybe' })).toMatch(/^invalid_startup_parameter/)
+test.each(['maybe', 'o', 'DATABASE', 'truest', ' true'])('replication=%s is refused', (value) => {
+  expect(refusal({ user: 'u', replication: value })).toMatch(/^invalid_startup_parameter/)
 })
 
 test.each<[string, [string, string][]]>([

@@ -33,6 +33,20 @@ test('login_notify_message is a NOTICE in front of ReadyForQuery', () => {
   expect(lines.at(-2)).toBe('N SNOTICE|C00000|Mmaintenance at noon||')
 })
 
+test.each([
+  ['ISO', 'ISO, DMY'],
+  [' sql ', 'sql, DMY'],
+  ['German', 'German'], // means DMY
+  ['YMD', 'YMD'],
+  ['ISO, YMD', 'ISO, YMD'],
+])('DateStyle %s is %s where the order of days and months is DMY', (asked, expected) => {
+  const one = client()
+  const defaults = new ParameterSet(tracked)
+  defaults.set('DateStyle', 'SQL, DMY')
+  setParameters(one, { ...asking(['datestyle', asked]), replication: 'none' }, defaults, false)
+  expect(one.parameters.get('DateStyle')).toBe(expected)
+})
+
 test('a client has what it asked for, and the defaults for the rest', () => {
   const one = client()
   const defaults = new ParameterSet(tracked)

@@ -80,6 +80,26 @@ export class Running {
   }
 }
 
-export function run(words: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
-  return new Running(spawn(process.execPath, [main, ...words], { env: { ...process.env, ...env } }))
+/** @param node the Node.js that runs it */
+export function run(words: readonly string[], env: NodeJS.ProcessEnv = {}, node: string = process.execPath): Running {
+  return new Running(spawn(node, [main, ...words], { env: { ...process.env, ...env } }))
+}
+
+/**
+ * As a service manager would run it: with listening sockets as its descriptors 3 and up, and its own number in LISTEN_PID,
+ * which the shell knows before it becomes the program.
+ * @param script of the shell; `"$0" "$@"` is the program
+ */
+export function runWithSockets(
+  fds: readonly number[],
+  words: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  script = 'test "$LISTEN_PID" || export LISTEN_PID=$$; exec "$0" "$@"',
+): Running {
+  return new Running(
+    spawn('sh', ['-c', script, process.execPath, main, ...words], {
+      env: { ...process.env, LISTEN_FDS: String(fds.length), ...env },
+      stdio: ['ignore', 'pipe', 'pipe', ...fds],
+    }),
+  )
 }

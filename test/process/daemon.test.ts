@@ -1,83 +1,9 @@
 // The whole process, as its users start, signal and stop it.
 
 import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
-import { connect, createServer, type Server } from 'node:net'
-import { join } from 'node:path'
-import pg from 'pg'
 import { expect, test, vi } from 'vitest'
-import { postgres } from '../harness/postgres.js'
-import { asUser, isRoot, makeFolder, nobody, type Running, run } from './command.js'
-
-/** A configuration in a folder of its own, and the paths it names. */
-async function makeSetup(settings: Record<string, string | number> = {}) {
-  const folder = makeFolder()
-  const file = (name: string): string => join(folder.path, name)
-  const port = await freePort()
-  const { host, port: serverPort } = postgres().primary
-  writeFileSync(file('userlist.txt'), '"admin" ""\n"trust_user" ""\n')
-  const write = (more: Record<string, string | number> = {}): void => {
-    const all: Record<string, string | number> = {
-      listen_addr: '127.0.0.1',
-      listen_port: port,
-      unix_socket_dir: '',
-      auth_type: 'trust',
-      auth_file: file('userlist.txt'),
-      admin_users: 'admin',
-      pidfile: file('pooler.pid'),
-      ...settings,
-      ...more,
-    }
-    const lines = Object.entries(all).map(([key, value]) => `${key} = ${value}`)
-    writeFileSync(
-      file('pooler.ini'),
-      `[databases]\npostgres = host=${host} port=${serverPort}\n[pgbouncer]\n${lines.join('\n')}\n`,
-    )
-  }
-  write()
-  const pid = (): number => Number(readFileSync(file('pooler.pid'), 'utf8'))
-  return {
-    port,
-    ini: file('pooler.ini'),
-    pidfile: file('pooler.pid'),
-    file,
-    write,
-    pid,
-    [Symbol.dispose]: folder[Symbol.dispose],
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = await listenOn(0)
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
-
-function listenOn(port: number): Promise<Server> {
-  const server = createServer().listen(port, '127.0.0.1')
-  return new Promise((resolve) => server.once('listening', () => resolve(server)))
-}
-
-async function startReady(words: readonly string[]): Promise<Running> {
-  const running = run([...asUser, ...words])
-  await running.says('process up: ')
-  return running
-}
-
-async function connectTo(database: 'postgres' | 'pgbouncer', port: number): Promise<pg.Client> {
-  const user = database === 'pgbouncer' ? 'admin' : 'trust_user'
-  const client = new pg.Client({ host: '127.0.0.1', port, user, database })
-  client.on('error', () => {}) // the pooler ends under some of them
-  await client.connect()
-  return client
-}
-
-const accepts = (port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1')
-    socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
-    socket.once('connect', () => socket.destroy())
-  })
+import { asUser, isRoot, nobody, run } from './command.js'
+import { accepts, connectTo, listenOn, makeSetup, startReady } from './setup.js'
 
 test("it starts with pgbouncer's lines, in its order", async () => {
   using setup = await makeSetup()
@@ -131,6 +57,18 @@ test('a configuration with an error: where it is, and the end', async () => {
   expect(await running.ended).toBe(1)
   expect(running.lines()).toEqual([expect.stringContaining(`(${setup.ini}:3)`), 'FATAL cannot load config file'])
   expect(running.lines()[0]).toMatch(/^ERROR /)
+})
+
+test('a log file that cannot be, and nowhere to listen, are the end', async () => {
+  for (const [settings, text] of [
+    [{ logfile: '/absent/pooler.log' }, "Cannot open logfile: '/absent/pooler.log': ENOENT"],
+    [{ listen_addr: '' }, 'nowhere to listen on'],
+  ] as const) {
+    using setup = await makeSetup(settings)
+    const running = run([...asUser, setup.ini])
+    expect(await running.ended).toBe(1)
+    expect(running.lines()).toEqual([`FATAL ${text}`])
+  }
 })
 
 test('a configuration that is not there is named', async () => {
@@ -317,4 +255,48 @@ test('SHUTDOWN on the console ends the process, with 0', async () => {
   await client.query('SHUTDOWN').catch(() => {})
   expect(await running.ended).toBe(0)
   expect(existsSync(setup.pidfile)).toBe(false)
+})
+
+test.each(['SIGTERM', 'SIGINT'] as const)('%s after a SHUTDOWN on the console waits for nobody', async (signal) => {
+  using setup = await makeSetup()
+  await using running = await startReady([setup.ini])
+  const client = await connectTo('postgres', setup.port)
+  const gone = new Promise((resolve) => client.once('end', resolve))
+  const console = await connectTo('pgbouncer', setup.port)
+  await console.query('SHUTDOWN WAIT_FOR_CLIENTS')
+  running.kill(signal)
+  expect(await running.ended).toBe(0)
+  expect(running.lines()).toContain(`LOG got ${signal} while shutting down, fast exit`)
+  await gone
+})
+
+test.each(['SIGTERM', 'SIGINT'] as const)(
+  'shutdown_timeout bounds how long %s waits for a busy client',
+  async (signal) => {
+    using setup = await makeSetup({ shutdown_timeout: 0.5 })
+    await using running = await startReady([setup.ini])
+    const client = await connectTo('postgres', setup.port)
+    const answer = client.query('SELECT pg_sleep(100)').catch((error: Error) => error.message)
+    const console = await connectTo('pgbouncer', setup.port)
+    await vi.waitFor(async () => {
+      expect((await console.query<{ sv_active: number }>('SHOW POOLS')).rows.map((row) => row.sv_active)).toContain(1)
+    })
+    running.kill(signal)
+    expect(await running.ended).toBe(0)
+    expect(await answer).toBe('server shutting down')
+    expect(running.lines()).toContain('WARNING not done after 0.5 s (shutdown_timeout), closing what is left')
+  },
+)
+
+test('SIGTERM during SUSPEND leaves nothing behind', async () => {
+  using setup = await makeSetup()
+  setup.write({ unix_socket_dir: setup.folder })
+  await using running = await startReady([setup.ini])
+  const socket = setup.file(`.s.PGSQL.${setup.port}`)
+  expect(existsSync(socket)).toBe(true)
+  const console = await connectTo('pgbouncer', setup.port)
+  await console.query('SUSPEND')
+  running.kill('SIGTERM')
+  expect(await running.ended).toBe(1)
+  expect([existsSync(socket), existsSync(setup.pidfile)]).toEqual([false, false])
 })

@@ -10,6 +10,7 @@ class FakePooler {
   readonly asked: string[] = []
   paused = false
   suspended = false
+  isShuttingDown = false
   reloading: Promise<void> = Promise.resolve()
   #finishShutdown: () => void = () => {}
 
@@ -34,6 +35,7 @@ class FakePooler {
 
   shutdown(mode: string): Promise<void> {
     this.asked.push(`shutdown ${mode}`)
+    this.isShuttingDown = true
     return new Promise((resolve) => {
       this.#finishShutdown = resolve
     })
@@ -89,6 +91,15 @@ test.each(['SIGTERM', 'SIGINT'] as const)('a second one, here %s, waits for nobo
   expect(log.lines.at(-1)).toBe(`info got ${second} while shutting down, fast exit`)
   pooler.finishShutdown()
   expect(await signals.exit).toBe(0)
+})
+
+test.each(['SIGTERM', 'SIGINT'] as const)('after a SHUTDOWN on the console, %s waits for nobody', (signal) => {
+  const { pooler, log, notified, send } = setUp()
+  pooler.isShuttingDown = true
+  send(signal)
+  expect(pooler.asked).toEqual(['shutdown now'])
+  expect(log.lines).toEqual([`info got ${signal} while shutting down, fast exit`])
+  expect(notified).toEqual([])
 })
 
 test('SIGQUIT waits for nobody', async () => {

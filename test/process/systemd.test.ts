@@ -1,11 +1,12 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { fstatSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { createNotify, reloading, stderrIsJournal } from '../../src/process/systemd.js'
-import { root } from './command.js'
+import { asUser, Running, root, run } from './command.js'
 import { RecordingLog } from './recording-log.js'
+import { makeSetup } from './setup.js'
 
 let folder: string
 let log: RecordingLog
@@ -39,7 +40,7 @@ test('without NOTIFY_SOCKET nobody is told', async () => {
 
 test('that systemd could not be told is a warning', async () => {
   await createNotify(environment('exit 3'), log)('READY=1')
-  await createNotify({ PATH: folder + '/absent', NOTIFY_SOCKET: '/x' }, log)('STOPPING=1')
+  await createNotify({ PATH: `${folder}/absent`, NOTIFY_SOCKET: '/x' }, log)('STOPPING=1')
   expect(log.lines).toEqual([
     'warning could not notify systemd of READY=1: systemd-notify ended with 3',
     'warning could not notify systemd of STOPPING=1: spawn systemd-notify ENOENT',
@@ -74,3 +75,49 @@ test('standard error is the journal if it is the very file that JOURNAL_STREAM n
   expect(says(`${dev}:${ino}0`, journal)).toBe('false\n')
   expect(stderrIsJournal({})).toBe(false)
 })
+
+/** What Node.js cannot: receives datagrams at a Unix socket, and prints each as a line of JSON. */
+const receiver = `
+import json, os, socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+path = sys.argv[1]
+s.bind(path.replace('@', chr(0)))
+if path[0] != '@': os.chmod(path, 0o777)
+while True:
+  print(json.dumps(s.recv(4096).decode()), flush=True, file=sys.stderr)
+`
+
+const isInstalled = (program: string): boolean => spawnSync(program, ['--version']).status === 0
+const canReceive = isInstalled('python3') && isInstalled('systemd-notify')
+if (!canReceive) console.warn('messages to systemd are not received: python3 or systemd-notify is not installed')
+
+test.runIf(canReceive).each(['path', 'abstract'])(
+  'the service manager is told of readiness, reload and end, at a socket with %s name',
+  async (kind) => {
+    using setup = await makeSetup()
+    const socket = kind === 'path' ? setup.file('notify') : `@tsbouncer-notify-${process.pid}`
+    await using manager = new Running(spawn('python3', ['-c', receiver, socket]))
+    await vi.waitFor(() => {
+      expect(readFileSync('/proc/net/unix', 'utf8')).toContain(` ${socket}\n`)
+    }, 10_000)
+    await using running = run([...asUser, setup.ini], { NOTIFY_SOCKET: socket })
+    // systemd-notify waits with a BARRIER=1 of its own until what it said has been read.
+    const told = (): string[] => {
+      const messages = manager.stderr
+        .split('\n')
+        .slice(0, -1)
+        .map((line) => JSON.parse(line) as string)
+      return messages.filter((message) => message !== 'BARRIER=1')
+    }
+    const hears = (...messages: unknown[]) => vi.waitFor(() => expect(told()).toEqual(messages), 10_000)
+    const reload = expect.stringMatching(/^RELOADING=1\nMONOTONIC_USEC=\d+$/)
+    await hears('READY=1')
+    expect(running.stderr).toContain('process up: ')
+    running.kill('SIGHUP')
+    await hears('READY=1', reload, 'READY=1')
+    running.kill('SIGTERM')
+    expect(await running.ended).toBe(0)
+    await hears('READY=1', reload, 'READY=1', 'STOPPING=1')
+    expect(running.stderr).not.toContain('WARNING')
+  },
+)

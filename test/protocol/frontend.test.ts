@@ -68,6 +68,13 @@ test('requests are told apart by their code', () => {
   expect(readStartupPacket(packet(i32(80877102), i32(5), long))).toMatchObject({ secret: long })
 })
 
+test('a CancelRequest that is not a whole one has no key', () => {
+  for (const rest of ['', 'abc', Buffer.alloc(257)]) {
+    const read = readStartupPacket(packet(i32(80877102), i32(1), rest))
+    expect(read).toEqual({ kind: 'cancel', pid: 0, secret: Buffer.alloc(0) })
+  }
+})
+
 test('the secret of a CancelRequest does not change with the buffer it came in', () => {
   const body = packet(i32(80877102), i32(5), 'abcd')
   const read = readStartupPacket(body)
@@ -84,9 +91,7 @@ test.each<[string, Buffer, Condition]>([
   ['a negative version', packet(i32(-1), '\0'), 'unsupported_protocol'],
   ['an SSLRequest that goes on', packet(i32(80877103), 'x'), 'unsupported_protocol'],
   ['a GSSENCRequest that goes on', packet(i32(80877104), '\0'), 'unsupported_protocol'],
-  ['a CancelRequest without a key', packet(i32(80877102), i32(1)), 'bad_startup_layout'],
-  ['a CancelRequest with a short key', packet(i32(80877102), i32(1), 'abc'), 'bad_startup_layout'],
-  ['a CancelRequest with too long a key', packet(i32(80877102), i32(1), Buffer.alloc(257)), 'bad_startup_layout'],
+  ['no terminator of an empty list', packet(version), 'bad_startup_layout'],
   ['no terminator', packet(version, 'user\0sam'), 'bad_startup_layout'],
   ['no terminator of the list', packet(version, 'user\0sam\0'), 'bad_startup_layout'],
   ['a name without a value', packet(version, 'user\0\0'), 'bad_startup_layout'],

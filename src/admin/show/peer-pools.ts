@@ -2,7 +2,7 @@
 
 import { defineTable, int4 } from '../table.js'
 
-export const showPeerPools = defineTable('PEER_POOLS', (administration) => administration.peers(), [
+export const showPeerPools = defineTable('PEER_POOLS', (administration) => administration.peerPools(), [
   ['peer_id', int4, (peer) => peer.peerId],
   ['cl_active_cancel_req', int4, (peer) => peer.clActiveCancelReq],
   ['cl_waiting_cancel_req', int4, (peer) => peer.clWaitingCancelReq],

@@ -1,6 +1,8 @@
 // What clients see of the pooling: modes, parameters, the queue, time-outs, and servers that fail.
 
-import { bind, close, describe, execute, parse, query, sync } from '../../harness/raw-client.js'
+import { statSync } from 'node:fs'
+import { FakeBackend } from '../../harness/fake-backend.js'
+import { bind, close, describe, execute, parse, query, RawClient, startup, sync } from '../../harness/raw-client.js'
 import type { Ini, RunningProgram } from '../program.js'
 import type { Answers, Scene } from '../scene.js'
 
@@ -157,7 +159,6 @@ export const queryScenes: readonly Scene[] = [
     name: 'client_login_timeout',
     ini: { pgbouncer: { client_login_timeout: 1, auth_type: 'plain' } },
     async play(pooler) {
-      const { RawClient, startup } = await import('../../harness/raw-client.js')
       await using client = await RawClient.open(pooler.port)
       client.send(startup({ user: 'plain', database: 'app' }))
       return { told: await client.toTheEnd(), log: await pooler.newLog() }
@@ -181,6 +182,88 @@ export const queryScenes: readonly Scene[] = [
         answers[`${database} again`] = await pooler.login({ database })
       }
       return answers
+    },
+  },
+  {
+    name: 'servers that do not answer',
+    since: '1.24',
+    ini: {
+      pgbouncer: { client_login_timeout: 10, server_connect_timeout: 1, server_login_retry: 1 },
+      databases: {
+        app: 'dbname=postgres user=trust_user',
+        unknown: 'host=no-such-host.invalid dbname=postgres user=trust_user',
+        absent: 'host=/nowhere port=1 dbname=postgres user=trust_user',
+      },
+    },
+    async play(pooler) {
+      await using silent = await FakeBackend.start(async () => {})
+      const answers: Answers = {}
+      pooler.write({
+        databases: {
+          app: 'dbname=postgres user=trust_user',
+          unknown: 'host=no-such-host.invalid dbname=postgres user=trust_user',
+          absent: 'host=/nowhere port=1 dbname=postgres user=trust_user',
+          silent: `host=127.0.0.1 port=${silent.port} dbname=postgres user=trust_user`,
+        },
+      })
+      await pooler.reload()
+      for (const database of ['unknown', 'absent', 'silent']) {
+        await pooler.newLog()
+        answers[database] = await pooler.login({ database })
+        answers[`${database}, log`] = (await pooler.newLog())
+          .map((line) => line.replaceAll(`:${silent.port}`, ':SILENT'))
+          .filter((line) => / C-PTR.*(closing|pooler error)|^WARNING/.test(line))
+      }
+      return answers
+    },
+  },
+  {
+    name: 'clients of a Unix socket',
+    ini: { pgbouncer: { unix_socket_dir: 'DIR', unix_socket_mode: '0770' } },
+    async play(pooler) {
+      const { connect } = await import('node:net')
+      const path = pooler.file(`.s.PGSQL.${pooler.port}`)
+      await pooler.newLog()
+      const neutral = (text: string) => text.replace(/unix\(\d+\)/, 'unix').replace(/:\d{4,5}\b/g, ':PORT')
+      await using client = new RawClient(connect(path))
+      await client.logIn({ parameters: { user: 'trust_user', database: 'app' } })
+      await client.ask(query('select 1'))
+      const row = (await pooler.rows('SHOW CLIENTS')).find((one) => one.database === 'app')
+      await client.end()
+      return {
+        row: [row?.addr, row?.local_addr].join(),
+        mode: (statSync(path).mode & 0o777).toString(8),
+        log: (await pooler.newLog()).filter((line) => line.includes(' C-PTR: app')).map(neutral),
+      }
+    },
+  },
+  {
+    name: 'clients of IPv6',
+    ini: { pgbouncer: { listen_addr: '127.0.0.1, ::1' } },
+    async play(pooler) {
+      await pooler.newLog()
+      await using client = await RawClient.open(pooler.port, '::1')
+      await client.logIn({ parameters: { user: 'trust_user', database: 'app' } })
+      const row = (await pooler.rows('SHOW CLIENTS')).find((one) => one.database === 'app')
+      await client.end()
+      const lines = await pooler.newLog()
+      return {
+        row: [row?.addr, row?.local_addr].join(),
+        log: lines.filter((line) => line.includes(' C-PTR: app')).map((line) => line.replace(/\]:\d+/, ']:N')),
+        listening: pooler.running.lines().flatMap((line) => /listening on \[.*\]/.exec(line) ?? []),
+      }
+    },
+  },
+  {
+    name: 'texts that are long',
+    async play(pooler) {
+      const long = 'x'.repeat(300)
+      const cut = (text: string) => text.replace(/x{50,}/g, 'x')
+      await using admin = await pooler.console()
+      return {
+        parameter: cut(await pooler.login({ parameters: { [long]: '1' } })),
+        command: (await admin.ask(query(`SHOW ${long}`))).map(cut),
+      }
     },
   },
   {

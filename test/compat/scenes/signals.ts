@@ -1,11 +1,12 @@
 // How a pooler comes up and goes down.
 
 import { connect } from 'node:net'
+import { eventually } from '../../harness/pooler.js'
 import { query } from '../../harness/raw-client.js'
 import type { RunningProgram } from '../program.js'
 import type { Answers, Scene } from '../scene.js'
 
-/** Is somebody listening? */
+/** Somebody listens: what is wanted not to be so. */
 function accepts(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1')
@@ -36,7 +37,7 @@ export const signalScenes: readonly Scene[] = [
     async play(pooler) {
       await using _client = await pooler.connect()
       pooler.running.kill('SIGQUIT')
-      return ending(pooler, {})
+      return await ending(pooler, {})
     },
   },
   {
@@ -47,11 +48,11 @@ export const signalScenes: readonly Scene[] = [
       pooler.running.kill('SIGTERM')
       await pooler.logs('got SIGTERM')
       const answers: Answers = {
-        listens: String(await accepts(pooler.port)),
+        'listens no more': await eventually(async () => !(await accepts(pooler.port))).then(() => 'yes'),
         served: await client.ask(query('select 1')),
       }
       await client.end()
-      return ending(pooler, answers)
+      return await ending(pooler, answers)
     },
   },
   {
@@ -62,7 +63,7 @@ export const signalScenes: readonly Scene[] = [
       pooler.running.kill('SIGTERM')
       await pooler.logs('got SIGTERM')
       pooler.running.kill('SIGTERM')
-      return ending(pooler, {})
+      return await ending(pooler, {})
     },
   },
   {
@@ -76,7 +77,7 @@ export const signalScenes: readonly Scene[] = [
       const answers: Answers = { served: await busy.ask(query('select 1')) }
       busy.send(query('commit'))
       answers.committed = (await busy.toTheEnd()).slice(0, 2)
-      return ending(pooler, answers)
+      return await ending(pooler, answers)
     },
   },
   {

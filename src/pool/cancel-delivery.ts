@@ -1,0 +1,73 @@
+// One CancelRequest on its way to a server or a peer: connected, protected, sent, taken.
+
+import { connect as netConnect } from 'node:net'
+import { Socket } from '../io/socket.js'
+import { ConnectionLost } from '../protocol/conversation.js'
+import { cancelRequest } from '../protocol/frontend.js'
+import type { Context } from './context.js'
+import type { ServerAddress } from './hosts.js'
+import { MessageReader } from './reader.js'
+import { secureServer } from './server-tls.js'
+import type { ServerTls } from './tls-files.js'
+
+export interface Delivery {
+  /** How the connection whose work it stops is protected: the key is as secret as what it guards. */
+  readonly tls?: ServerTls | undefined
+  /** Time for all of it, ms; 0: as long as it takes. */
+  readonly limit: number
+  readonly onConnected?: () => void
+}
+
+/** `cancel_wait_timeout` has passed. */
+export class CancelExpired extends Error {
+  override readonly name = 'CancelExpired'
+
+  constructor() {
+    super('cancel_wait_timeout')
+  }
+}
+
+/**
+ * Resolves when the other side has taken the request and closed the connection.
+ * @param where looked up already, or being looked up
+ * @throws CancelExpired, LookupFailed, or an Error with the system's code such as ECONNREFUSED
+ */
+export async function deliverCancel(
+  { clock }: Context,
+  where: ServerAddress | Promise<ServerAddress>,
+  key: Buffer,
+  { tls, limit, onConnected }: Delivery,
+): Promise<void> {
+  let reader: MessageReader | undefined
+  let isOver = false
+  const send = async (): Promise<void> => {
+    const target = await where
+    if (isOver) return
+    reader = new MessageReader(dial(target))
+    await reader.connected()
+    onConnected?.()
+    if (tls !== undefined && target.kind === 'tcp') await secureServer(reader, tls, target.name)
+    reader.write(cancelRequest(key.readInt32BE(0), key.subarray(4)))
+    await reader.closed()
+  }
+  let expire: (error: Error) => void = () => {}
+  const expired = new Promise<never>((_, reject) => {
+    expire = reject
+  })
+  const timer = limit > 0 ? clock.after(limit, () => expire(new CancelExpired())) : undefined
+  try {
+    await Promise.race([send(), expired])
+  } finally {
+    isOver = true
+    timer?.cancel()
+    reader?.fail(new ConnectionLost('given up'))
+    reader?.socket.destroy()
+  }
+}
+
+function dial(target: ServerAddress): Socket {
+  const where = target.kind === 'unix' ? { path: target.path } : { host: target.address, port: target.port }
+  return Socket.plain((onread) => netConnect({ ...where, onread: onread as never }), nobody)
+}
+
+const nobody = { onBytes() {}, onDrain() {}, onGone() {} }
