@@ -21,6 +21,7 @@ import { MessageReader } from './reader.js'
 import type { Registry } from './registry.js'
 import type { ClientEvents } from './relay-events.js'
 import { endReplication, openReplication } from './replication.js'
+import type { ServerRelay } from './server-relay.js'
 import type { ServerSession } from './server-session.js'
 import { watchSession } from './session-watch.js'
 import { type ClientStartup, readClientStartup, replicationWords } from './startup-parameters.js'
@@ -324,10 +325,8 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   }
 
   onServerLost(server: ServerSession): void {
-    const error = new PgError('server_crashed')
+    this.fail(new PgError('server_crashed'), server.relay)
     server.relay?.owed.forget(this.relay!)
-    if (server.relay?.tookLeaveOf === this.relay) this.close(error.message)
-    else this.fail(error)
   }
 
   onRefused(error: PgError): void {
@@ -355,11 +354,11 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   }
 
   /** Tells the client what is wrong and closes it. */
-  fail(error: PgError): void {
+  fail(error: PgError, server: ServerRelay | null | undefined = this.relay?.server): void {
     if (this.phase === 'closed') return
     const { log, config } = this.context
     const socket = this.relay?.socket ?? this.reader.socket
-    socket.write(backend.errorResponse(error))
+    if (this.relay === undefined || !server?.hadLastWord(this.relay)) socket.write(backend.errorResponse(error))
     this.close(error.message)
     if (config.settings.log_pooler_errors) log.warning(`pooler error: ${error.message}`, this)
   }

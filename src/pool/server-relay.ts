@@ -14,7 +14,7 @@ import type { ParameterSet } from './parameters.js'
 import type { ServerStatements } from './prepared.js'
 import type { PreparedNote } from './prepared-notes.js'
 import type { ServerEvents } from './relay-events.js'
-import { isDefinition, isFarewell, isReset, isRow, isStaleNext, isStalePlan, reachNeeded } from './server-words.js'
+import * as words from './server-words.js'
 import type { SessionNote } from './session-state.js'
 import { refusedAsStale, ShapeNote, staleError } from './statement-shape.js'
 
@@ -38,8 +38,8 @@ export class ServerRelay implements SocketOwner {
    * transaction although it says that it is idle, and fail the next statement, whoever sends it.
    */
   isMixed = false
-  /** Who has been passed the server's own last words (a FATAL), and needs no others. */
-  tookLeaveOf: ClientRelay | null = null
+  // Who has been passed the server's own last words (a FATAL), and needs no others.
+  private tookLeaveOf: ClientRelay | null = null
   /** A client's bytes wait for this server to take more. */
   blockedSource: ClientRelay | null = null
   private readonly frames: Frames
@@ -51,7 +51,7 @@ export class ServerRelay implements SocketOwner {
   // An error was part of the answer to the Query at the head.
   private queryFailed = false
   private readonly cutter = new Cutter()
-  // Its exchange failed on a plan gone stale, and is run again once the failure has been answered.
+  // Its exchange, which failed on a plan gone stale, is run again when that has been answered.
   private retry: ClientRelay | null = null
 
   constructor(
@@ -72,6 +72,11 @@ export class ServerRelay implements SocketOwner {
   /** Nothing owed, no message half way? */
   get isQuiet(): boolean {
     return this.owed.length === 0 && this.frames.atBoundary
+  }
+
+  /** Has this client got a message in part, behind which only the rest may stand, or the server's own FATAL? */
+  hadLastWord(client: ClientRelay): boolean {
+    return this.tookLeaveOf === client || (this.frames.bodyLeft > 0 && this.recipient() === client)
   }
 
   /** Sends a query of the pooler's own; its answer goes to `ask`. */
@@ -100,11 +105,8 @@ export class ServerRelay implements SocketOwner {
     while (at < chunk.length) {
       const found = this.frames.next(chunk, at)
       if (found !== Message) {
-        if (found !== Cut) {
-          this.desync('bad message length')
-          return
-        }
-        this.hold(at, 5)
+        if (found === Cut) this.hold(at, 5)
+        else this.desync('bad message length')
         return
       }
       const reach = this.reachNeeded()
@@ -112,7 +114,7 @@ export class ServerRelay implements SocketOwner {
       if (!this.handle(at)) return
       at = this.frames.skip(chunk)
       // Rows that are passed on change nothing here: those that follow go the way of the first.
-      if (isRow(this.frames.code) && this.owed.owner !== null) at = this.frames.skipLike(chunk, at)
+      if (words.isRow(this.frames.code) && this.owed.owner !== null) at = this.frames.skipLike(chunk, at)
     }
     this.send(chunk.length)
   }
@@ -149,7 +151,7 @@ export class ServerRelay implements SocketOwner {
     const { code, bodyLength, end } = this.frames
     const { note } = this.owed
     const isOwn = note !== null && (note instanceof Ask || note instanceof ShapeNote)
-    return reachNeeded(this.cutter.chunk, code, bodyLength, end, isOwn)
+    return words.reachNeeded(this.cutter.chunk, code, bodyLength, end, isOwn)
   }
 
   /** Deals with the message at `at`. False: the connection was given up. */
@@ -201,8 +203,8 @@ export class ServerRelay implements SocketOwner {
     const ended = exchange.endedBy(code)
     if (ended === 0) {
       if (code === backend.CopyInResponse) this.enterCopyIn()
-      else if (exchange.likenessOf(kind) > 0) this.drop(at)
-      else if (code === backend.ParameterDescription && isStaleNext(this.cutter.chunk, this.frames.end)) this.drop(at)
+      else if (exchange.likenessOf(kind) > 0 || words.isStaleNext(this.cutter.chunk, code, this.frames.end))
+        this.drop(at)
       return true // more of the same answer follows
     }
     if (ended === kind) {
@@ -222,8 +224,11 @@ export class ServerRelay implements SocketOwner {
 
   /** DISCARD ALL and DEALLOCATE ALL take all prepared statements with them; others may change what they give. */
   private noteCommand(at: number): void {
-    if (isDefinition(this.cutter.chunk, at + 5, this.frames.bodyLength)) return this.statements.retireAll()
-    if (!isReset(this.cutter.chunk, at + 5, this.frames.bodyLength)) return
+    const { chunk } = this.cutter
+    const length = this.frames.bodyLength
+    if (words.isDefinition(chunk, at + 5, length)) return this.statements.retireAll()
+    if (words.isUnset(chunk, at + 5, length)) this.parameters.doubt()
+    if (!words.isReset(chunk, at + 5, length)) return
     this.statements.forgetAnswered()
     this.recipient()?.statements.forgetAnswered()
   }
@@ -272,13 +277,13 @@ export class ServerRelay implements SocketOwner {
   private handleError(at: number): void {
     this.copyIn = false
     const { kind, owner } = this.owed
-    if (isFarewell(this.cutter.chunk, at, this.frames.end)) this.tookLeaveOf = this.recipient()
+    if (words.isFarewell(this.cutter.chunk, at, this.frames.end)) this.tookLeaveOf = this.recipient()
     if (kind === 0) {
       if (this.frames.end <= this.cutter.chunk.length)
         this.events.onStrayError(this.cutter.chunk.subarray(at + 5, this.frames.end))
       return
     }
-    const isStale = isStalePlan(this.cutter.chunk, at, this.frames.end)
+    const isStale = words.isStalePlan(this.cutter.chunk, at, this.frames.end)
     if (isStale) this.statements.retireAll()
     if (kind === exchange.Query) this.queryFailed = true
     if (kind === exchange.Query || kind === exchange.QueryInBatch || this.failed) return

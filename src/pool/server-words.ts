@@ -10,6 +10,7 @@ const stalePlan = Buffer.from('RRevalidateCachedQuery\0')
 const fatal = Buffer.from('\0VFATAL\0')
 const panic = Buffer.from('\0VPANIC\0')
 const createView = Buffer.from('CREATE VIEW\0')
+const reset = Buffer.from('RESET\0')
 const discardAll = Buffer.from('DISCARD ALL\0')
 const deallocateAll = Buffer.from('DEALLOCATE ALL\0')
 
@@ -17,6 +18,12 @@ const deallocateAll = Buffer.from('DEALLOCATE ALL\0')
 export function isReset(chunk: Buffer, start: number, length: number): boolean {
   if (length !== discardAll.length && length !== deallocateAll.length) return false
   return chunk.subarray(start, start + length).equals(length === discardAll.length ? discardAll : deallocateAll)
+}
+
+/** Is it that of RESET or DISCARD ALL, which may undo settings that the server does not report? */
+export function isUnset(chunk: Buffer, start: number, length: number): boolean {
+  if (length !== discardAll.length && length !== reset.length) return false
+  return chunk.subarray(start, start + length).equals(length === reset.length ? reset : discardAll)
 }
 
 /**
@@ -48,8 +55,9 @@ export function isFarewell(chunk: Buffer, start: number, end: number): boolean {
   return message.includes(fatal) || message.includes(panic)
 }
 
-/** Is it an error that follows there, for a plan gone stale? */
-export function isStaleNext(chunk: Buffer, end: number): boolean {
+/** Is this a ParameterDescription that ends at `end`, with an error behind it for a plan gone stale? */
+export function isStaleNext(chunk: Buffer, code: number, end: number): boolean {
+  if (code !== backend.ParameterDescription) return false
   return chunk[end] === backend.ErrorResponse && isStalePlan(chunk, end, reachOfNext(chunk, end))
 }
 

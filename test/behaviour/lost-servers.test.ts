@@ -14,7 +14,7 @@ import {
   message,
   parse,
   query,
-  type RawClient,
+  RawClient,
   sync,
 } from '../harness/raw-client.js'
 
@@ -198,3 +198,31 @@ describe('a server that breaks the protocol', () => {
     expect(pooler.logged.join()).toContain('protocol out of sync')
   })
 })
+
+// Rows or WAL that end half way must stay half: a client would take the pooler's error for the rest of them.
+test.each(['the server breaks off', 'KILL_CLIENT', 'SHUTDOWN'])(
+  '%s in the middle of a message: nothing is added to it',
+  async (how) => {
+    const whole = message('d', Buffer.alloc(1000, 'w'))
+    await using server = await FakeBackend.start(async (connection) => {
+      await connection.welcome()
+      await connection.message()
+      connection.send(message('W', Buffer.alloc(3)), whole.subarray(0, 980))
+      if (how === 'the server breaks off') connection.socket.end()
+    })
+    await using pooler = await startPooler({}, { server })
+    const client = await RawClient.connect(
+      pooler.login({ database: 'replication', parameters: { replication: 'true' } }),
+    )
+    let bytes = Buffer.alloc(0)
+    client.stream.on('data', (chunk: Buffer) => {
+      bytes = Buffer.concat([bytes, chunk])
+    })
+    client.send(query('start'))
+    await pooler.settles(() => bytes.length >= 988)
+    if (how === 'KILL_CLIENT') pooler.pooler.admin.killClient(Number((await pooler.show('clients'))[0]?.id))
+    if (how === 'SHUTDOWN') await pooler.pooler.shutdown('now')
+    await client.ended
+    expect(bytes.length).toBe(8 + 980)
+  },
+)

@@ -108,6 +108,21 @@ describe('a parameter that servers do not report', () => {
     }
   })
 
+  test.each(['RESET ALL', 'DISCARD ALL', 'RESET work_mem'])('stands again after a client’s %s', async (text) => {
+    await using pooler = await startPooler(settings)
+    const [own, other] = [await pooler.raw({ user, parameters }), await pooler.raw({ user })]
+    for (let round = 0; round < 2; round++) {
+      for (const bytes of [query(text), Buffer.concat([extended(text), sync])]) {
+        for (const client of [own, other]) {
+          expect(await shown(own, 'work_mem')).toBe('7MB')
+          await client.ask(bytes)
+          expect(await shown(own, 'work_mem')).toBe('7MB')
+          expect(await shown(other, 'work_mem')).toBe('4MB')
+        }
+      }
+    }
+  })
+
   test('and session_state = track do not get in each other’s way', async () => {
     await using pooler = await startPooler({ ...settings, session_state: 'track' })
     const [own, other] = [await pooler.raw({ user, parameters }), await pooler.raw({ user })]

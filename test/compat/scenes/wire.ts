@@ -117,7 +117,7 @@ export const wireScenes: readonly Scene[] = [
       await using client = await pooler.connect()
       answers['a Describe of another kind'] = await client.ask(message('D', Buffer.from('Xa\0')), sync)
       const large = await exchanges(client, { large: query("select repeat('x', 30000)") })
-      answers['an answer of 30000 bytes'] = [...large.large!].map((line) => line.slice(0, 60))
+      answers['an answer of 30000 bytes'] = (large.large as string[]).map((line) => line.slice(0, 60))
       return answers
     },
   },
