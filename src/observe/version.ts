@@ -2,7 +2,7 @@
 
 import { createRequire } from 'node:module'
 
-const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
+const { version } = createRequire(import.meta.url)('tsbouncer/package.json') as { version: string }
 
 /** The pgbouncer whose surface this is: tools sniff it to choose columns. */
 export const pgbouncerVersion = '1.25.2'
