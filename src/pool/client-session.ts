@@ -283,6 +283,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     const server = this.server
     const pool = this.pool!
     if (server === null) return
+    if (server.relay!.hadLastWord(this.relay!)) return // its last words were passed on: both end when it has gone
     const cleanup = this.relay!.names.takeCleanup()
     if (cleanup !== null) server.ask(cleanup, () => {})
     const mode = pool.limits.poolMode

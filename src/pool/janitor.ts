@@ -64,7 +64,7 @@ export class Janitor {
 
   private lookAtClient(client: ClientSession, now: number): void {
     const timeouts = client.timeouts!
-    if (client.isWaiting) return this.lookAtWaiting(client, now)
+    if (client.isWaiting || client.isReserved) return this.lookAtWaiting(client, now)
     if (client.replication !== 'none') return this.lookAtReplication(client)
     const relay = client.relay!
     if (client.server === null) {
@@ -115,6 +115,10 @@ export class Janitor {
       else if (server.state === 'idle' && settings.server_check_query !== '' && idle > checkAfter) {
         pool.move(server, 'used')
       }
+    }
+    // One that does not answer the pooler itself would be waited for without end.
+    for (const server of [...pool.tested]) {
+      if (over(now - server.idleSince, idleTimeout)) server.close('server idle timeout')
     }
     this.trim(pool)
     pool.demand()

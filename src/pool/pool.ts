@@ -9,7 +9,6 @@ import type { ClientSession } from './client-session.js'
 import type { Context } from './context.js'
 import type { Database, Limits, User } from './database.js'
 import { ParameterSet } from './parameters.js'
-import type { Shapes } from './prepared.js'
 import { Recycler } from './recycle.js'
 import { ServerList } from './server-list.js'
 import type { ServerSession, ServerState } from './server-session.js'
@@ -74,8 +73,6 @@ export class Pool {
   /** Parameters as the first server reported them: for the welcome of clients, and to align what a client left unset. */
   readonly welcome: Map<string, string> = new Map()
   readonly defaults: ParameterSet
-  /** What its clients were told of the rows that prepared statements give. */
-  readonly shapes: Shapes = new WeakMap()
   isWelcoming = false
   /** Servers to come may be others, as after RECONNECT: what they report takes the place of what is known. */
   isWelcomeStale = false
@@ -164,6 +161,7 @@ export class Pool {
     server.state = to
     if (to === 'idle') this.idle.push(server)
     else this.listOf(to)?.add(server)
+    if (to === 'tested') server.idleSince = this.context.clock.now() // the janitor sees to it that this has an end
     if (to === 'closed') this.owner.onServerClosed(this)
   }
 

@@ -18,6 +18,8 @@ export class PreparedNote {
   private readonly action: number
   /** Of a Close: the Parse of the same name that was under way. */
   private readonly before: PreparedNote | null
+  /** Of a Close: what the client was told of its rows. */
+  private readonly told: string | undefined
   answered = false
 
   constructor(
@@ -26,12 +28,14 @@ export class PreparedNote {
     client: ClientStatements,
     action: number,
     before: PreparedNote | null = null,
+    told: string | undefined = undefined,
   ) {
     this.statement = statement
     this.name = name
     this.client = client
     this.action = action
     this.before = before
+    this.told = told
     if (action <= reuse && name !== '') client.expect(name, this)
   }
 
@@ -66,7 +70,7 @@ export class PreparedNote {
       case reuse:
         return this.client.undo(this.name, this)
       case close:
-        return this.client.restore(this.name, this.statement, this.before)
+        return this.client.restore(this.name, this.statement, this.before, this.told)
       case evict:
         return server.restore(this.statement)
     }
@@ -81,8 +85,13 @@ export const noteOf = {
   reuse: (statement: Statement, name: string, client: ClientStatements): PreparedNote =>
     new PreparedNote(statement, name, client, reuse),
   /** A Close: the name is forgotten already. `before`: a Parse of it that was under way. */
-  close: (statement: Statement, name: string, client: ClientStatements, before: PreparedNote | null): PreparedNote =>
-    new PreparedNote(statement, name, client, close, before),
+  close: (
+    statement: Statement,
+    name: string,
+    client: ClientStatements,
+    before: PreparedNote | null,
+    told: string | undefined,
+  ): PreparedNote => new PreparedNote(statement, name, client, close, before, told),
   /** A Close that the pooler puts in, of a statement that makes room for another. */
   evict: (statement: Statement, client: ClientStatements): PreparedNote =>
     new PreparedNote(statement, '', client, evict),

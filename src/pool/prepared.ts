@@ -15,17 +15,13 @@ const totalLimit = 512 * 1024 * 1024
 /** Begins the keys of statements that SQL has made. */
 const sqlMark = 'PREPARE'
 
-/** Does a server's statement give the rows that its clients were told of? */
-export const Unasked = 0
-export const Asked = 1
-export const Fits = 2
-export const Differs = 3
-const verdictBits = 3
+const askedBit = 1
 const answeredBit = 4
 
-/** The result types of statements as a pool's clients were told them first: a digest each, or `noRows`. */
-export type Shapes = WeakMap<Statement, string>
+/** In place of a digest of columns: the statement gives no rows. */
 export const noRows = '-'
+/** In place of what a client was told: the answer that tells it otherwise is on its way. */
+export const telling = '?'
 
 /** One statement text with its parameter types, shared by everyone who prepared it. */
 export class Statement {
@@ -137,6 +133,8 @@ export class ClientStatements {
   private readonly byName = new Map<string, Statement>()
   /** Names whose Parse has not been answered yet, and what is to become of them then. */
   private readonly pending = new Map<string, PreparedNote>()
+  /** What the client was told of the rows that a name gives: a digest, or `noRows`. */
+  private readonly told = new Map<string, string>()
   private readonly parameters: { readonly reading: string }
   private size = 0
   private closed = false
@@ -157,6 +155,17 @@ export class ClientStatements {
 
   isPending(name: string): boolean {
     return this.pending.has(name)
+  }
+
+  toldOf(name: string): string | undefined {
+    return this.told.get(name)
+  }
+
+  /** The client goes by such rows where the name still stands for this statement; undefined: by none. */
+  tell(name: string, statement: Statement, shape: string | undefined): void {
+    if (this.byName.get(name) !== statement) return
+    if (shape === undefined) this.told.delete(name)
+    else this.told.set(name, shape)
   }
 
   /** Pending, and its Parse was left out. */
@@ -208,6 +217,7 @@ export class ClientStatements {
     if (statement === undefined) return
     this.byName.delete(name)
     this.pending.delete(name)
+    this.told.delete(name)
     this.size -= statement.key.length
     this.table.drop(statement)
   }
@@ -217,10 +227,12 @@ export class ClientStatements {
     const statement = this.byName.get(name)
     if (statement === undefined) return null
     const before = this.pending.get(name) ?? null
+    const told = this.told.get(name)
     this.byName.delete(name)
     this.pending.delete(name)
+    this.told.delete(name)
     this.size -= statement.key.length
-    return noteOf.close(statement, name, this, before)
+    return noteOf.close(statement, name, this, before, told)
   }
 
   settle(detached: Statement): void {
@@ -228,9 +240,10 @@ export class ClientStatements {
   }
 
   /** A Close that the server never came to: the name stands for its statement again, as far as it did `before`. */
-  restore(name: string, detached: Statement, before: PreparedNote | null): void {
+  restore(name: string, detached: Statement, before: PreparedNote | null, told: string | undefined): void {
     if (this.closed || this.byName.has(name)) return this.table.drop(detached)
     this.byName.set(name, detached)
+    if (told !== undefined) this.told.set(name, told)
     this.size += detached.key.length
     if (before !== null && !before.answered) this.pending.set(name, before)
   }
@@ -246,6 +259,7 @@ export class ClientStatements {
     for (const statement of this.byName.values()) this.table.drop(statement)
     this.byName.clear()
     this.pending.clear()
+    this.told.clear()
     this.size = 0
   }
 }
@@ -253,15 +267,14 @@ export class ClientStatements {
 /** The statements that a server connection has, least recently used first. */
 export class ServerStatements {
   private readonly table: StatementTable
-  /** Value: whether its Parse has been answered, and what is known of its rows. */
+  /** Value: whether its Parse has been answered, and whether it was asked for its rows. */
   private readonly known = new Map<Statement, number>()
+  /** What rows they give here, as far as that is known: PostgreSQL sees to it that this stays as it is. */
+  private readonly shapes = new Map<Statement, string>()
   private latest: Statement | null = null
-  private readonly shapes: Shapes
 
-  /** @param shapes of the pool that the server is in */
-  constructor(table: StatementTable, shapes: Shapes = new WeakMap()) {
+  constructor(table: StatementTable) {
     this.table = table
-    this.shapes = shapes
   }
 
   get count(): number {
@@ -284,6 +297,7 @@ export class ServerStatements {
   add(statement: Statement): void {
     this.table.hold(statement)
     this.known.set(statement, 0)
+    this.shapes.delete(statement)
     this.latest = statement
   }
 
@@ -303,6 +317,7 @@ export class ServerStatements {
 
   remove(statement: Statement): void {
     if (!this.known.delete(statement)) return
+    this.shapes.delete(statement)
     if (this.latest === statement) this.latest = null
     this.table.drop(statement)
   }
@@ -313,33 +328,34 @@ export class ServerStatements {
     const first = this.known.entries().next().value
     if (first === undefined || (first[1] & answeredBit) === 0) return null
     this.known.delete(first[0])
+    this.shapes.delete(first[0])
     return first[0] // held until its Close is answered: `release`, or skipped: `restore`
   }
 
-  verdictOn(statement: Statement): number {
-    return (this.known.get(statement) ?? 0) & verdictBits
+  /** What rows it gives here: a digest or `noRows`; undefined: that is not known. */
+  shapeOf(statement: Statement): string | undefined {
+    return this.shapes.get(statement)
   }
 
-  judge(statement: Statement, verdict: number): void {
+  isAsked(statement: Statement): boolean {
+    return ((this.known.get(statement) ?? 0) & askedBit) !== 0
+  }
+
+  /** Is the server being asked what rows it gives? */
+  setAsked(statement: Statement, isAsked: boolean): void {
     const state = this.known.get(statement)
-    if (state !== undefined) this.known.set(statement, (state & answeredBit) | verdict)
+    if (state !== undefined) this.known.set(statement, isAsked ? state | askedBit : state & ~askedBit)
   }
 
-  /** The server says that a statement gives rows of this shape. */
-  compare(statement: Statement, shape: string): void {
-    const told = this.shapes.get(statement)
-    if (told === undefined) this.shapes.set(statement, shape)
-    this.judge(statement, told === undefined || told === shape ? Fits : Differs)
-  }
-
-  /** Was anyone told of rows that it gives? */
-  givesRows(statement: Statement): boolean {
-    const told = this.shapes.get(statement)
-    return told !== undefined && told !== noRows
+  learn(statement: Statement, shape: string): void {
+    if (!this.known.has(statement)) return
+    this.shapes.set(statement, shape)
+    this.setAsked(statement, false)
   }
 
   /** Takes one out that is to be closed. */
   take(statement: Statement): void {
+    this.shapes.delete(statement)
     this.known.delete(statement) // held until its Close is answered, as in `evict`
     if (this.latest === statement) this.latest = null
   }
@@ -366,6 +382,7 @@ export class ServerStatements {
   clear(): void {
     for (const statement of this.known.keys()) this.table.drop(statement)
     this.known.clear()
+    this.shapes.clear()
     this.latest = null
   }
 }

@@ -27,7 +27,7 @@ export class Recycler {
     client.unlink()
     server.client = null
     if (pool.isReplication) return // it ends with the pool, which is this client's alone
-    if (isReserved) return // given back when its SETs are answered
+    if (isReserved) return pool.move(server, 'tested') // given back when its SETs are answered
     if (relay.session?.state.leave(server) === true && isWhole) return // given back when it has told what it holds
     if (isWhole && server.relay?.isQuiet) return pool.release(server)
     pool.owner.cancel(server)

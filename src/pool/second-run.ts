@@ -62,11 +62,7 @@ export class SecondRun {
     this.isUnderWay = false
     if (from < 0 || isSecond || this.chunk !== cutter.chunk) return
     if (from >= at || end !== cutter.chunk.length || end - from > longest) return
-    let describes = false
-    for (let i = 0; i < server.owed.length; i++) {
-      if (server.owed.kindAt(i) === exchange.Describe) describes = true
-    }
-    if (!describes) return
+    if (!describesFirst(server)) return
     // The room of the latest one is used again where it fits: a client's exchanges are mostly alike.
     if (this.room.length !== end - from) this.room = Buffer.allocUnsafe(end - from)
     cutter.chunk.copy(this.room, 0, from, end)
@@ -90,6 +86,15 @@ export class SecondRun {
 function isFirst(server: ServerRelay): boolean {
   for (let i = 0; i < server.owed.length; i++) if (server.owed.kindAt(i) !== exchange.ParseOmitted) return false
   return true
+}
+
+/** Is the client told of rows before it is given any? */
+function describesFirst({ owed }: ServerRelay): boolean {
+  for (let i = 0; i < owed.length; i++) {
+    const kind = owed.kindAt(i)
+    if (kind === exchange.Describe || kind === exchange.Execute) return kind === exchange.Describe
+  }
+  return false
 }
 
 function ignore(): void {}

@@ -179,7 +179,7 @@ export class ServerSession implements ServerEvents, LogPeer {
     const relay = new ServerRelay(
       reader.socket,
       this.parameters,
-      new ServerStatements(this.context.statements, this.pool.shapes),
+      new ServerStatements(this.context.statements),
       this.pool.counters,
       this,
     )

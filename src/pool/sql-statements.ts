@@ -85,6 +85,7 @@ function rewritePrepare(client: ClientRelay, text: string, command: Command): Re
     server.statements.remove(statement)
     server.ask(Buffer.concat([closeStatement(statement.name), frontend.message(frontend.Sync)]), new Ask(ignore))
   }
+  makeRoom(client)
   server.statements.add(statement)
   return {
     query: renamed(text, command, statement.name),
@@ -108,10 +109,23 @@ function rewriteUse(client: ClientRelay, text: string, command: Command): Rewrit
   }
 }
 
+/** `max_prepared_statements` holds for those made by SQL, too. */
+function makeRoom(client: ClientRelay): void {
+  const server = client.server!
+  const { statements } = server
+  const most = client.names.limit - 1
+  for (let oldest = statements.evict(most); oldest !== null; oldest = statements.evict(most)) {
+    const evicted = oldest
+    const close = Buffer.concat([closeStatement(evicted.name), frontend.message(frontend.Sync)])
+    server.ask(close, new Ask(() => statements.release(evicted)))
+  }
+}
+
 function makeKnown(client: ClientRelay, statement: Statement): void {
   const server = client.server!
   if (server.statements.has(statement)) return server.statements.touch(statement)
   client.counters.serverParses++
+  makeRoom(client)
   server.statements.add(statement)
   const bytes = statement.isSql ? statement.create : Buffer.concat([statement.create, frontend.message(frontend.Sync)])
   const done = (answer: unknown): void => {

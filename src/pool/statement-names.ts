@@ -7,10 +7,10 @@ import type { Frames } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
 import type { ClientRelay } from './client-relay.js'
 import * as exchange from './exchange.js'
-import { Asked, Differs, Fits, isOurs, type Statement, Unasked } from './prepared.js'
+import { isOurs, noRows, type Statement, telling } from './prepared.js'
 import { noteOf, type PreparedNote } from './prepared-notes.js'
 import { SecondRun } from './second-run.js'
-import { describing, refusedAsStale, ShapeNote } from './statement-shape.js'
+import { describing, noteOfDescribe, refusedAsStale, ShapeNote } from './statement-shape.js'
 
 /** What became of a message. */
 export const Done = 0
@@ -49,8 +49,14 @@ export class StatementNames {
   private readonly frames: Frames
   private readonly cutter: Cutter
   readonly secondRun: SecondRun
-  // Whose rows the Describe at hand tells of, and what is to be known when the Bind at hand is refused.
-  private shown: Statement | null = null
+  // What the Bind, or Describe of a statement, at hand names, and by what name of the client's; null: nothing of ours.
+  private used: Statement | null = null
+  private usedName = ''
+  // The portal of the latest Bind, and what it was bound to.
+  private portal = ''
+  private bound: Statement | null = null
+  private boundName = ''
+  // What is to be known when the Bind at hand is refused.
   private refusal: ShapeNote | null = null
   // Empty statements left on the server by a Parse that was made to fail with PostgreSQL's own words.
   private readonly leftBehind = new Set<string>()
@@ -157,9 +163,11 @@ export class StatementNames {
     const portalEnd = chunk.indexOf(0, at + 5)
     const nameEnd = portalEnd < 0 ? -1 : chunk.indexOf(0, portalEnd + 1)
     if (nameEnd < 0 || nameEnd >= this.frames.end) return this.unended(at)
-    if (nameEnd > portalEnd + 1) {
-      if (!this.rename(at, portalEnd + 1, nameEnd)) return Later
-    }
+    this.used = null
+    if (nameEnd > portalEnd + 1 && !this.rename(at, portalEnd + 1, nameEnd)) return Later
+    this.portal = portalEnd === at + 5 ? '' : chunk.toString('latin1', at + 5, portalEnd)
+    this.bound = this.used
+    this.boundName = this.usedName
     this.client.counters.binds++
     this.client.owe(exchange.Bind, this.refusal)
     this.refusal = null
@@ -169,10 +177,23 @@ export class StatementNames {
   private handleDescribe(at: number): number {
     const nameEnd = this.nameEnd(at)
     if (nameEnd < 0) return this.unended(at)
-    if (this.isNamedStatement(at, nameEnd) && !this.rename(at, at + 6, nameEnd)) return Later
-    this.client.owe(exchange.Describe, this.shown === null ? null : new ShapeNote(this.shown))
-    this.shown = null
+    this.used = null
+    if (this.isNamedStatement(at, nameEnd)) {
+      if (!this.rename(at, at + 6, nameEnd)) return Later
+    } else if (this.bound !== null && this.isBoundPortal(at, nameEnd)) {
+      this.used = this.bound
+      this.usedName = this.boundName
+    }
+    const { statements, server } = this.client
+    const note = this.used === null ? null : noteOfDescribe(this.used, this.usedName, statements, server!.statements)
+    this.client.owe(exchange.Describe, note)
     return Done
+  }
+
+  private isBoundPortal(at: number, nameEnd: number): boolean {
+    const { chunk } = this.cutter
+    if (chunk[at + 5] !== 0x50) return false // P
+    return this.portal === (nameEnd === at + 6 ? '' : chunk.toString('latin1', at + 6, nameEnd))
   }
 
   private handleClose(at: number): number {
@@ -234,11 +255,14 @@ export class StatementNames {
     const name = this.cutter.chunk.toString('latin1', start, end)
     const known = client.server!.statements
     let statement = client.statements.get(name)
-    let isShown = false
+    let told = client.statements.toldOf(name)
+    if (told === telling) {
+      if (client.server!.owed.countReady() > 0) return false // it may come to nothing
+      told = undefined
+    }
     let isDescribed = false
-    if (statement !== undefined && known.verdictOn(statement) !== Fits) {
-      isShown = this.isShown(at, start)
-      isDescribed = isShown || this.secondRun.isUnderWay
+    if (statement !== undefined && (told === undefined || known.shapeOf(statement) !== told)) {
+      isDescribed = this.secondRun.isUnderWay || this.isShown(at, start)
       if (!known.has(statement)) statement = client.statements.reread(name, statement, isDescribed)
     }
     if (this.isUncertain(name, statement)) return false
@@ -248,35 +272,42 @@ export class StatementNames {
       return true
     }
     this.secondRun.uses(statement, at, client.server!)
-    if (statement.isSql && !known.has(statement)) return true // made by SQL with types, which can't be put in here
+    if (statement.isSql && !known.has(statement)) {
+      // Made by SQL with types, which can't be put in here: the server is to refuse it, and not to find another's.
+      if (this.mayExist(name)) this.replace(at, start, end, bytesOf(`${name} \0`))
+      return true
+    }
     if (known.has(statement)) {
       known.touch(statement)
     } else {
       this.collect(at)
       this.addParse(statement, noteOf.prepare(statement, '', client.statements), exchange.ParseAdded)
     }
-    if (!isDescribed && this.mustCompare(statement)) {
-      if (known.verdictOn(statement) === Unasked) this.askShape(at, statement)
+    if (!isDescribed && this.mustCompare(statement, told)) {
+      if (!known.isAsked(statement)) this.askShape(at, statement)
       return false
     }
-    if (isShown && known.verdictOn(statement) === Unasked) this.shown = statement
-    if (isDescribed || known.verdictOn(statement) !== Differs) this.replace(at, start, end, statement.nameBytes)
+    this.used = statement
+    this.usedName = name
+    const shape = known.shapeOf(statement)
+    if (isDescribed || told === undefined || shape === undefined || shape === told)
+      this.replace(at, start, end, statement.nameBytes)
     else this.refuse(at, start, end, statement)
     return true
   }
 
   /** The client goes by a Describe from before: has that still to be found true of this server? */
-  private mustCompare(statement: Statement): boolean {
+  private mustCompare(statement: Statement, told: string | undefined): boolean {
     const { statements, failed, owed } = this.client.server!
-    if (failed && owed.countReady() === 0) return false // what it belongs to has failed: it will be skipped
-    return statements.verdictOn(statement) < Fits && statements.givesRows(statement)
+    if (told === undefined || told === noRows || statements.shapeOf(statement) !== undefined) return false
+    return !failed || owed.countReady() > 0 // what it belongs to has failed: it will be skipped
   }
 
   private askShape(at: number, statement: Statement): void {
     this.collect(at)
     this.add(describing(statement.name))
     this.client.owe(exchange.DescribeAdded, new ShapeNote(statement))
-    this.client.server!.statements.judge(statement, Asked)
+    this.client.server!.statements.setAsked(statement, true)
   }
 
   /** The client's rows would not be those it was told of: the server is made to refuse it, and forgets the statement. */

@@ -3,27 +3,54 @@
 import { createHash } from 'node:crypto'
 import * as backend from '../protocol/backend.js'
 import * as frontend from '../protocol/frontend.js'
-import { noRows, type ServerStatements, type Statement, Unasked } from './prepared.js'
+import { type ClientStatements, noRows, type ServerStatements, type Statement, telling } from './prepared.js'
 
-/** The note of a Describe, of a statement or of a portal that it was bound to: the first answer is what clients go by. */
+/** The note of a Describe, of a statement or of a portal that it was bound to. */
 export class ShapeNote {
   private readonly statement: Statement | null
+  /** Who is told, and by what name it goes there; null: the pooler asks for itself. */
+  private readonly client: ClientStatements | null
+  private readonly name: string
+  /** What the client was told before. */
+  private readonly before: string | undefined
 
   /** @param statement null: nothing is to be learnt from the answer */
-  constructor(statement: Statement | null) {
+  constructor(statement: Statement | null, client: ClientStatements | null = null, name = '', before?: string) {
     this.statement = statement
+    this.client = client
+    this.name = name
+    this.before = before
   }
 
   /** `body`: of the RowDescription, empty for NoData; nothing of it is kept. */
   see(body: Buffer, server: ServerStatements): void {
-    if (this.statement !== null) server.compare(this.statement, body.length === 0 ? noRows : shapeOf(body))
+    if (this.statement === null) return
+    const shape = body.length === 0 ? noRows : shapeOf(body)
+    server.learn(this.statement, shape)
+    this.client?.tell(this.name, this.statement, shape)
   }
 
   confirm(): void {}
 
   undo(server: ServerStatements): void {
-    if (this.statement !== null) server.judge(this.statement, Unasked)
+    if (this.statement === null) return
+    if (this.client === null) server.setAsked(this.statement, false)
+    else this.client.tell(this.name, this.statement, this.before)
   }
+}
+
+/** The note for a client's own Describe, if it may tell of rows that the client was not told of before. */
+export function noteOfDescribe(
+  statement: Statement,
+  name: string,
+  client: ClientStatements,
+  server: ServerStatements,
+): ShapeNote | null {
+  const told = client.toldOf(name)
+  const shape = server.shapeOf(statement)
+  if (told !== undefined && (told === shape || told === telling)) return null
+  client.tell(name, statement, told === undefined ? shape : telling)
+  return new ShapeNote(statement, client, name, told)
 }
 
 /** Describe of the statement, and Flush, since its answer is waited for. */

@@ -79,7 +79,7 @@ async function serve(command: ServeCommand, create: typeof createPooler, log: Lo
 }
 
 const noReboot =
-  'online restart (-R) is not supported, Node.js cannot take over the sockets of another process: ' +
+  'online restart (-R) is not supported, Node.js cannot take over the clients of another process: ' +
   'with so_reuseport = 1 start the new pooler beside the old one, then end the old one with SIGTERM'
 
 /** As pgbouncer: there is no listening at both. */

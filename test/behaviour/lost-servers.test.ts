@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { startTestCluster } from '../harness/cluster.js'
-import { commandComplete, FakeBackend, readyForQuery } from '../harness/fake-backend.js'
+import { commandComplete, errorResponse, FakeBackend, readyForQuery } from '../harness/fake-backend.js'
 import { startPooler, type TestPooler } from '../harness/pooler.js'
 import { query as ask } from '../harness/postgres.js'
 import {
@@ -226,3 +226,31 @@ test.each(['the server breaks off', 'KILL_CLIENT', 'SHUTDOWN'])(
     expect(bytes.length).toBe(8 + 980)
   },
 )
+
+test('a client that was passed a FATAL goes with its server, and is not given another', async () => {
+  let leave = (): void => {}
+  await using server = await FakeBackend.start(async (connection) => {
+    await connection.welcome()
+    for (;;) {
+      const { code, body } = await connection.message()
+      if (code === 'X') return
+      if (!body.toString().startsWith('deallocate')) {
+        connection.send(commandComplete('SELECT 0'), readyForQuery())
+        continue
+      }
+      // What follows waits for the answer, which comes with the FATAL.
+      connection.send(commandComplete('DEALLOCATE ALL'), readyForQuery(), errorResponse('57P01', 'bye', 'FATAL'))
+      await new Promise<void>((resolve) => {
+        leave = resolve
+      })
+      connection.socket.destroy()
+      return
+    }
+  })
+  await using pooler = await startPooler({}, { server })
+  const client = await pooler.raw({ user })
+  expect(await client.ask(query('deallocate all'))).toEqual(['C DEALLOCATE ALL', 'Z I'])
+  expect(await client.line()).toBe('E FATAL 57P01 bye')
+  leave()
+  expect(await client.toTheEnd()).toEqual([])
+})

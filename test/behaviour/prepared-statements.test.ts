@@ -18,9 +18,9 @@ import {
 
 const user = 'trust_user'
 
-/** Names of the statements that a server has, by way of a client that gets it. */
-const namesOf = async (client: { ask(bytes: Buffer): Promise<string[]> }): Promise<string[]> => {
-  const lines = await client.ask(query('select statement as x from pg_prepared_statements order by 1'))
+/** Texts, or names, of the statements that a server has, by way of a client that gets it. */
+const namesOf = async (client: RawClient, column = 'statement'): Promise<string[]> => {
+  const lines = await client.ask(query(`select ${column} as x from pg_prepared_statements order by 1`))
   return lines.filter((line) => line.startsWith('D ')).map((line) => line.slice(2))
 }
 
@@ -427,6 +427,42 @@ describe('a statement that was described before the definition changed, on a ser
     expect(client.unread).toEqual([])
   })
 
+  test('rows that would come before the Describe are refused, where the plan has gone stale, too', async () => {
+    const { pooler, database, client } = await login()
+    await using _ = pooler
+    await using __ = database
+    await ask('alter table t add b int default 2', { database: database.name })
+    const answer = await client.ask(...run, bind([], 's'), describing('P'), execute(), sync)
+    expect(answer).toEqual([stale, 'Z I'])
+  })
+
+  test('a Describe that comes to nothing tells nothing', async () => {
+    const { pooler, database, client } = await login()
+    await using _ = pooler
+    await using __ = database
+    await change(pooler, database, 'alter table t add b int default 2')
+    await client.ask(query('begin'))
+    await client.ask(query('select 1/0'))
+    const skipped = await client.ask(bind([], 's'), describing('P'), execute(), sync)
+    expect(skipped).toEqual([expect.stringMatching(/^E ERROR 25P02/), 'Z E'])
+    await client.ask(query('rollback'))
+    expect(await client.ask(...run, sync)).toEqual([stale, 'Z I'])
+  })
+
+  test('a Describe of the portal counts, whatever chunk it comes in, and so do those of others not', async () => {
+    const { pooler, database, client } = await login()
+    await using _ = pooler
+    await using __ = database
+    await client.ask(close('S', 's'), parse('select * from t', 's'), parse('select 1 as x', 'other'), sync)
+    client.send(bind([], 's'))
+    for (let n = 0; n < 3; n++) await turn()
+    expect(await client.ask(describing('P'), execute(), sync)).toContain('T a')
+    await client.ask(bind([], 's'), bind([], 'other', 'p'), describing('P', 'p'), execute(), sync)
+    await change(pooler, database, 'alter table t add b int default 2')
+    expect(await client.ask(...run, sync)).toEqual([stale, 'Z I'])
+    expect(await client.ask(bind([], 'other'), execute(), sync)).toEqual(['2', 'D 1', 'C SELECT 1', 'Z I'])
+  })
+
   test('many clients at once, on few servers: each is refused, or gets rows of the type it was told', async () => {
     await using database = await createDatabase()
     await using pooler = await startPooler({ default_pool_size: 3, max_prepared_statements: 3 })
@@ -475,6 +511,32 @@ describe('a statement that was described before the definition changed, on a ser
     await all
     expect(refused).toBeGreaterThan(20)
   })
+})
+
+test('max_prepared_statements holds for statements that SQL has made, too', async () => {
+  await using pooler = await startPooler({ default_pool_size: 1, max_prepared_statements: 3 })
+  for (let n = 0; n < 10; n++) {
+    const client = await pooler.raw({ user })
+    await client.ask(query(`prepare a as select ${n} as x`))
+    expect(await client.ask(query('execute a'))).toEqual(['T x', `D ${n}`, 'C SELECT 1', 'Z I'])
+    await client.end()
+  }
+  expect((await namesOf(await pooler.raw({ user }))).length).toBeLessThanOrEqual(3)
+})
+
+test('a typed PREPARE by a name like ours, used by the protocol on another server, does not find another’s', async () => {
+  await using pooler = await startPooler({ default_pool_size: 2 })
+  const [one, other, third, client] = await Promise.all([0, 1, 2, 3].map(() => pooler.raw({ user })))
+  const secret = [parse("select 'secret' as x", 's'), bind([], 's'), execute(), sync]
+  await one!.ask(query('begin'))
+  for (const holder of [one!, other!]) expect(await holder.ask(...secret)).toContain('D secret') // on both servers
+  const [name] = (await namesOf(other!, 'name')) as [string]
+  expect(name).toMatch(/^PGBOUNCER_/)
+  expect(await client!.ask(query(`prepare "${name}"(int) as select $1 as x`))).toEqual(['C PREPARE', 'Z I'])
+  expect(await client!.ask(bind(['7'], name), execute(), sync)).toContain('D 7')
+  await third!.ask(query('begin')) // the server that has it
+  await one!.ask(query('commit'))
+  expect(await client!.ask(bind([], name), execute(), sync)).toEqual([expect.stringMatching(/^E ERROR 26000/), 'Z I'])
 })
 
 test('all that clients have prepared is forgotten with them', async () => {

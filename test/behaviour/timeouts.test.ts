@@ -1,8 +1,9 @@
 // What ends a client that takes too long, with pgbouncer's words, and what becomes of its server.
 
 import { describe, expect, test } from 'vitest'
+import { commandComplete, FakeBackend, parameterStatus, readyForQuery } from '../harness/fake-backend.js'
 import { ManualClock } from '../harness/manual-clock.js'
-import { type Settings, startPooler, type TestPooler } from '../harness/pooler.js'
+import { type ConnectOptions, type Settings, startPooler, type TestPooler } from '../harness/pooler.js'
 import { query as ask } from '../harness/postgres.js'
 import { flush, parse, query, RawClient, startup } from '../harness/raw-client.js'
 
@@ -186,4 +187,71 @@ test('client_login_timeout', async () => {
   await endsWith(silent, 'client_login_timeout')
   await endsWith(asked, 'client_login_timeout')
   await pooler.untilEmpty()
+})
+
+describe('a server that is slow to take parameters', () => {
+  /** Answers a SET when told to. */
+  async function startSlow(
+    settings: Settings,
+  ): Promise<{ pooler: TestPooler; clock: ManualClock; isAsked(): boolean; answer(): void } & AsyncDisposable> {
+    let answer: (() => void) | undefined
+    const server = await FakeBackend.start(async (connection) => {
+      await connection.welcome()
+      for (;;) {
+        const { code, body } = await connection.message()
+        if (code === 'X') return
+        const name = /^SET application_name='(\w+)'/.exec(body.toString())?.[1]
+        if (name !== undefined) {
+          await new Promise<void>((resolve) => {
+            answer = resolve
+          })
+          connection.send(parameterStatus('application_name', name))
+        }
+        connection.send(commandComplete('SELECT 0'), readyForQuery())
+      }
+    })
+    const clock = new ManualClock()
+    const pooler = await startPooler({ default_pool_size: 1, ...settings }, { server, clock })
+    return {
+      pooler,
+      clock,
+      isAsked: () => answer !== undefined,
+      answer() {
+        answer?.()
+        answer = undefined
+      },
+      async [Symbol.asyncDispose]() {
+        await pooler[Symbol.asyncDispose]()
+        await server[Symbol.asyncDispose]()
+      },
+    }
+  }
+  const as = (name: string): ConnectOptions => ({ user: 'trust_user', parameters: { application_name: name } })
+
+  test('query_timeout does not count what was before the query', async () => {
+    await using scene = await startSlow({ query_timeout: 10 })
+    const { pooler, clock } = scene
+    const [one, other] = [await pooler.raw(as('one')), await pooler.raw(as('other'))]
+    clock.advance(20)
+    for (const client of [one, other]) {
+      const asked = client.ask(query('select 1'))
+      await pooler.settles(scene.isAsked)
+      clock.advance(5)
+      scene.answer()
+      expect(await asked).toEqual(['C SELECT 0', 'Z I'])
+      clock.advance(20)
+    }
+  })
+
+  test('is closed after server_idle_timeout where its client has left', async () => {
+    await using scene = await startSlow({ server_idle_timeout: 30 })
+    const { pooler, clock } = scene
+    const client = await pooler.raw(as('one'))
+    client.send(query('select 1'))
+    await pooler.settles(scene.isAsked)
+    client.vanish()
+    await pooler.until('SHOW POOLS', (row) => row.cl_active === 0 && row.sv_tested === 1)
+    clock.advance(31)
+    await pooler.until('SHOW POOLS', (row) => row.sv_tested === 0)
+  })
 })

@@ -156,7 +156,7 @@ export const settingVerdicts: Items<SettingName> = {
   server_tls_sslnegotiation: own('behaviour/tls-servers'),
   session_state: own('behaviour/session-state'),
   shutdown_timeout: own('behaviour/shutdown'),
-  so_reuseport: same('behaviour/limits-settings', 'Refused by name before Node.js 22.12 and 23.1.'),
+  so_reuseport: same('behaviour/limits-settings process/restart', 'Refused by name before Node.js 22.12 and 23.1.'),
   stats_period: better(
     'behaviour/limits-settings',
     'A changed period holds from the next one on; in pgbouncer from a restart.',
@@ -304,8 +304,8 @@ export const commandVerdicts: Items<string> = {
 export const otherVerdicts: Items<string> = {
   'SIGHUP, SIGUSR1, SIGUSR2': same('process/signals process/daemon'),
   'SIGTERM, SIGINT, SIGQUIT': better(
-    'process/signals behaviour/shutdown',
-    'As pgbouncer 1.23 and later; shutdown_timeout bounds the waiting.',
+    'process/signals process/daemon behaviour/shutdown',
+    'As pgbouncer 1.23 and later; nobody waits for clients of the console; shutdown_timeout bounds the waiting.',
   ),
   '-d, -q, -v, -u, -V, -h': same('process/cli process/background process/daemon'),
   '-R': absent(
@@ -313,7 +313,10 @@ export const otherVerdicts: Items<string> = {
     'Refused, as by pgbouncer 1.26. so_reuseport lets a new pooler start beside the old one.',
   ),
   'systemd: Type=notify': same('process/systemd'),
-  'systemd: socket activation': absent('process/systemd', 'Node.js cannot use sockets that it is handed.'),
+  'systemd: socket activation': better(
+    'process/socket-activation',
+    'Variables that make no sense end the start; sockets are let go as a shutdown begins.',
+  ),
   'ini: sections, comments, %include': better(
     'config/ini config/load',
     'Names in double quotes, URLs, suggestions for unknown names.',

@@ -101,3 +101,12 @@ test('the manifests name the version of the package', () => {
   expect(read('deploy/kubernetes/kustomization.yaml')).toContain(`newTag: ${version}\n`)
   expect(read('CHANGELOG.md')).toMatch(new RegExp(`^## (Unreleased|${version.replaceAll('.', '\\.')}\\b)`, 'm'))
 })
+
+test('a Pod has come to its end before Kubernetes kills it', async () => {
+  const deployment = read('deploy/kubernetes/deployment.yaml')
+  const grace = Number(/^ *terminationGracePeriodSeconds: (\d+)$/m.exec(deployment)![1])
+  const preStop = Number(/command: \[sleep, "(\d+)"\]/.exec(deployment)![1])
+  const { settings } = await loadConfig(join(root, 'deploy/kubernetes/pgbouncer.ini'))
+  expect(settings.shutdown_timeout).toBeGreaterThan(0)
+  expect(preStop + settings.shutdown_timeout).toBeLessThan(grace)
+})

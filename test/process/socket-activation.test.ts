@@ -1,6 +1,6 @@
 // Sockets that a service manager passes on: taken over in place of those of the configuration.
 
-import { closeSync, existsSync, linkSync, openSync } from 'node:fs'
+import { closeSync, existsSync, linkSync, openSync, readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import pg from 'pg'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
@@ -38,6 +38,15 @@ describe('LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES', () => {
   ])('%j is an error', (env, message) => {
     expect(() => take(env)).toThrow(message)
   })
+})
+
+test('the unit for systemd hands over listening sockets at the port of the settings', () => {
+  const unit = readFileSync(new URL('../../deploy/systemd/tsbouncer.socket', import.meta.url), 'utf8')
+  expect([...unit.matchAll(/^ListenStream=(.*)$/gm)].map(([, address]) => address)).toEqual([
+    '6432',
+    '/tmp/.s.PGSQL.6432',
+  ])
+  expect(unit).not.toMatch(/^Accept=/m)
 })
 
 /** A listening socket as systemd has one: nobody accepts at it here once `letGo` has been called. */
