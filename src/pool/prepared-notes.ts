@@ -28,7 +28,7 @@ export class PreparedNote {
     client: ClientStatements,
     action: number,
     before: PreparedNote | null = null,
-    told: string | undefined = undefined,
+    told?: string,
   ) {
     this.statement = statement
     this.name = name

@@ -261,9 +261,10 @@ export class StatementNames {
       told = undefined
     }
     let isDescribed = false
-    if (statement !== undefined && (told === undefined || known.shapeOf(statement) !== told)) {
+    const isKnown = statement !== undefined && known.has(statement)
+    if (statement !== undefined && (!isKnown || (told !== undefined && known.shapeOf(statement) !== told))) {
       isDescribed = this.secondRun.isUnderWay || this.isShown(at, start)
-      if (!known.has(statement)) statement = client.statements.reread(name, statement, isDescribed)
+      if (!isKnown) statement = client.statements.reread(name, statement, isDescribed)
     }
     if (this.isUncertain(name, statement)) return false
     if (statement === undefined) {

@@ -193,7 +193,7 @@ describe('a server that is slow to take parameters', () => {
   /** Answers a SET when told to. */
   async function startSlow(
     settings: Settings,
-  ): Promise<{ pooler: TestPooler; clock: ManualClock; isAsked(): boolean; answer(): void } & AsyncDisposable> {
+  ): Promise<{ pooler: TestPooler; clock: ManualClock; isAsked: () => boolean; answer: () => void } & AsyncDisposable> {
     let answer: (() => void) | undefined
     const server = await FakeBackend.start(async (connection) => {
       await connection.welcome()
