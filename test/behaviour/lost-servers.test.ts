@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { startTestCluster } from '../harness/cluster.js'
 import { commandComplete, errorResponse, FakeBackend, readyForQuery } from '../harness/fake-backend.js'
 import { startPooler, type TestPooler } from '../harness/pooler.js'
-import { query as ask } from '../harness/postgres.js'
+import { query as ask, createDatabase } from '../harness/postgres.js'
 import {
   bind,
   copyData,
@@ -94,12 +94,13 @@ describe('pg_terminate_backend', () => {
   })
 
   test('many at once, under load', async () => {
+    await using database = await createDatabase() // no other test's
     await using pooler = await startPooler({ default_pool_size: 8, server_login_retry: 0.05 })
     let isOver = false
     let answers = 0
     const work = Array.from({ length: 24 }, async (_, n) => {
       while (!isOver) {
-        await using client = await pooler.raw({ user })
+        await using client = await pooler.raw({ user, database: database.name })
         for (let round = 0; !isOver; round++) {
           client.send(query(`select '${n}.${round}' as x`))
           const lines: string[] = []
@@ -115,9 +116,9 @@ describe('pg_terminate_backend', () => {
       }
     })
     for (let round = 0; round < 5; round++) {
-      await ask(
-        "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'trust_user' and datname = 'postgres'",
-      )
+      await ask('select pg_terminate_backend(pid) from pg_stat_activity where usename = $1 and datname = $2', {
+        values: [user, database.name],
+      })
       const before = answers
       await pooler.settles(() => answers > before + 50)
     }
