@@ -165,7 +165,8 @@ function isAtLeast(version: string, [major, minor]: readonly [number, number]): 
   return ownMajor > major || (ownMajor === major && ownMinor >= minor)
 }
 
-function hostAndPort(host: string, port: number): string {
+/** `127.0.0.1:6432`, `[::1]:6432` */
+export function hostAndPort(host: string, port: number): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 

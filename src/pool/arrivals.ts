@@ -6,7 +6,7 @@ import { TLSSocket } from 'node:tls'
 import { ConfigError } from '../config/config-error.js'
 import type { Settings } from '../config/settings.js'
 import { endPointBinding } from '../io/end-point-binding.js'
-import { canReusePort, hasUnixSockets, type ListenOptions } from '../io/listener.js'
+import { canReusePort, hasUnixSockets, hostAndPort, type ListenOptions } from '../io/listener.js'
 import { clientCertificate, describeTls } from '../io/tls.js'
 import type { Arrival } from './client-startup.js'
 
@@ -36,8 +36,7 @@ export function arrivalOf(stream: Duplex, kind: 'tcp' | 'unix', isOwnUser: boole
     port: kind === 'unix' ? unixPort : remotePort,
     localAddress: withoutMapping(localAddress),
     localPort: kind === 'unix' ? unixPort : localPort,
-    description:
-      kind === 'unix' ? `unix:${unixPort}` : `${address.includes(':') ? `[${address}]` : address}:${remotePort}`,
+    description: kind === 'unix' ? `unix:${unixPort}` : hostAndPort(address, remotePort),
     isOwnUser,
     ...(stream instanceof TLSSocket ? protectionOf(stream) : inTheClear),
   }

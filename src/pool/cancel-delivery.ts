@@ -1,10 +1,9 @@
 // One CancelRequest on its way to a server or a peer: connected, protected, sent, taken.
 
-import { connect as netConnect } from 'node:net'
-import { Socket } from '../io/socket.js'
 import { ConnectionLost } from '../protocol/conversation.js'
 import { cancelRequest } from '../protocol/frontend.js'
 import type { Context } from './context.js'
+import { dial } from './dial.js'
 import type { ServerAddress } from './hosts.js'
 import { MessageReader } from './reader.js'
 import { secureServer } from './server-tls.js'
@@ -64,10 +63,3 @@ export async function deliverCancel(
     reader?.socket.destroy()
   }
 }
-
-function dial(target: ServerAddress): Socket {
-  const where = target.kind === 'unix' ? { path: target.path } : { host: target.address, port: target.port }
-  return Socket.plain((onread) => netConnect({ ...where, onread: onread as never }), nobody)
-}
-
-const nobody = { onBytes() {}, onDrain() {}, onGone() {} }

@@ -75,8 +75,7 @@ export class SecondRun {
     this.kept = null
     if (kept === null || statement === null) return null
     server.statements.remove(statement)
-    const close = frontend.message(frontend.Close, `S${statement.name}\0`)
-    server.ask(Buffer.concat([close, frontend.message(frontend.Sync)]), new Ask(ignore))
+    server.ask(Buffer.concat([frontend.closeStatement(statement.name), frontend.sync]), new Ask(ignore))
     this.isUnderWay = true
     return kept
   }

@@ -1,8 +1,8 @@
 // One server connection: connecting, idle, active, tested, closed.
 
-import { connect as netConnect } from 'node:net'
 import { type BackendKey, logIn, ServerRefused } from '../auth/server-login.js'
-import { Socket } from '../io/socket.js'
+import { hostAndPort } from '../io/listener.js'
+import type { Socket } from '../io/socket.js'
 import type { LogPeer } from '../observe/log.js'
 import * as backend from '../protocol/backend.js'
 import { ConnectionLost } from '../protocol/conversation.js'
@@ -11,6 +11,7 @@ import * as frontend from '../protocol/frontend.js'
 import { type Answer, Ask } from './ask.js'
 import type { ClientSession } from './client-session.js'
 import { type Context, pointer } from './context.js'
+import { dial } from './dial.js'
 import { LookupFailed, type ServerAddress } from './hosts.js'
 import { ParameterSet } from './parameters.js'
 import type { Pool } from './pool.js'
@@ -95,7 +96,7 @@ export class ServerSession implements ServerEvents, LogPeer {
     const target = this.target
     if (target === undefined) return '(nohost)'
     if (target.kind === 'unix') return `unix:${target.port}`
-    return `${target.address.includes(':') ? `[${target.address}]` : target.address}:${target.port}`
+    return hostAndPort(target.address, target.port)
   }
 
   get logPrefix(): string {
@@ -192,18 +193,11 @@ export class ServerSession implements ServerEvents, LogPeer {
 
   private openSocket(address: ServerAddress): Socket {
     const { settings } = this.context.config
-    const target = address.kind === 'unix' ? { path: address.path } : { host: address.address, port: address.port }
-    return Socket.plain(
-      (onread) =>
-        netConnect({
-          ...target,
-          onread: onread as never,
-          noDelay: true,
-          keepAlive: settings.tcp_keepalive,
-          keepAliveInitialDelay: settings.tcp_keepidle * 1000,
-        }),
-      { onBytes() {}, onDrain() {}, onGone() {} },
-    )
+    return dial(address, {
+      noDelay: true,
+      keepAlive: settings.tcp_keepalive,
+      keepAliveInitialDelay: settings.tcp_keepidle * 1000,
+    })
   }
 
   /** TLS as the configuration wants it; gives the data for channel binding. */

@@ -2,6 +2,7 @@
 // Texts are a character a byte (latin1): only the client knows what encoding it speaks.
 
 import * as frontend from '../protocol/frontend.js'
+import { quoteIdentifier } from '../protocol/sql.js'
 import { quoteLiteral } from './parameters.js'
 import { allSettings, type Change } from './session-judgement.js'
 
@@ -87,8 +88,5 @@ function flat(piece: string): string {
 }
 
 function quoteName(name: string): string {
-  return name
-    .split('.')
-    .map((part) => `"${part.replaceAll('"', '""')}"`)
-    .join('.')
+  return name.split('.').map(quoteIdentifier).join('.')
 }

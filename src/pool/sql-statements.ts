@@ -1,7 +1,7 @@
 // PREPARE, EXECUTE and DEALLOCATE as SQL: the same names as in the protocol, so that they hold on whatever server a client gets.
 
 import * as frontend from '../protocol/frontend.js'
-import { singleStatement, type Token } from '../protocol/sql.js'
+import { quoteIdentifier, singleStatement, type Token } from '../protocol/sql.js'
 import { Ask } from './ask.js'
 import type { ClientRelay } from './client-relay.js'
 import { isOurs, type Statement } from './prepared.js'
@@ -72,9 +72,9 @@ function rewritePrepare(client: ClientRelay, text: string, command: Command): Re
   if (client.statements.get(command.name) !== undefined) {
     // PostgreSQL itself refuses it: with this name taken, as the client believes it to be.
     const taken = isOurs(command.name) ? `${command.name} ` : command.name
-    const empty = frontend.message(frontend.Parse, Buffer.from(`${taken}\0\0\0\0`, 'latin1'))
     // Closed first: it may still be there from the time before, and no error may end a transaction unseen.
-    server.ask(Buffer.concat([closeStatement(taken), empty, frontend.message(frontend.Sync)]), new Ask(ignore))
+    const retaken = [frontend.closeStatement(taken), frontend.emptyStatement(taken), frontend.sync]
+    server.ask(Buffer.concat(retaken), new Ask(ignore))
     client.names.leaveBehind(taken)
     return taken === command.name ? undefined : { query: renamed(text, command, taken), note: null }
   }
@@ -83,7 +83,7 @@ function rewritePrepare(client: ClientRelay, text: string, command: Command): Re
   if (statement === null) return undefined
   if (server.statements.has(statement)) {
     server.statements.remove(statement)
-    server.ask(Buffer.concat([closeStatement(statement.name), frontend.message(frontend.Sync)]), new Ask(ignore))
+    server.ask(Buffer.concat([frontend.closeStatement(statement.name), frontend.sync]), new Ask(ignore))
   }
   makeRoom(client)
   server.statements.add(statement)
@@ -116,7 +116,7 @@ function makeRoom(client: ClientRelay): void {
   const most = client.names.limit - 1
   for (let oldest = statements.evict(most); oldest !== null; oldest = statements.evict(most)) {
     const evicted = oldest
-    const close = Buffer.concat([closeStatement(evicted.name), frontend.message(frontend.Sync)])
+    const close = Buffer.concat([frontend.closeStatement(evicted.name), frontend.sync])
     server.ask(close, new Ask(() => statements.release(evicted)))
   }
 }
@@ -127,7 +127,7 @@ function makeKnown(client: ClientRelay, statement: Statement): void {
   client.counters.serverParses++
   makeRoom(client)
   server.statements.add(statement)
-  const bytes = statement.isSql ? statement.create : Buffer.concat([statement.create, frontend.message(frontend.Sync)])
+  const bytes = statement.isSql ? statement.create : Buffer.concat([statement.create, frontend.sync])
   const done = (answer: unknown): void => {
     const failed = answer instanceof Error || (answer as { error?: unknown }).error !== undefined
     if (failed) server.statements.remove(statement)
@@ -147,19 +147,11 @@ function statementBody(rest: string): Buffer | undefined {
 }
 
 function renamed(text: string, command: Command, name: string): Buffer {
-  return queryOf(`${text.slice(0, command.start)}${quoteName(name)}${text.slice(command.end)}`)
+  return queryOf(`${text.slice(0, command.start)}${quoteIdentifier(name)}${text.slice(command.end)}`)
 }
 
 function queryOf(text: string): Buffer {
   return frontend.message(frontend.Query, Buffer.from(`${text}\0`, 'latin1'))
-}
-
-function quoteName(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`
-}
-
-function closeStatement(name: string): Buffer {
-  return frontend.message(frontend.Close, Buffer.from(`S${name}\0`, 'latin1'))
 }
 
 function ignore(): void {}

@@ -10,7 +10,7 @@ import * as exchange from './exchange.js'
 import { isOurs, noRows, type Statement, telling } from './prepared.js'
 import { noteOf, type PreparedNote } from './prepared-notes.js'
 import { SecondRun } from './second-run.js'
-import { describing, noteOfDescribe, refusedAsStale, ShapeNote } from './statement-shape.js'
+import { noteOfDescribe, refusedAsStale, ShapeNote } from './statement-shape.js'
 
 /** What became of a message. */
 export const Done = 0
@@ -37,8 +37,6 @@ const mostOwed = 1024 * 1024
 
 /** Code and length of a message that is rewritten, on their way to where pieces are gathered. */
 const head = Buffer.alloc(5)
-
-const syncMessage = frontend.message(frontend.Sync)
 
 export class StatementNames {
   /** Most statements kept on a server (`max_prepared_statements`); 0: names are not touched. */
@@ -97,8 +95,8 @@ export class StatementNames {
   takeCleanup(): Buffer | null {
     if (this.leftBehind.size === 0) return null
     const messages: Buffer[] = []
-    for (const name of this.leftBehind) messages.push(closeStatement(name))
-    messages.push(syncMessage)
+    for (const name of this.leftBehind) messages.push(frontend.closeStatement(name))
+    messages.push(frontend.sync)
     this.leftBehind.clear()
     return Buffer.concat(messages)
   }
@@ -306,7 +304,7 @@ export class StatementNames {
 
   private askShape(at: number, statement: Statement): void {
     this.collect(at)
-    this.add(describing(statement.name))
+    this.add(frontend.askForRows(statement.name))
     this.client.owe(exchange.DescribeAdded, new ShapeNote(statement))
     this.client.server!.statements.setAsked(statement, true)
   }
@@ -317,7 +315,7 @@ export class StatementNames {
     client.server!.statements.take(statement)
     client.server!.statements.retireAll()
     this.collect(at)
-    this.add(closeStatement(statement.name))
+    this.add(frontend.closeStatement(statement.name))
     client.owe(exchange.CloseAdded, noteOf.evict(statement, client.statements))
     this.replace(at, start, end, bytesOf(`${statement.name} \0`)) // a name that no statement has
     this.refusal = refusedAsStale
@@ -348,7 +346,7 @@ export class StatementNames {
     const { client } = this
     const known = client.server!.statements
     for (let oldest = known.evict(this.limit - 1); oldest !== null; oldest = known.evict(this.limit - 1)) {
-      this.add(closeStatement(oldest.name))
+      this.add(frontend.closeStatement(oldest.name))
       client.owe(exchange.CloseAdded, noteOf.evict(oldest, client.statements))
     }
     client.counters.serverParses++
@@ -364,7 +362,7 @@ export class StatementNames {
   private failDuplicate(at: number, name: string): void {
     this.collect(at)
     const taken = isOurs(name) ? `${name} ` : name // never one that other clients have a statement under
-    const empty = frontend.message(frontend.Parse, bytesOf(`${taken}\0\0\0\0`))
+    const empty = frontend.emptyStatement(taken)
     this.add(empty)
     this.client.owe(exchange.ParseAdded, null)
     this.add(empty)
@@ -387,10 +385,6 @@ export class StatementNames {
     this.problem = problem
     return Broken
   }
-}
-
-function closeStatement(name: string): Buffer {
-  return frontend.message(frontend.Close, bytesOf(`S${name}\0`))
 }
 
 /** Names are kept byte by byte (latin1): not every client speaks UTF-8. */

@@ -2,7 +2,6 @@
 
 import { createHash } from 'node:crypto'
 import * as backend from '../protocol/backend.js'
-import * as frontend from '../protocol/frontend.js'
 import { type ClientStatements, noRows, type ServerStatements, type Statement, telling } from './prepared.js'
 
 /** The note of a Describe, of a statement or of a portal that it was bound to. */
@@ -51,11 +50,6 @@ export function noteOfDescribe(
   if (told !== undefined && (told === shape || told === telling)) return null
   client.tell(name, statement, told === undefined ? shape : telling)
   return new ShapeNote(statement, client, name, told)
-}
-
-/** Describe of the statement, and Flush, since its answer is waited for. */
-export function describing(name: string): Buffer {
-  return Buffer.concat([frontend.message(frontend.Describe, `S${name}\0`), frontend.message(frontend.Flush)])
 }
 
 /** PostgreSQL's own words, with the place in its source by which drivers know what to do about it. */

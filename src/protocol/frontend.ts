@@ -3,6 +3,7 @@
 
 import { serialize } from 'pg-protocol'
 import { PgError } from './errors.js'
+import { message } from './message.js'
 
 export const Bind = 0x42 // B
 export const Close = 0x43 // C
@@ -98,7 +99,7 @@ export function startupMessage(parameters: Readonly<Record<string, string>>, min
   return bytes
 }
 
-export { message } from './message.js'
+export { message }
 
 export const sslRequest = (): Buffer => serialize.requestSsl()
 export const password = (text: string): Buffer => serialize.password(text)
@@ -123,4 +124,22 @@ export function extendedQuery(text: string, values: readonly (string | null)[]):
 export function readText(body: Buffer, at: number): string | undefined {
   const end = body.indexOf(0, at)
   return end < 0 ? undefined : body.toString('utf8', at, end)
+}
+
+export const sync: Buffer = message(Sync)
+
+// Names of statements are a character a byte (latin1): not every client speaks UTF-8.
+
+export function closeStatement(name: string): Buffer {
+  return message(Close, Buffer.from(`S${name}\0`, 'latin1'))
+}
+
+/** The Parse of a statement without text. */
+export function emptyStatement(name: string): Buffer {
+  return message(Parse, Buffer.from(`${name}\0\0\0\0`, 'latin1'))
+}
+
+/** Describe of a statement, and Flush: the answer is waited for. */
+export function askForRows(name: string): Buffer {
+  return Buffer.concat([message(Describe, Buffer.from(`S${name}\0`, 'latin1')), message(Flush)])
 }

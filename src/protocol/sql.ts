@@ -217,3 +217,8 @@ function isIdentifierPart(code: number): boolean {
 function isNumberPart(code: number): boolean {
   return isTagPart(code) || code === 0x2e
 }
+
+/** The name as it may stand in a statement, whatever its characters are. */
+export function quoteIdentifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
+}

@@ -1,10 +1,9 @@
 // Clients that keep their server while they hold what cannot be carried (`session_state = track`).
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { TestClient } from '../harness/pooler.js'
 import { createDatabase, query, type TestDatabase } from '../harness/postgres.js'
 import * as wire from '../harness/raw-client.js'
-import { become, clientsOf, track, value } from './sessions.js'
+import { become, clientsOf, pid, track, value } from './sessions.js'
 
 let database: TestDatabase
 
@@ -16,10 +15,6 @@ afterAll(async () => {
 })
 
 const { connect, raw } = clientsOf(() => database.name)
-
-async function pid(client: TestClient): Promise<number> {
-  return (await client.query('SELECT pg_backend_pid() AS pid')).rows[0].pid
-}
 
 test.each<[what: string, begin: string, end: string[], shown: string]>([
   ['LISTEN', 'LISTEN a', ['UNLISTEN b', 'UNLISTEN a'], 'listen'],

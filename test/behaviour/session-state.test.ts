@@ -1,10 +1,10 @@
 // Where session state is looked after, and where it is only warned of (`session_state`).
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { startPooler, type TestClient } from '../harness/pooler.js'
+import { startPooler } from '../harness/pooler.js'
 import { createDatabase, postgres, type TestDatabase } from '../harness/postgres.js'
 import * as wire from '../harness/raw-client.js'
-import { become, clientsOf, track, value } from './sessions.js'
+import { become, clientsOf, pid, track, value } from './sessions.js'
 
 let database: TestDatabase
 
@@ -16,10 +16,6 @@ afterAll(async () => {
 })
 
 const { connect, raw } = clientsOf(() => database.name)
-
-async function pid(client: TestClient): Promise<number> {
-  return (await client.query('SELECT pg_backend_pid() AS pid')).rows[0].pid
-}
 
 test('statement mode is looked after, too', async () => {
   await using pooler = await track({ pool_mode: 'statement' })

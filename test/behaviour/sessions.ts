@@ -12,6 +12,11 @@ export async function value(client: TestClient, name: string): Promise<string | 
   return (await client.query(`SELECT current_setting('${name}', true) AS value`)).rows[0].value
 }
 
+/** Of the server that the client has, or is given for this. */
+export async function pid(client: TestClient): Promise<number> {
+  return (await client.query('SELECT pg_backend_pid() AS pid')).rows[0].pid
+}
+
 /** What SHOW CLIENTS says of each client, in the order they came. */
 async function sessions(pooler: TestPooler): Promise<unknown[]> {
   const rows = await pooler.show('clients')

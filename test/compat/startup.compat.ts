@@ -13,18 +13,31 @@ import { type Program, pgbouncer, pgbouncerVersion } from './program.js'
 
 const version = pgbouncerVersion()
 
-/** Starts it with these files, `DIR` and `PORT` filled in; gives how it ends. */
-async function start(program: Program, ini: string, args: readonly string[] = asUser): Promise<string[]> {
-  using folder = makeFolder()
+/** Starts it with these files, `DIR` and `PORT` filled in; `neutral` takes out of a text what differs from start to start. */
+async function begin(program: Program, ini: string, args: readonly string[]) {
+  const folder = makeFolder()
   const port = await findFreePort()
   const file = join(folder.path, 'pooler.ini')
   writeFileSync(file, ini.replaceAll('DIR', folder.path).replaceAll('PORT', String(port)))
   chmodSync(file, 0o644)
   const words = [...args, file]
-  await using running = program === 'pgbouncer' ? new Running(spawn(pgbouncer, words)) : run(words)
-  const code = await running.ended
-  const neutral = (text: string): string => text.replaceAll(folder.path, 'DIR').replaceAll(`:${port}`, ':PORT')
-  return [`exit code ${code}`, ...running.lines().map(neutral)]
+  const running = program === 'pgbouncer' ? new Running(spawn(pgbouncer, words)) : run(words)
+  return {
+    running,
+    folder: folder.path,
+    neutral: (text: string): string => text.replaceAll(folder.path, 'DIR').replaceAll(`:${port}`, ':PORT'),
+    async [Symbol.asyncDispose]() {
+      await running[Symbol.asyncDispose]()
+      folder[Symbol.dispose]()
+    },
+  }
+}
+
+/** How it ends: exit code, and what it says. */
+async function start(program: Program, ini: string, args: readonly string[] = asUser): Promise<string[]> {
+  await using started = await begin(program, ini, args)
+  const code = await started.running.ended
+  return [`exit code ${code}`, ...started.running.lines().map(started.neutral)]
 }
 
 /** The last line that is FATAL, and the exit code. */
@@ -43,13 +56,8 @@ function inOneWording(text: string): string {
 
 /** Starts it with these files, and gives `up`, or how it ends: exit code and the last FATAL line. */
 async function outcome(program: Program, ini: string): Promise<string[]> {
-  using folder = makeFolder()
-  const port = await findFreePort()
-  const file = join(folder.path, 'pooler.ini')
-  writeFileSync(file, ini.replaceAll('DIR', folder.path).replaceAll('PORT', String(port)))
-  chmodSync(file, 0o644)
-  const words = [...asUser, file]
-  await using running = program === 'pgbouncer' ? new Running(spawn(pgbouncer, words)) : run(words)
+  await using started = await begin(program, ini, asUser)
+  const { running } = started
   const isUp = await running.says('process up: ').then(
     () => true,
     () => false,
@@ -57,7 +65,7 @@ async function outcome(program: Program, ini: string): Promise<string[]> {
   if (isUp) return ['up']
   const code = await running.ended
   const fatal = running.lines().findLast((line) => line.startsWith('FATAL')) ?? ''
-  return [`exit code ${code}`, inOneWording(fatal.replaceAll(folder.path, 'DIR'))]
+  return [`exit code ${code}`, inOneWording(fatal.replaceAll(started.folder, 'DIR'))]
 }
 
 /** Each with the error that names the place, in our words. */
