@@ -127,7 +127,8 @@ async function readRequest(server: Conversation): Promise<{ kind: number; rest: 
   for (;;) {
     const { code, body } = await server.read()
     if (code === backend.ErrorResponse) throw new ServerRefused(backend.reportFields(body))
-    if (code === backend.NoticeResponse || code === backend.NegotiateProtocolVersion) continue
+    if (code === backend.NoticeResponse) continue
+    // NegotiateProtocolVersion too: protocol 3.0 without options is asked for, there is nothing to negotiate. As libpq.
     if (code !== backend.AuthenticationRequest || body.length < 4) throw new PgError('unknown_packet')
     return { kind: body.readInt32BE(0), rest: body.subarray(4) }
   }

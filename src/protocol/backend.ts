@@ -64,10 +64,14 @@ export function backendKeyData(key: Buffer): Buffer {
   return message(BackendKeyData, key)
 }
 
-/** The newest minor version the pooler speaks, and the `_pq_.` options it does not know. */
+/**
+ * The protocol version that is going to be spoken, 3.minor, and the `_pq_.` options that are not known. The page says
+ * "newest minor protocol version supported", but PostgreSQL sends the whole version, major in the upper 16 bits, and
+ * not more than was asked for (SendNegotiateProtocolVersion); libpq takes a bare minor for a version before 3.0.
+ */
 export function negotiateProtocolVersion(minor: number, unknownOptions: readonly string[]): Buffer {
   const head = Buffer.allocUnsafe(8)
-  head.writeInt32BE(minor)
+  head.writeInt32BE((3 << 16) | minor)
   head.writeInt32BE(unknownOptions.length, 4)
   return message(
     NegotiateProtocolVersion,

@@ -331,11 +331,23 @@ test('a server that leaves, at each stage', async () => {
   expect(await failureOf(late)).toBe('lost')
 })
 
-test('notices and version talk do not disturb a login', async () => {
+test('notices do not disturb a login', async () => {
   const { peer, outcome } = await begin()
-  peer.say(message('N', z('Mhello')), message('v', i32(0), i32(0)), ok, ready)
+  peer.say(message('N', z('Mhello')), ok, ready)
   await outcome
 })
+
+test.each([0, 2, 0x30000, 0x30002])(
+  'a server that negotiates where nothing was asked for is given up: %i',
+  async (version) => {
+    const before = await begin()
+    before.peer.say(message('v', i32(version), i32(0)), ok, ready)
+    expect(await failureOf(before)).toBe('unknown_packet')
+    const after = await begin()
+    after.peer.say(ok, message('v', i32(version), i32(0)), ready)
+    expect(await failureOf(after)).toBe('unknown_packet')
+  },
+)
 
 test('ParameterStatus without an end is passed over', async () => {
   const { peer, outcome, parameters } = await begin()

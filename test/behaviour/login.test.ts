@@ -163,10 +163,30 @@ describe('before a client is let in', () => {
     expect(await client.toTheEnd()).toEqual(['E FATAL 08P01 client re-sent startup pkt'])
   })
 
-  test('a newer minor version and unknown protocol options are negotiated', async () => {
+  // 3.9999 is what libpq 19 asks for, to see that servers can negotiate.
+  test.each([
+    [0, {}],
+    [1, {}],
+    [2, {}],
+    [3, {}],
+    [9999, {}],
+    [0, { '_pq_.novelty': 'on' }],
+    [2, { '_pq_.novelty': 'on' }],
+    [9999, { '_pq_.novelty': 'on', '_pq_.another': '' }],
+  ])('protocol 3.%i is negotiated as by PostgreSQL, options: %o', async (minor, options) => {
+    const { primary, roles } = postgres()
+    await using itself = await RawClient.open(primary.port, primary.host)
+    itself.send(startup({ user: roles.trust_user.user, database: 'postgres', ...options }, minor))
+    const first = await itself.line()
+    const wanted = first === 'v' ? itself.latestBody : undefined
+
     await using client = await RawClient.open(pooler.port)
-    client.send(startup({ ...plain, '_pq_.novelty': 'on' }, 99))
-    expect(await client.lines(2)).toEqual(['v', 'R 3'])
+    client.send(startup({ ...plain, ...options }, minor))
+    if (wanted !== undefined) {
+      expect(await client.line()).toBe('v')
+      expect(client.latestBody).toEqual(wanted)
+    }
+    expect(await client.line()).toBe('R 3')
     expect(await client.send(password(right)).line()).toBe('R 0')
   })
 

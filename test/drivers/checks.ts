@@ -3,6 +3,7 @@
 /** Name of a check, and what it shows. Programs report by name: `ok NAME`, or `not ok NAME: why`. */
 export const checks = {
   connect: 'logs in by SCRAM, and not with a wrong password',
+  versions: 'every protocol version it knows, and one that is newer than both sides, is negotiated',
   types: 'values of all basic types, and NULLs, come back as they went in',
   prepared: 'a statement prepared once runs on either server',
   shared: '20 clients on 2 servers each get their own answers to statements of the same name',

@@ -34,7 +34,7 @@ export const parts: readonly Part[] = [
     checks: ['connect', 'types', 'shared', 'batch', 'copy', 'cancel', 'error', 'reconnect', 'sql'],
   },
   { name: 'libpq: pgbench', toolchain: 'libpq', program: 'pgbench.sh', checks: ['shared', 'batch', 'error'] },
-  { name: 'psycopg', toolchain: 'python', program: 'try_psycopg.py', checks: [...driver, 'sql'] },
+  { name: 'psycopg', toolchain: 'python', program: 'try_psycopg.py', checks: [...driver, 'versions', 'sql'] },
   { name: 'asyncpg', toolchain: 'python', program: 'try_asyncpg.py', checks: driver },
   { name: 'SQLAlchemy', toolchain: 'python', program: 'try_sqlalchemy.py', checks: orm },
   { name: 'Django', toolchain: 'python', program: 'try_django.py', checks: orm },

@@ -101,9 +101,9 @@ test('all messages one behind the other are read as such, wherever they are cut'
   }
 })
 
-test('NegotiateProtocolVersion names the options that are not known', () => {
-  const [message] = messagesOf(backend.negotiateProtocolVersion(0, ['_pq_.a', '_pq_.b']))
-  expect(message).toEqual({ code: 'v', body: Buffer.concat([i32(0), i32(2), z('_pq_.a'), z('_pq_.b')]) })
+test('NegotiateProtocolVersion has the whole version, and names the options that are not known', () => {
+  const [message] = messagesOf(backend.negotiateProtocolVersion(2, ['_pq_.a', '_pq_.b']))
+  expect(message).toEqual({ code: 'v', body: Buffer.concat([i32(0x30002), i32(2), z('_pq_.a'), z('_pq_.b')]) })
 })
 
 test('zero bytes in a text of ours do not make fields', () => {

@@ -5,6 +5,7 @@ import threading
 import psycopg
 from psycopg.types.json import Json, Jsonb
 
+from newer_libpq import newer_libpq
 from report import equal, raises, report
 from values import NULLS, VALUES
 
@@ -19,6 +20,23 @@ def connect():
         equal(connection.execute("SELECT current_user::text").fetchone(), ("scram_user",))
     with raises(psycopg.OperationalError):
         open_connection(password="wrong")
+
+
+def versions():
+    """What libpq 18 knows of protocol versions; it takes each as the server says, and finds fault where it may."""
+    equal(psycopg.pq.version() >= 180000, True)
+    for asked, spoken in (("3.0", 30000), ("3.2", 30002), ("latest", 30002)):
+        with open_connection(max_protocol_version=asked, min_protocol_version="3.0") as connection:
+            equal(connection.pgconn.full_protocol_version, spoken)
+            equal(connection.execute("SELECT 1").fetchone(), (1,))
+    # That a server's newest is what libpq has asked for: it has read the version, 3.2, and wonders why it is told.
+    with newer_libpq(9999) as port, raises(psycopg.OperationalError) as caught:
+        open_connection(port=port, max_protocol_version="3.2")
+    equal("server negotiated but asks for no changes" in str(caught.error), True)
+    # One that had asked for no more than 3.0 is not to be given more.
+    with newer_libpq(9999) as port, raises(psycopg.OperationalError) as caught:
+        open_connection(port=port, max_protocol_version="3.0")
+    equal("downgrade to a higher-numbered version" in str(caught.error), True)
 
 
 def types():
@@ -199,4 +217,4 @@ def sql():
             connection.execute("EXECUTE twice(21)")
 
 
-report(connect, types, prepared, shared, batch, copy, cancel, error, reconnect, altered, sql)
+report(connect, versions, types, prepared, shared, batch, copy, cancel, error, reconnect, altered, sql)
