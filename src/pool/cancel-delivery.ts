@@ -2,6 +2,7 @@
 
 import { ConnectionLost } from '../protocol/conversation.js'
 import { cancelRequest } from '../protocol/frontend.js'
+import { Attempt } from './attempt.js'
 import type { Context } from './context.js'
 import { dial } from './dial.js'
 import type { ServerAddress } from './hosts.js'
@@ -37,29 +38,21 @@ export async function deliverCancel(
   key: Buffer,
   { tls, limit, onConnected }: Delivery,
 ): Promise<void> {
-  let reader: MessageReader | undefined
-  let isOver = false
-  const send = async (): Promise<void> => {
-    const target = await where
-    if (isOver) return
-    reader = new MessageReader(dial(target))
-    await reader.connected()
-    onConnected?.()
-    if (tls !== undefined && target.kind === 'tcp') await secureServer(reader, tls, target.name)
-    reader.write(cancelRequest(key.readInt32BE(0), key.subarray(4)))
-    await reader.closed()
-  }
-  let expire: (error: Error) => void = () => {}
-  const expired = new Promise<never>((_, reject) => {
-    expire = reject
-  })
-  const timer = limit > 0 ? clock.after(limit, () => expire(new CancelExpired())) : undefined
+  const attempt = new Attempt()
+  attempt.limit(clock, limit, () => new CancelExpired())
   try {
-    await Promise.race([send(), expired])
+    const target = await attempt.wait(Promise.resolve(where))
+    const reader = new MessageReader(dial(target))
+    attempt.onGivenUp(() => {
+      reader.fail(new ConnectionLost('given up'))
+      reader.socket.destroy()
+    })
+    await attempt.wait(reader.connected())
+    onConnected?.()
+    if (tls !== undefined && target.kind === 'tcp') await attempt.wait(secureServer(reader, tls, target.name))
+    reader.write(cancelRequest(key.readInt32BE(0), key.subarray(4)))
+    await attempt.wait(reader.closed())
   } finally {
-    isOver = true
-    timer?.cancel()
-    reader?.fail(new ConnectionLost('given up'))
-    reader?.socket.destroy()
+    attempt.giveUp(new ConnectionLost('over')) // however it ended, nothing is to stay open
   }
 }

@@ -228,7 +228,9 @@ export class Registry implements PoolOwner {
     pool.database.servers++
     pool.user.servers++
     server.connect().then(
-      () => pool.onConnected(server),
+      () => {
+        if (server.state !== 'closed') pool.onConnected(server)
+      },
       (error: unknown) => this.onConnectFailed(pool, server, error),
     )
   }

@@ -9,6 +9,7 @@ import { ConnectionLost } from '../protocol/conversation.js'
 import { PgError } from '../protocol/errors.js'
 import * as frontend from '../protocol/frontend.js'
 import { type Answer, Ask } from './ask.js'
+import { Attempt } from './attempt.js'
 import type { ClientSession } from './client-session.js'
 import { type Context, pointer } from './context.js'
 import { dial } from './dial.js'
@@ -68,8 +69,8 @@ export class ServerSession implements ServerEvents, LogPeer {
   /** The close that is due at the next release, with its reason; '' for none. */
   closeReason = ''
   private readonly context: Context
-  private reader: MessageReader | undefined
-  private abort: ((reason: Error) => void) | undefined
+  /** To connect and log in. */
+  private readonly attempt = new Attempt()
 
   constructor(context: Context, pool: Pool) {
     this.id = context.nextId++
@@ -121,51 +122,41 @@ export class ServerSession implements ServerEvents, LogPeer {
 
   /**
    * Connects and logs in, within `server_connect_timeout`.
-   * @throws ConnectFailed
+   * @throws ConnectFailed; then nothing stays open, whatever it was that was waited for
    */
   async connect(): Promise<void> {
+    const { attempt } = this
     const { clock, config } = this.context
-    const limit = config.settings.server_connect_timeout * 1000
-    const timer =
-      limit > 0 ? clock.after(limit, () => this.abort?.(new ConnectFailed('connect timeout', undefined))) : undefined
+    attempt.limit(clock, config.settings.server_connect_timeout * 1000, () => failed('connect timeout'))
     try {
-      await Promise.race([
-        this.open(),
-        new Promise<never>((_, reject) => {
-          this.abort = reject
-        }),
-      ])
+      await this.open(attempt)
+      attempt.succeed()
     } catch (error) {
-      this.reader?.fail(new ConnectionLost('given up'))
-      this.reader?.socket.destroy()
+      attempt.giveUp(error as Error) // what was opened is closed
       throw connectFailure(error)
-    } finally {
-      timer?.cancel()
-      this.abort = undefined
     }
   }
 
-  /** Ends a connection attempt that is under way. */
-  giveUp(reason: string): void {
-    this.abort?.(new ConnectFailed(reason, undefined))
-  }
-
-  private async open(): Promise<void> {
+  private async open(attempt: Attempt): Promise<void> {
     const { config, resolver, log } = this.context
     const database = this.pool.database
     this.security = this.context.tls.serversOf(database.config)
-    this.target = await database.hosts.pick(database.config, config.settings.unix_socket_dir || '/tmp', resolver)
+    const unixDir = config.settings.unix_socket_dir || '/tmp'
+    this.target = await attempt.wait(database.hosts.pick(database.config, unixDir, resolver))
     const socket = this.openSocket(this.target)
-    this.reader = new MessageReader(socket)
-    await connected(socket)
+    const reader = new MessageReader(socket)
+    attempt.onGivenUp(() => {
+      reader.fail(new ConnectionLost('given up'))
+      reader.socket.destroy()
+    })
+    await attempt.wait(connected(socket))
     if (config.settings.log_connections) {
       const local = socket.stream as { localAddress?: string; localPort?: number }
       const from = local.localAddress === undefined ? '' : ` (from ${local.localAddress}:${local.localPort})`
       log.info(`new connection to server${from}`, this)
     }
-    const channelBinding = await this.secure(this.target)
-    const reader = this.reader
-    this.key = await logIn(reader, {
+    const channelBinding = await attempt.wait(this.secure(reader, this.target))
+    const login = logIn(reader, {
       credentials: this.pool.credentials,
       parameters: {
         database: database.config.dbname,
@@ -176,7 +167,8 @@ export class ServerSession implements ServerEvents, LogPeer {
       channelBinding,
       onParameter: (name, value) => this.pool.onServerParameter(this, name, value),
     })
-    if (this.state === 'closed') throw new ConnectionLost('closed meanwhile')
+    this.key = await attempt.wait(login)
+    attempt.check()
     const relay = new ServerRelay(
       reader.socket,
       this.parameters,
@@ -188,7 +180,7 @@ export class ServerSession implements ServerEvents, LogPeer {
     reader.socket.owner = relay
     if (reader.rest.length > 0) relay.onBytes(reader.rest)
     reader.socket.resume()
-    await this.runConnectQuery()
+    await attempt.wait(this.runConnectQuery())
   }
 
   private openSocket(address: ServerAddress): Socket {
@@ -201,9 +193,9 @@ export class ServerSession implements ServerEvents, LogPeer {
   }
 
   /** TLS as the configuration wants it; gives the data for channel binding. */
-  private async secure(address: ServerAddress): Promise<Buffer | undefined> {
+  private async secure(reader: MessageReader, address: ServerAddress): Promise<Buffer | undefined> {
     if (address.kind === 'unix') return undefined
-    const secured = await secureServer(this.reader!, this.security!, address.name)
+    const secured = await secureServer(reader, this.security!, address.name)
     if (secured === undefined) return undefined
     this.tls = secured.description
     const { log, config } = this.context
@@ -239,11 +231,9 @@ export class ServerSession implements ServerEvents, LogPeer {
       log.info(`closing because: ${reason} (age=${age}s)`, this)
     }
     this.pool.move(this, 'closed')
+    this.attempt.giveUp(failed(reason))
     const relay = this.relay
-    if (relay === undefined) {
-      this.giveUp(reason)
-      return
-    }
+    if (relay === undefined) return
     if (relay.isQuiet) relay.socket.write(frontend.terminate())
     relay.close()
     for (let i = 0; i < relay.owed.length; i++) {
@@ -259,7 +249,7 @@ export class ServerSession implements ServerEvents, LogPeer {
   }
 
   onGone(): void {
-    if (this.state === 'connecting') this.giveUp('server conn crashed?')
+    if (this.state === 'connecting') this.attempt.giveUp(failed('server conn crashed?'))
     else this.pool.onServerLost(this, 'server conn crashed?')
   }
 
@@ -280,10 +270,15 @@ function connected(socket: Socket): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.stream.once('connect', resolve)
     socket.stream.once('error', ({ code, message }: NodeJS.ErrnoException) =>
-      reject(new ConnectFailed('connect failed', undefined, code ?? message)),
+      reject(failed('connect failed', code ?? message)),
     )
-    socket.stream.once('close', () => reject(new ConnectFailed('connect failed', undefined)))
+    socket.stream.once('close', () => reject(failed('connect failed')))
   })
+}
+
+/** Nothing for clients to be told at once. */
+function failed(text: string, reason?: string): ConnectFailed {
+  return new ConnectFailed(text, undefined, reason)
 }
 
 /** A server that is not yet, or not any more, ready for connections: clients go on waiting. */
@@ -291,15 +286,12 @@ const cannotConnectNow = '57P03'
 
 function connectFailure(error: unknown): ConnectFailed {
   if (error instanceof ConnectFailed) return error
-  if (error instanceof LookupFailed) return new ConnectFailed('server DNS lookup failed', undefined, error.message)
+  if (error instanceof LookupFailed) return failed('server DNS lookup failed', error.message)
   if (error instanceof ServerRefused) {
     const sqlstate = error.fields.get('C') ?? 'XX000'
     const told = new PgError({ sqlstate, severity: 'FATAL', text: error.message })
     return new ConnectFailed(error.message, sqlstate === cannotConnectNow ? undefined : told)
   }
   if (error instanceof PgError) return new ConnectFailed(error.message, error)
-  return new ConnectFailed(
-    error instanceof ConnectionLost ? 'server conn crashed?' : (error as Error).message,
-    undefined,
-  )
+  return failed(error instanceof ConnectionLost ? 'server conn crashed?' : (error as Error).message)
 }
