@@ -24,9 +24,9 @@ import {
 const canceled = 'E ERROR 57014 canceling statement due to user request'
 
 test('at login the console reports the parameters of pgbouncer', () => {
-  expect([...consoleParameters('PgBouncer 1.25.2 (tsbouncer 0.1.0)')]).toEqual([
-    ['pgbouncer.version', '1.25.2'],
-    ['server_version', '1.25.2/bouncer'],
+  expect([...consoleParameters('PgBouncer 1.26.1 (tsbouncer 0.1.0)')]).toEqual([
+    ['pgbouncer.version', '1.26.1'],
+    ['server_version', '1.26.1/bouncer'],
     ['client_encoding', 'UTF8'],
     ['server_encoding', 'UTF8'],
     ['DateStyle', 'ISO'],

@@ -53,8 +53,8 @@ test("parameters of PostgreSQL's are shown as pgbouncer shows them", async () =>
 
 test.each([
   ['SELECT 1', '?column?', '1'],
-  ['select version()', 'version', 'PgBouncer 1.25.2 (tsbouncer 0.1.0)'],
-  ['SELECT pg_catalog.version();', 'version', 'PgBouncer 1.25.2 (tsbouncer 0.1.0)'],
+  ['select version()', 'version', 'PgBouncer 1.26.1 (tsbouncer 0.1.0)'],
+  ['SELECT pg_catalog.version();', 'version', 'PgBouncer 1.26.1 (tsbouncer 0.1.0)'],
   ['SELECT current_database()', 'current_database', 'pgbouncer'],
   ['SHOW TRANSACTION ISOLATION LEVEL', 'transaction_isolation', 'read committed'],
 ])('%s has an answer', async (text, column, value) => {
@@ -107,5 +107,5 @@ test('the probes of psql and other tools are refused, and the connection goes on
     ])
   }
   const messages = await client.messages(query('SHOW VERSION'))
-  expect(textsOf(messages[1]!)).toEqual(['PgBouncer 1.25.2 (tsbouncer 0.1.0)'])
+  expect(textsOf(messages[1]!)).toEqual(['PgBouncer 1.26.1 (tsbouncer 0.1.0)'])
 })

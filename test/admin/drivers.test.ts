@@ -25,7 +25,7 @@ test('pg: simple, prepared and binary queries, errors, notices, transactions', a
   await expect(client.query('FOO')).rejects.toMatchObject({ code: '08P01', severity: 'ERROR' })
   await expect(client.query({ text: 'SHOW POOLS WHERE database = $1', values: ['pg'] })).rejects.toThrow(/invalid/)
   await client.query('BEGIN')
-  expect((await client.query('SHOW VERSION')).rows).toEqual([{ version: 'PgBouncer 1.25.2 (tsbouncer 0.1.0)' }])
+  expect((await client.query('SHOW VERSION')).rows).toEqual([{ version: 'PgBouncer 1.26.1 (tsbouncer 0.1.0)' }])
   await client.query('ROLLBACK')
   await client.query("SET client_encoding = 'UTF8'")
   expect(notices).toEqual(['SET ignored'])
@@ -51,7 +51,7 @@ test('postgres.js, which speaks the extended protocol only', async () => {
     await expect(Promise.resolve(sql`SHOW NONSENSE`)).rejects.toThrow("invalid command 'SHOW NONSENSE', use SHOW HELP;")
     await sql`KILL pg`
     const seen = await sql.begin(async (transaction) => await transaction`SHOW VERSION`)
-    expect(seen[0]?.version).toMatch(/^PgBouncer 1\.25\.2 /)
+    expect(seen[0]?.version).toMatch(/^PgBouncer 1\.26\.1 /)
   } finally {
     await sql.end()
   }

@@ -17,7 +17,7 @@ import {
   sync,
 } from './wire.js'
 
-const version = 'D PgBouncer 1.25.2 (tsbouncer 0.1.0)'
+const version = 'D PgBouncer 1.26.1 (tsbouncer 0.1.0)'
 
 function withPools(count: number): FakeAdministration {
   const administration = new FakeAdministration()

@@ -132,7 +132,7 @@ export function counters(first: number): StatsCounters {
 }
 
 export class FakeAdministration implements Administration {
-  readonly version = 'PgBouncer 1.25.2 (tsbouncer 0.1.0)'
+  readonly version = 'PgBouncer 1.26.1 (tsbouncer 0.1.0)'
   /** What was called, as `pause pg`. */
   readonly calls: string[] = []
   /** Ends the PAUSE, SUSPEND or WAIT_CLOSE that waits. */

@@ -4,6 +4,7 @@ import { rowsOf, type Table } from '../../src/admin/table.js'
 import { tableNamed, tables } from '../../src/admin/tables.js'
 import { loadConfig } from '../../src/config/load.js'
 import { settingNames } from '../../src/config/settings.js'
+import { pgbouncerVersion } from '../../src/observe/version.js'
 import { ConsoleClient } from './console-client.js'
 import { counters, FakeAdministration, fakeConfig, pool, socket } from './fake-administration.js'
 import { columnsOf, extended, query, textsOf } from './wire.js'
@@ -202,7 +203,7 @@ test('LISTS, STATE, PEERS, PEER_POOLS, MEM, DNS_HOSTS, DNS_ZONES and VERSION hav
   expect(await rows('MEM')).toEqual([['heap', '1', '2', '3', '4']])
   expect(await rows('DNS_HOSTS')).toEqual([['db.example', '15', '10.0.0.1:5432,10.0.0.2:5432']])
   expect(await rows('DNS_ZONES')).toEqual([])
-  expect(await rows('VERSION')).toEqual([['PgBouncer 1.25.2 (tsbouncer 0.1.0)']])
+  expect(await rows('VERSION')).toEqual([['PgBouncer 1.26.1 (tsbouncer 0.1.0)']])
 })
 
 test('each counter of STATS, STATS_TOTALS and STATS_AVERAGES is in its place', async () => {
@@ -210,6 +211,27 @@ test('each counter of STATS, STATS_TOTALS and STATS_AVERAGES is in its place', a
   expect(await rows('STATS')).toEqual([['pg', ...count(100), ...count(10)]])
   expect(await rows('STATS_TOTALS')).toEqual([['pg', ...count(100)]])
   expect(await rows('STATS_AVERAGES')).toEqual([['pg', ...count(10)]])
+})
+
+/** The columns that versions of pgbouncer have added to SHOW STATS, each as a total and an average: tools go by the version. */
+const additions: readonly [since: string, columns: readonly string[]][] = [
+  ['1.8', ['xact_count', 'query_count', 'received', 'sent', 'xact_time', 'query_time', 'wait_time']],
+  ['1.23', ['server_assignment_count']],
+  ['1.24', ['client_parse_count', 'server_parse_count', 'bind_count']],
+  ['1.26', ['client_login_count']],
+]
+
+test('STATS has the columns of the very pgbouncer that the version names', () => {
+  const [major = 0, minor = 0] = pgbouncerVersion.split('.').map(Number)
+  const isThere = (since: string): boolean => {
+    const [sinceMajor = 0, sinceMinor = 0] = since.split('.').map(Number)
+    return major > sinceMajor || (major === sinceMajor && minor >= sinceMinor)
+  }
+  const wanted = additions.flatMap(([since, columns]) => (isThere(since) ? columns : []))
+  const totals = tableNamed('STATS')!
+    .columns.map(({ name }) => name)
+    .filter((name) => name.startsWith('total_'))
+  expect(totals.toSorted()).toEqual(wanted.map((name) => `total_${name}`).toSorted())
 })
 
 test('TOTALS adds the databases up; average times are weighed by what they are the average of', async () => {

@@ -52,7 +52,7 @@ describe.skipIf(!hasPsql)(hasPsql ? 'psql' : 'psql is not installed', () => {
 
   test('\\d, \\l, \\x and \\conninfo do not end the session', async () => {
     const { out, err } = await script('\\d\n\\l\n\\du\n\\x\n\\conninfo\nshow version;\n')
-    expect(out).toContain('version | PgBouncer 1.25.2')
+    expect(out).toContain('version | PgBouncer 1.26.1')
     expect(err.match(/ERROR: {2}invalid command/g)).toHaveLength(3)
     expect(err).not.toMatch(/connection to server was lost|terminated/)
   })

@@ -9,7 +9,7 @@ const rows = settingNames.map((name): [string, Setting<unknown>] => [name, setti
 const sampleFile = new URL('../../pgbouncer.ini.example', import.meta.url)
 const pageFile = new URL('../../docs/settings.md', import.meta.url)
 
-/** The settings of pgbouncer 1.25.2 and its master that a restart is needed for; all others change on reload. */
+/** The settings of pgbouncer 1.26 that a restart is needed for; all others change on reload. */
 const bootOnly =
   `disable_pqexec job_name listen_addr listen_backlog listen_port pidfile pkt_buf resolv_conf so_reuseport
   track_extra_parameters unix_socket_dir unix_socket_group unix_socket_mode user`.split(/\s+/)

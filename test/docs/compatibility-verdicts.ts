@@ -269,7 +269,7 @@ export const showVerdicts: Items<string> = {
   STATS_TOTALS: same('admin/show'),
   TOTALS: same('admin/show'),
   USERS: same('admin/show behaviour/limits'),
-  VERSION: differs('admin/show', '`PgBouncer 1.25.2 (tsbouncer X.Y.Z)`: tools choose columns by it.'),
+  VERSION: differs('admin/show', '`PgBouncer 1.26.1 (tsbouncer X.Y.Z)`: tools choose columns by it.'),
   "PostgreSQL's parameters": better('admin/console admin/drivers', 'More of them, so that drivers get on.'),
 }
 

@@ -55,7 +55,7 @@ function render(): string {
   const refused = Object.entries(files).filter(([, { ours }]) => ours !== undefined)
   return `# Compatibility with pgbouncer
 
-Everything that pgbouncer has, by name, and how it fares here; the measure is pgbouncer 1.25.2 and what 1.26 added. What
+Everything that pgbouncer has, by name, and how it fares here; the measure is pgbouncer 1.26. What
 differs, and why, is told at more length in [differences](differences.md). This page is written from the tables of settings, SHOW and
 commands in \`src/\` and the verdicts in \`test/docs/compatibility-verdicts.ts\`:
 \`UPDATE_DOCS=1 npx vitest run test/docs/compatibility.test.ts\` does it again, and a test holds it to them.

@@ -77,7 +77,7 @@ test('the first line of --version is what SHOW VERSION says', async () => {
     expect(await running.ended).toBe(0)
     expect(running.stderr).toBe('')
     expect(running.stdout.split('\n')).toEqual([
-      `PgBouncer 1.25.2 (tsbouncer ${version})`,
+      `PgBouncer 1.26.1 (tsbouncer ${version})`,
       `node ${process.version}`,
       `libuv ${process.versions.uv}`,
       `tls: OpenSSL ${process.versions.openssl}`,

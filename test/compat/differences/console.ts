@@ -1,12 +1,12 @@
 // The console: versions, commands and rows.
 
-import { all, type Difference, each, measure, without } from './difference.js'
+import { all, type Difference, each, without } from './difference.js'
 
 export const consoleDifferences: readonly Difference[] = [
   {
     scenes: /^columns$/,
     answers: all,
-    before: measure,
+    before: '1.26',
     why: 'columns and tables that have been added since',
     level: without(
       /^(replication|prepared_statements|id|server_lifetime|load_balance_hosts|(max|current)_(user_)?(client_)?connections|reserve_pool(_size)?|pool_size|\w*(server_assignment|parse|bind|client_login)_count) |^E ERROR 08P01 invalid command 'SHOW (PEERS|PEER_POOLS|STATE)'|^(peer_id|host|port|key|value|cl_\w+|sv_\w+) |^C SHOW$/,
@@ -15,13 +15,13 @@ export const consoleDifferences: readonly Difference[] = [
   {
     scenes: all,
     answers: /version;?$/i,
-    why: 'the version is 1.25.2, with our own behind it',
+    why: 'the version is 1.26.1, with our own behind it',
     level: each((line) => line.replace(/PgBouncer .*/, 'PgBouncer')),
   },
   {
     scenes: /^(welcome|parameters follow the client)$/,
     answers: all,
-    why: 'the version is 1.25.2, with our own behind it',
+    why: 'the version is 1.26.1, with our own behind it',
     level: without(/^(server_version|pgbouncer.version)=/),
   },
   {
@@ -106,11 +106,11 @@ export const consoleDifferences: readonly Difference[] = [
     before: '1.24',
     why: 'reserve_pool is called reserve_pool_size',
   },
-  { scenes: /^rows/, answers: /\.state$/, before: measure, why: 'a client without a server is idle' },
+  { scenes: /^rows/, answers: /\.state$/, before: '1.25', why: 'a client without a server is idle' },
   {
     scenes: /^rows at rest$/,
     answers: /^CONFIG (\w+_tls_ciphers|server_check_query|server_tls_sslmode)$/,
-    before: measure,
+    before: '1.25',
     why: 'defaults that have changed since',
   },
   { scenes: /^rows at rest$/, answers: /^CONFIG verbose$/, why: 'the default of verbose is told' },

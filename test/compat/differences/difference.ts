@@ -31,5 +31,3 @@ export const inAnyOrder = (lines: Lines): Lines => [...lines].sort()
 
 export const log = /log$/
 export const all = /./
-/** The newest that the columns and messages of this list have been held against. */
-export const measure = '1.25'

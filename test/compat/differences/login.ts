@@ -1,6 +1,6 @@
 // Logins: who is told what, and when.
 
-import { type Difference, each, measure } from './difference.js'
+import { type Difference, each } from './difference.js'
 
 export const loginDifferences: readonly Difference[] = [
   {
@@ -17,13 +17,13 @@ export const loginDifferences: readonly Difference[] = [
   {
     scenes: /^startup parameters$/,
     answers: /^no terminator$/,
-    before: measure,
+    before: '1.25',
     why: 'a startup packet without its last byte is told so',
   },
   {
     scenes: /^startup packets$/,
     answers: /^(no terminator|bytes behind the terminator|half a pair|nothing behind the version)/,
-    before: measure,
+    before: '1.25',
     why: 'a startup packet that does not end where it should is refused',
   },
   {
