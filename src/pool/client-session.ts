@@ -257,11 +257,6 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     return this.server !== null && this.relay?.server === null
   }
 
-  private letGo(): void {
-    if (this.server !== null) this.server.client = null
-    this.server = null
-  }
-
   resume(): void {
     this.relay?.resume()
   }
@@ -344,7 +339,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   cancelWaiting(): void {
     if (this.console !== undefined) return this.console.cancel()
     if (this.isReserved)
-      this.letGo() // its SETs are not the client's to cancel
+      this.pool!.reclaim(this) // its SETs are not the client's to cancel
     else if (!this.pool?.waiting.delete(this)) return
     this.relay!.refuse(backend.errorResponse(new PgError('query_canceled')))
   }

@@ -29,6 +29,16 @@ const unknown = '\0'
 /** pgbouncer's equality does not look at case; but quoted names of schemas differ by it. */
 const folded = (name: string, value: string): string => (name === 'search_path' ? value : value.toLowerCase())
 
+/** A value for a parameter, by its lower-case name; undefined: its default. */
+type Change = readonly [name: string, value: string | undefined]
+
+/** What a server is given so that a client's parameters hold there. */
+export interface Alignment {
+  readonly changes: readonly Change[]
+  /** Statements that do it, each with its semicolon. */
+  readonly sql: string
+}
+
 /** Which parameters are tracked: lower-case name -> the name as PostgreSQL writes it. */
 export type TrackedNames = ReadonlyMap<string, string>
 
@@ -100,12 +110,36 @@ export class ParameterSet {
     return this.cachedReading
   }
 
-  /** The statements that give `server` this set's values, or '' where nothing differs. */
-  alignment(server: ParameterSet): string {
-    let sets = ''
-    for (const [name, value] of this.values) if (this.isToSet(name, value, server)) sets += this.setting(name, value)
-    for (const name of server.silent) if (!this.values.has(name)) sets += `RESET ${this.names.get(name)};`
-    return sets
+  /** What `server` has to be given for this set to hold there; null where nothing differs. */
+  alignment(server: ParameterSet): Alignment | null {
+    const changes: Change[] = []
+    for (const [name, value] of this.values) if (this.isToSet(name, value, server)) changes.push([name, value])
+    for (const name of server.silent) if (!this.values.has(name)) changes.push([name, undefined])
+    if (changes.length === 0) return null
+    return { changes, sql: changes.map(([name, value]) => this.statement(name, value)).join('') }
+  }
+
+  /**
+   * The server is being sent these. Until it has answered, nobody knows what it has of those that it does not report, and if
+   * it fails, nobody ever will.
+   */
+  expect({ changes }: Alignment): void {
+    for (const [name] of changes) if (!this.reports(name)) this.hold(name, unknown)
+  }
+
+  /** The server has carried these out, outside of a transaction. */
+  confirm({ changes }: Alignment): void {
+    for (const [name, value] of changes) if (!this.reports(name)) this.hold(name, value)
+  }
+
+  private reports(name: string): boolean {
+    return this.values.has(name) && !this.silent.has(name)
+  }
+
+  private hold(name: string, value: string | undefined): void {
+    this.put(name, value)
+    if (value === undefined) this.silent.delete(name)
+    else this.silent.add(name)
   }
 
   /**
@@ -114,19 +148,8 @@ export class ParameterSet {
    */
   agree(server: ParameterSet): void {
     for (const [name, value] of this.values) {
-      if (!this.isToSet(name, value, server)) continue
-      const current = server.silent.has(name) ? undefined : server.values.get(name)
-      if (current !== undefined) {
-        this.put(name, current)
-      } else {
-        server.put(name, value)
-        server.silent.add(name)
-      }
-    }
-    for (const name of server.silent) {
-      if (this.values.has(name)) continue
-      server.put(name, undefined)
-      server.silent.delete(name)
+      const current = server.values.get(name)
+      if (current !== undefined && server.reports(name) && current !== value) this.put(name, current)
     }
   }
 
@@ -141,7 +164,8 @@ export class ParameterSet {
     return quoteLiteral(value).length <= (name === 'search_path' ? longestList : longestValue)
   }
 
-  private setting(name: string, value: string): string {
+  private statement(name: string, value: string | undefined): string {
+    if (value === undefined) return `RESET ${this.names.get(name)};`
     // Quoted, a SET would take it for one name.
     if (name === 'search_path') return `SELECT pg_catalog.set_config('search_path',${quoteLiteral(value)},false);`
     return `SET ${this.names.get(name)}=${quoteLiteral(value)};`

@@ -98,18 +98,24 @@ export class Recycler {
   /** Has the server the client's parameters? If not, they are sent, and the client gets the server when they hold. */
   isAligned(client: ClientSession, server: ServerSession): boolean {
     const { parameters } = client
-    const sets = parameters.key === server.parameters.key ? '' : parameters.alignment(server.parameters)
+    const alignment = parameters.key === server.parameters.key ? null : parameters.alignment(server.parameters)
     const settings = client.relay?.session?.state.settings ?? noSettings
     const restored = settings === server.settings ? null : restoring(server.settings, settings)
     if (restored === null) server.settings = settings
-    if (sets === '' && restored === null) return true
+    if (alignment === null && restored === null) return true
     client.reserve(server)
     // Behind the parameters, since client_encoding is one of them.
-    if (sets !== '')
-      server.ask(frontend.query(sets), (answer) => this.onAligned(client, server, answer, restored === null))
+    if (alignment !== null) {
+      server.parameters.expect(alignment)
+      server.ask(frontend.query(alignment.sql), (answer) => {
+        if (isDone(answer)) server.parameters.confirm(alignment)
+        this.onAligned(client, server, answer, restored === null)
+      })
+    }
     if (restored === null) return false
+    server.settings = server.settings.doubtedWith(settings)
     server.ask(restored, (answer) => {
-      if (!(answer instanceof Error) && answer.error === undefined) server.settings = settings
+      if (isDone(answer)) server.settings = settings
       this.onAligned(client, server, answer, true)
     })
     return false
@@ -118,7 +124,7 @@ export class Recycler {
   /** @param isLast all that was sent has been answered */
   private onAligned(client: ClientSession, server: ServerSession, answer: Answer | Error, isLast: boolean): void {
     if (answer instanceof Error) return
-    const isFine = answer.error === undefined && answer.status === backend.Idle
+    const isFine = isDone(answer)
     if (isFine && !isLast) return
     if (server.client !== client) {
       if (isLast) this.pool.release(server) // the client left meanwhile
@@ -135,4 +141,9 @@ export class Recycler {
       client.resume()
     }
   }
+}
+
+/** Has it been carried out, for good? */
+function isDone(answer: Answer | Error): boolean {
+  return !(answer instanceof Error) && answer.error === undefined && answer.status === backend.Idle
 }

@@ -227,7 +227,7 @@ export class ServerRelay implements SocketOwner {
     const { chunk } = this.cutter
     const length = this.frames.bodyLength
     if (words.isDefinition(chunk, at + 5, length)) return this.statements.retireAll()
-    if (words.isUnset(chunk, at + 5, length)) this.parameters.doubt()
+    if (words.isSetting(chunk, at + 5, length)) this.parameters.doubt()
     if (!words.isReset(chunk, at + 5, length)) return
     this.statements.forgetAnswered()
     this.recipient()?.statements.forgetAnswered()

@@ -10,6 +10,7 @@ const stalePlan = Buffer.from('RRevalidateCachedQuery\0')
 const fatal = Buffer.from('\0VFATAL\0')
 const panic = Buffer.from('\0VPANIC\0')
 const createView = Buffer.from('CREATE VIEW\0')
+const set = Buffer.from('SET\0')
 const reset = Buffer.from('RESET\0')
 const discardAll = Buffer.from('DISCARD ALL\0')
 const deallocateAll = Buffer.from('DEALLOCATE ALL\0')
@@ -20,10 +21,18 @@ export function isReset(chunk: Buffer, start: number, length: number): boolean {
   return chunk.subarray(start, start + length).equals(length === discardAll.length ? discardAll : deallocateAll)
 }
 
-/** Is it that of RESET or DISCARD ALL, which may undo settings that the server does not report? */
-export function isUnset(chunk: Buffer, start: number, length: number): boolean {
-  if (length !== discardAll.length && length !== reset.length) return false
-  return chunk.subarray(start, start + length).equals(length === reset.length ? reset : discardAll)
+/** Is it that of SET, RESET or DISCARD ALL, which may change settings that the server does not report? */
+export function isSetting(chunk: Buffer, start: number, length: number): boolean {
+  switch (length) {
+    case set.length:
+      return chunk.subarray(start, start + length).equals(set)
+    case reset.length:
+      return chunk.subarray(start, start + length).equals(reset)
+    case discardAll.length:
+      return chunk.subarray(start, start + length).equals(discardAll)
+    default:
+      return false
+  }
 }
 
 /**

@@ -55,7 +55,12 @@ export class SettingSet {
 
   /** The same names, of which nobody knows what they are set to. */
   doubted(): SettingSet {
-    return new SettingSet(new Map(this.names.map((name) => [name, '?'])))
+    return this.doubtedWith(noSettings)
+  }
+
+  /** On the way from this set to `next`: of the names of either, nobody knows what they are set to. */
+  doubtedWith(next: SettingSet): SettingSet {
+    return new SettingSet(new Map([...this.names, ...next.names].map((name) => [name, '?'])))
   }
 }
 
