@@ -11,6 +11,7 @@ import { ConfigError } from './config/config-error.js'
 import type { ConfigInput } from './config/input.js'
 import { type Config, type LoadOptions, loadConfig, withSetting } from './config/load.js'
 import { applicable, diffConfig } from './config/reload.js'
+import { InProcessClient } from './io/in-process.js'
 import { Listener } from './io/listener.js'
 import { Socket } from './io/socket.js'
 import { type Clock, systemClock } from './observe/clock.js'
@@ -22,7 +23,6 @@ import { readAuthFiles } from './pool/auth-files.js'
 import type { ClientSession } from './pool/client-session.js'
 import type { Context } from './pool/context.js'
 import { Resolver } from './pool/hosts.js'
-import { InProcessClient } from './pool/in-process.js'
 import { Janitor } from './pool/janitor.js'
 import { trackedNames } from './pool/parameters.js'
 import { StatementTable } from './pool/prepared.js'
@@ -63,8 +63,11 @@ export interface Pooler extends AsyncDisposable {
    * @throws Error for a TLSSocket whose handshake is not over: wait for `secureConnection`
    */
   accept(socket: Duplex): void
-  /** A connection to this pooler without a socket in between; a `pg.Client` takes it as its `stream`. */
-  connect(): Duplex
+  /**
+   * A connection to this pooler within the process: a net.Socket to whoever looks. A `pg.Client` takes it as its `stream`,
+   * postgres.js as its `socket`. As an open socket does, it keeps the process alive until it is closed or `unref` is called.
+   */
+  connect(): NetSocket
   /**
    * Reads the configuration again. Rejects with ConfigError, and then nothing has changed.
    * @returns what is to be told: settings that are changed, but need a restart
@@ -218,7 +221,7 @@ class OwnPooler implements Pooler {
     )
   }
 
-  connect(): Duplex {
+  connect(): NetSocket {
     const { registry } = this.up()
     const client = new InProcessClient()
     registry.accept(Socket.over(client.far, nobody), arrivalOf(client.far, 'unix', false))

@@ -1,0 +1,125 @@
+// Drivers on connections within the process, which to them are net.Sockets, and what keeps a script alive that waits on one.
+
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import pg from 'pg'
+import postgresJs from 'postgres'
+import { afterEach, expect, test } from 'vitest'
+import type { ConfigInput } from '../../src/config/input.js'
+import { createPooler, type Pooler } from '../../src/pooler.js'
+import { eventually } from '../harness/pooler.js'
+import { postgres } from '../harness/postgres.js'
+
+const config = (settings: ConfigInput['pgbouncer'] = {}): ConfigInput => ({
+  pgbouncer: { auth_type: 'any', pool_mode: 'transaction', server_tls_sslmode: 'disable', ...settings },
+  databases: { shop: { ...postgres().primary, dbname: 'postgres', user: 'trust_user' } },
+})
+
+const poolers: Pooler[] = []
+afterEach(async () => {
+  for (const pooler of poolers.splice(0)) await pooler.close()
+})
+
+async function start(settings?: ConfigInput['pgbouncer']): Promise<Pooler> {
+  const pooler = createPooler({ config: config(settings) })
+  poolers.push(pooler)
+  await pooler.start()
+  return pooler
+}
+
+/** Until connections of several generations have come and gone, which they do by what the driver sees of its socket. */
+async function untilRenewed(pooler: Pooler, ask: () => Promise<unknown>): Promise<void> {
+  const seen = new Set<unknown>()
+  await eventually(async () => {
+    expect(await ask()).toBe(1)
+    for (const row of await pooler.show('clients')) seen.add(row.ptr)
+    return seen.size >= 3
+  })
+  await eventually(async () => (await pooler.show('clients')).length <= 1)
+}
+
+test('postgres.js renews its connections as its max_lifetime says, and ends', async () => {
+  const pooler = await start()
+  const options = { user: 'service', database: 'shop', max: 1, max_lifetime: 1, socket: () => pooler.connect() }
+  const sql = postgresJs(options as postgresJs.Options<Record<string, never>>)
+  await untilRenewed(pooler, async () => (await sql`select 1::int as one`)[0]?.one)
+  const many = await Promise.all(Array.from({ length: 50 }, (_, n) => sql`select ${n}::int as n`))
+  expect(many.map(([row]) => row?.n)).toEqual(Array.from({ length: 50 }, (_, n) => n))
+  await sql.end()
+  await eventually(async () => (await pooler.show('clients')).length === 0)
+})
+
+test('a pg.Pool renews its connections as its maxLifetimeSeconds says, and ends', async () => {
+  const pooler = await start()
+  const pool = new pg.Pool({
+    user: 'service',
+    database: 'shop',
+    max: 1,
+    maxLifetimeSeconds: 1,
+    allowExitOnIdle: true, // calls ref and unref
+    keepAlive: true,
+    stream: () => pooler.connect(),
+  })
+  await untilRenewed(pooler, async () => (await pool.query('select 1 as one')).rows[0].one)
+  await pool.end()
+  await eventually(async () => (await pooler.show('clients')).length === 0)
+})
+
+/** Runs a module of its own, which prints; one that hangs is ended, and has no exit code. */
+function run(script: string): Promise<{ code: number | null; output: string }> {
+  const main = new URL('../../dist/index.js', import.meta.url).href
+  const text = `
+    import pg from 'pg'
+    import { createPooler } from ${JSON.stringify(main)}
+    const start = async (settings, place) => {
+      const { pgbouncer, databases: { shop } } = ${JSON.stringify(config())}
+      const config = { pgbouncer: { ...pgbouncer, ...settings }, databases: { shop: { ...shop, ...place } } }
+      const pooler = createPooler({ config })
+      await pooler.start()
+      return pooler
+    }
+    const clientOf = (pooler) => new pg.Client({ user: 'service', database: 'shop', stream: () => pooler.connect() })
+    ${script}`
+  const options = { cwd: fileURLToPath(new URL('../..', import.meta.url)), timeout: 20_000 }
+  return new Promise((resolve) => {
+    const child = execFile(process.execPath, ['--input-type=module', '--eval', text], options, (_, stdout, stderr) =>
+      resolve({ code: child.exitCode, output: stdout + stderr }),
+    )
+  })
+}
+
+test('a script whose client waits for a server goes on until it is told', async () => {
+  const script = `
+    // Nothing listens there, and it is tried again only after server_login_retry.
+    const pooler = await start({ client_login_timeout: 1 }, { port: 1 })
+    // No await at the top: Node.js would end with a code of its own for that.
+    clientOf(pooler).connect().then(
+      () => console.log('connected'),
+      (error) => pooler.close().then(() => console.log(error.message)),
+    )`
+  expect(await run(script)).toEqual({ code: 0, output: expect.stringMatching(/^(?!connected).+\n$/) })
+})
+
+test('and gets its answer when the server comes', async () => {
+  const script = `
+    const pooler = await start()
+    void pooler.admin.pause()
+    setTimeout(() => pooler.admin.resume(), 300).unref()
+    const client = clientOf(pooler)
+    client.connect().then(() => client.query('select 42 as n')).then(async ({ rows }) => {
+      console.log(rows[0].n)
+      await client.end()
+      await pooler.close()
+    })`
+  expect(await run(script)).toEqual({ code: 0, output: '42\n' })
+})
+
+test.each([
+  ['a pooler that nobody uses', ''],
+  ['a connection that was closed', 'const client = pooler.connect(); client.end(); client.resume()'],
+  ['a connection that was let go', 'pooler.connect().unref()'],
+  ['one that nobody read from, once the pooler is closed', 'pooler.connect(); pooler.close()'],
+])('%s holds no process', async (_name, script) => {
+  const text = `const pooler = await start({ client_login_timeout: 0 }); ${script}; console.log('done')`
+  expect(await run(text)).toEqual({ code: 0, output: 'done\n' })
+})
