@@ -2,7 +2,7 @@
 
 import { execFileSync } from 'node:child_process'
 
-/** By severity: pino's number, pgbouncer's word, syslog's severity (RFC 5424, section 6.2.1). */
+/** By severity: the number that pino has for it, pgbouncer's word, syslog's severity (RFC 5424, section 6.2.1). */
 export const levels = {
   fatal: { value: 60, word: 'FATAL', severity: 2 },
   error: { value: 50, word: 'ERROR', severity: 3 },
@@ -13,17 +13,6 @@ export const levels = {
 } as const
 
 export type LogLevel = keyof typeof levels
-
-/** As pino's customLevels wants them. */
-export const pinoLevels = Object.freeze(
-  Object.fromEntries(Object.entries(levels).map(([level, { value }]) => [level, value])),
-) as Readonly<Record<LogLevel, number>>
-
-const levelsByValue = new Map(Object.entries(pinoLevels).map(([level, value]) => [value, level as LogLevel]))
-
-export function levelOf(value: number): LogLevel {
-  return levelsByValue.get(value) ?? 'info'
-}
 
 /** What of a text is written at most; pgbouncer cuts at 2048 bytes. Stacks and lists of problems fit. */
 const longest = 8192
@@ -46,6 +35,11 @@ function escapeCharacter(character: string): string {
 
 export function fullLine(date: Date, pid: number, level: LogLevel, text: string): string {
   return `${timestamp(date)} [${pid}] ${levels[level].word} ${text}\n`
+}
+
+/** A line as pino's: level and time first, then the process, whom it is about, and the text. */
+export function jsonLine(date: Date, pid: number, level: LogLevel, text: string, fields: object = {}): string {
+  return `${JSON.stringify({ level, time: date.toISOString(), pid, ...fields, msg: text })}\n`
 }
 
 /** Lines for those who keep time and process themselves; the prefix is that of sd-daemon(3) and of logger(1). */

@@ -2,7 +2,7 @@
 
 import type { Clock } from './clock.js'
 import { LogFile, StandardError } from './log-file.js'
-import { fullLine, levelOf, levels, logText, prefixedLines } from './log-line.js'
+import { fullLine, jsonLine, type LogLevel, levels, logText, prefixedLines } from './log-line.js'
 import { facilityCode, Syslog } from './syslog.js'
 
 /** Where and how to log: named and valued as in the table of settings. */
@@ -28,15 +28,7 @@ export interface Surroundings {
 
 const thresholds = { all: 0, problems: levels.warning.value, nothing: Number.POSITIVE_INFINITY }
 
-// pino sets the level and message of a line before each write: https://github.com/pinojs/pino/blob/main/docs/api.md#metadata
-const metadata: unique symbol = Symbol.for('pino.metadata')
-
-/** The destination of a pino logger. */
 export class LogTargets {
-  readonly [metadata] = true
-  lastLevel: number = levels.info.value
-  lastMsg: string | undefined = ''
-
   readonly #surroundings: Surroundings
   readonly #complain: (text: string) => void
   readonly #stderr = new StandardError()
@@ -66,11 +58,13 @@ export class LogTargets {
     this.#syslog = undefined
   }
 
-  write(json: string): void {
+  /** @param fields what JSON lines have besides the text */
+  write(level: LogLevel, said: string, fields?: object): void {
     const { clock, pid, journald, stderr } = this.#surroundings
-    const level = levelOf(this.lastLevel)
-    const text = logText(this.lastMsg ?? '')
-    const line = this.#json ? json : fullLine(clock.date(), pid, level, text)
+    const text = logText(said)
+    const line = this.#json
+      ? jsonLine(clock.date(), pid, level, said, fields)
+      : fullLine(clock.date(), pid, level, text)
     if (levels[level].value >= thresholds[stderr]) {
       const isJournal = journald && !this.#json
       this.#stderr.write(isJournal ? prefixedLines(level, 0, `${levels[level].word} ${text}`) : line)

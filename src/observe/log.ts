@@ -1,8 +1,7 @@
-// The log: pgbouncer's lines, or JSON, through pino; written synchronously, so that what a client has seen is in the file.
+// The log: pgbouncer's lines, or JSON; written synchronously, so that what a client has seen is in the file.
 
-import { type BaseLogger, type Logger, pino } from 'pino'
 import { systemClock } from './clock.js'
-import { clipped, type LogLevel, pinoLevels } from './log-line.js'
+import { clipped, type LogLevel, levels } from './log-line.js'
 import { type LogSettings, LogTargets, type Surroundings } from './log-targets.js'
 
 /** Whom a line is about: a client or a server. */
@@ -46,7 +45,6 @@ export function createLog(options: LogOptions = {}): Log {
 }
 
 class OwnLog implements Log {
-  readonly #logger: Logger<LogLevel, true>
   readonly #targets: LogTargets
   #settings: LogSettings
   #verbose: number
@@ -56,17 +54,6 @@ class OwnLog implements Log {
     this.#settings = { ...defaults, ...options }
     this.#verbose = this.#settings.verbose
     this.#targets = new LogTargets({ pid, clock, stderr, journald }, (text) => this.warning(text))
-    this.#logger = pino(
-      {
-        customLevels: pinoLevels,
-        useOnlyCustomLevels: true,
-        level: leastLevel(this.#verbose),
-        base: { pid },
-        timestamp: () => `,"time":"${clock.date().toISOString()}"`,
-        formatters: { level: (level) => ({ level }) },
-      },
-      this.#targets,
-    )
     this.#targets.open(this.#settings)
   }
 
@@ -100,7 +87,6 @@ class OwnLog implements Log {
 
   set verbose(verbose: number) {
     this.#verbose = verbose
-    this.#logger.level = leastLevel(verbose)
   }
 
   reopen(settings?: LogSettings): void {
@@ -116,17 +102,17 @@ class OwnLog implements Log {
   }
 
   #write(level: LogLevel, text: string, who: LogPeer | undefined): void {
-    if (!this.#logger.isLevelEnabled(level)) return
+    if (levels[level].value < leastValue(this.#verbose)) return
     const shown = clipped(text)
-    if (who === undefined) this.#logger[level](shown)
-    else if (this.#settings.log_format === 'json') this.#logger[level](fieldsOf(who), shown)
-    else this.#logger[level](`${who.logPrefix} ${shown}`)
+    if (who === undefined) this.#targets.write(level, shown)
+    else if (this.#settings.log_format === 'json') this.#targets.write(level, shown, fieldsOf(who))
+    else this.#targets.write(level, `${who.logPrefix} ${shown}`)
   }
 }
 
-function leastLevel(verbose: number): LogLevel {
-  if (verbose >= 2) return 'noise'
-  return verbose === 1 ? 'debug' : 'info'
+function leastValue(verbose: number): number {
+  if (verbose >= 2) return levels.noise.value
+  return verbose === 1 ? levels.debug.value : levels.info.value
 }
 
 /** `socket` is what text lines call it: the letter, and SHOW's `ptr`. */
@@ -151,7 +137,9 @@ export const silentLog: Log = Object.freeze({
 })
 
 /** A pino logger of the service around us: level, format and files are its own affair. */
-export type PinoLogger = Pick<BaseLogger, 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace'> & {
+export type PinoLogger = Readonly<
+  Record<'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace', (fields: object, text: string) => void>
+> & {
   isLevelEnabled(level: string): boolean
 }
 
