@@ -6,13 +6,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { TestProject } from 'vitest/node'
-import { type PostgresFacts, startTestCluster, type TestCluster } from './cluster.js'
-
-declare module 'vitest' {
-  interface ProvidedContext {
-    postgres: PostgresFacts
-  }
-}
+import { startTestCluster, type TestCluster } from './cluster.js'
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 

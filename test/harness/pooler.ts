@@ -166,11 +166,14 @@ export class TestPooler implements AsyncDisposable {
   }
 }
 
-/** Resolves when something is true; it is looked at again and again. */
-export async function eventually(isTrue: () => boolean | Promise<boolean>): Promise<void> {
+/**
+ * Resolves when something is true; it is looked at again and again.
+ * @param seen what was found in its place, for the error
+ */
+export async function eventually(isTrue: () => boolean | Promise<boolean>, seen = (): string => ''): Promise<void> {
   const deadline = performance.now() + patience
   while (!(await isTrue())) {
-    if (performance.now() > deadline) throw new Error(`this has not become true: ${isTrue}`)
+    if (performance.now() > deadline) throw new Error(`this has not become true: ${isTrue}\n${seen()}`)
     await new Promise((resolve) => setTimeout(resolve, 2))
   }
 }

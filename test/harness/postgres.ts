@@ -6,9 +6,22 @@ import type { Address, PostgresFacts } from './cluster.js'
 
 export type { PostgresFacts, TestRole } from './cluster.js'
 
+declare module 'vitest' {
+  interface ProvidedContext {
+    postgres: PostgresFacts
+  }
+}
+
+let own: PostgresFacts | undefined
+
 /** Where the primary and the standby are, and who may log in to them. */
 export function postgres(): PostgresFacts {
-  return inject('postgres')
+  return own ?? inject('postgres')
+}
+
+/** For a program that is no test: the servers are those that it has started itself. */
+export function usePostgres(facts: PostgresFacts): void {
+  own = facts
 }
 
 /** A database of one test file's own. */
@@ -19,10 +32,13 @@ export interface TestDatabase extends AsyncDisposable {
 
 let made = 0
 
-/** On the primary, owned by postgres and open to all roles; on the standby after `standbyCaughtUp`. */
-export async function createDatabase(): Promise<TestDatabase> {
+/**
+ * On the primary, owned by postgres and open to all roles; on the standby after `standbyCaughtUp`.
+ * @param template a database that nobody is connected to, to be copied as it is
+ */
+export async function createDatabase(template = 'template1'): Promise<TestDatabase> {
   const name = `test_${process.pid}_${++made}`
-  await query(`CREATE DATABASE ${name}`)
+  await query(`CREATE DATABASE ${name} TEMPLATE ${template}`)
   await query('GRANT ALL ON SCHEMA public TO PUBLIC', { database: name })
   const drop = async (): Promise<void> => {
     await query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
