@@ -64,7 +64,7 @@ export async function logIn(server: Conversation, login: ServerLogin): Promise<B
         break
       case backend.ParameterStatus: {
         const parameter = backend.readParameterStatus(body)
-        if (parameter !== undefined) login.onParameter(parameter.name, parameter.value)
+        if (parameter?.value !== undefined) login.onParameter(parameter.name, parameter.value)
         break
       }
       case backend.ReadyForQuery:

@@ -25,6 +25,7 @@ import type { ServerRelay } from './server-relay.js'
 import type { ServerSession } from './server-session.js'
 import { watchSession } from './session-watch.js'
 import { type ClientStartup, readClientStartup, replicationWords } from './startup-parameters.js'
+import { isCarried } from './uncarried.js'
 import { reportOf, setParameters, welcomeMessages } from './welcome.js'
 
 /** The newest protocol is 3.2: longer cancel keys. */
@@ -288,7 +289,8 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     }
     if (cleanup !== null) return // released when that is answered
     const state = this.relay!.session?.state
-    if (mode !== 'session' && (state === undefined || state.isFree(server))) pool.release(server, this.quietSince)
+    const isFree = mode !== 'session' && (state === undefined || state.isFree(server))
+    if (isFree && isCarried(this)) pool.release(server, this.quietSince)
     else if (server.closeNeeded && state?.isAsking !== true && this.context.config.settings.server_fast_close) {
       this.fail(new PgError('database_changed'))
     }

@@ -19,15 +19,19 @@ const alwaysTracked = [
 /** Tracked, and without a part in what the text of a statement means. */
 const meaningless = 'application_name'
 
-/** Longest quoted value that is carried over (pgbouncer's limit), and for what is no mere word. */
-const longestValue = 127
-const longestList = 8192
+/** Longest value that is carried from server to server, characters: as long as a startup packet may be. */
+export const longestValue = 10_000
 
 /** Equal to no value. */
 const unknown = '\0'
 
-/** pgbouncer's equality does not look at case; but quoted names of schemas differ by it. */
-const folded = (name: string, value: string): string => (name === 'search_path' ? value : value.toLowerCase())
+/** What a decoder puts in place of bytes that are not UTF-8. */
+const undecoded = '\ufffd'
+
+/** May the value be carried: is it whole, and no longer than that? */
+export function isCarriable(value: string): boolean {
+  return value.length <= longestValue && !value.includes(undecoded)
+}
 
 /** A value for a parameter, by its lower-case name; undefined: its default. */
 type Change = readonly [name: string, value: string | undefined]
@@ -52,6 +56,12 @@ export class ParameterSet {
   private readonly values = new Map<string, string>()
   /** Of a server: what it was given and does not report, such as search_path before PostgreSQL 18. */
   private readonly silent = new Set<string>()
+  /** Those whose values can't be carried. */
+  private readonly lost = new Set<string>()
+  /** Those among them that somebody was told of. */
+  private readonly told = new Set<string>()
+  /** Of a server: what it keeps texts in knows all characters. */
+  private isUnicode = false
   private cachedKey: string | undefined
   private cachedReading: string | undefined
 
@@ -67,9 +77,44 @@ export class ParameterSet {
   set(name: string, value: string): boolean {
     const key = name.toLowerCase()
     if (!this.names.has(key)) return false
+    if (!isCarriable(value)) return this.lose(key)
     this.silent.delete(key)
+    this.lost.delete(key)
     this.put(key, value)
     return true
+  }
+
+  /**
+   * A server has reported this, in the client_encoding that it has.
+   * @param value undefined: too long to be read
+   */
+  report(name: string, value: string | undefined): boolean {
+    const key = name.toLowerCase()
+    if (key === 'server_encoding') this.isUnicode = value === 'UTF8'
+    if (!this.names.has(key)) return false
+    const isRead = value !== undefined && (isAscii(value) || (this.values.get('client_encoding') ?? 'UTF8') === 'UTF8')
+    return isRead ? this.set(key, value) : this.lose(key)
+  }
+
+  /** It has a value that nobody else can be given. */
+  private lose(key: string): true {
+    this.silent.delete(key)
+    this.lost.add(key)
+    this.put(key, unknown)
+    return true
+  }
+
+  /** Can all of this set be given to another server? */
+  get isCarried(): boolean {
+    return this.lost.size === 0
+  }
+
+  /** The names of those that can't, as PostgreSQL writes them; each once while that lasts. */
+  takeNews(): readonly string[] {
+    if (this.lost.size === 0) this.told.clear()
+    const news = [...this.lost].filter((key) => !this.told.has(key))
+    for (const key of news) this.told.add(key)
+    return news.map((key) => this.names.get(key)!)
   }
 
   private put(key: string, value: string | undefined): void {
@@ -94,7 +139,7 @@ export class ParameterSet {
   get key(): string {
     if (this.cachedKey === undefined) {
       let key = ''
-      for (const name of this.names.keys()) key += `${folded(name, this.values.get(name) ?? '')}\0`
+      for (const name of this.names.keys()) key += `${this.values.get(name) ?? ''}\0`
       this.cachedKey = key
     }
     return this.cachedKey
@@ -113,10 +158,12 @@ export class ParameterSet {
   /** What `server` has to be given for this set to hold there; null where nothing differs. */
   alignment(server: ParameterSet): Alignment | null {
     const changes: Change[] = []
-    for (const [name, value] of this.values) if (this.isToSet(name, value, server)) changes.push([name, value])
-    for (const name of server.silent) if (!this.values.has(name)) changes.push([name, undefined])
+    for (const [name, value] of this.values) if (value !== server.values.get(name)) changes.push([name, value])
+    for (const set of [server.silent, server.lost]) {
+      for (const name of set) if (!this.values.has(name)) changes.push([name, undefined])
+    }
     if (changes.length === 0) return null
-    return { changes, sql: changes.map(([name, value]) => this.statement(name, value)).join('') }
+    return { changes, sql: changes.map(([name, value]) => this.statement(name, value, server.isUnicode)).join('') }
   }
 
   /**
@@ -158,17 +205,12 @@ export class ParameterSet {
     for (const name of this.silent) this.put(name, unknown)
   }
 
-  private isToSet(name: string, value: string, server: ParameterSet): boolean {
-    const current = server.values.get(name)
-    if (current !== undefined && folded(name, current) === folded(name, value)) return false
-    return quoteLiteral(value).length <= (name === 'search_path' ? longestList : longestValue)
-  }
-
-  private statement(name: string, value: string | undefined): string {
+  private statement(name: string, value: string | undefined, isUnicode: boolean): string {
     if (value === undefined) return `RESET ${this.names.get(name)};`
+    const literal = isUnicode ? asciiLiteral(value) : quoteLiteral(value)
     // Quoted, a SET would take it for one name.
-    if (name === 'search_path') return `SELECT pg_catalog.set_config('search_path',${quoteLiteral(value)},false);`
-    return `SET ${this.names.get(name)}=${quoteLiteral(value)};`
+    if (name === 'search_path') return `SELECT pg_catalog.set_config('search_path',${literal},false);`
+    return `SET ${this.names.get(name)}=${literal};`
   }
 
   entries(): IterableIterator<[string, string]> {
@@ -180,4 +222,16 @@ export class ParameterSet {
 export function quoteLiteral(text: string): string {
   const quoted = `'${text.replaceAll("'", "''").replaceAll('\\', '\\\\')}'`
   return text.includes('\\') ? `E${quoted}` : quoted
+}
+
+/** The same, whatever client_encoding says; the server must know all characters. */
+function asciiLiteral(text: string): string {
+  if (isAscii(text)) return quoteLiteral(text)
+  const escaped = text.replaceAll("'", "''").replaceAll('\\', '\\\\')
+  const code = (character: string): string => character.codePointAt(0)!.toString(16).padStart(8, '0')
+  return `E'${escaped.replaceAll(/[^\0-\x7f]/gu, (character) => `\\U${code(character)}`)}'`
+}
+
+function isAscii(text: string): boolean {
+  return !/[^\0-\x7f]/.test(text)
 }

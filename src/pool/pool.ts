@@ -387,7 +387,7 @@ export class Pool {
   }
 
   onServerParameter(server: ServerSession, name: string, value: string): void {
-    server.parameters.set(name, value)
+    server.parameters.report(name, value)
     if (!this.isWelcoming || this.isWelcomeStale) this.welcome.set(name, value)
   }
 

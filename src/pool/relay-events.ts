@@ -12,7 +12,7 @@ export interface ServerEvents {
   onDesync(what: string): void
   /** An error that no client was owed. */
   onStrayError(body: Buffer): void
-  onParameter(name: string, value: string): void
+  onParameter(name: string, value: string | undefined): void
 }
 
 /** What a client connection asks of the session that owns it. */

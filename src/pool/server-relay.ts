@@ -302,12 +302,11 @@ export class ServerRelay implements SocketOwner {
   }
 
   private handleParameter(at: number): void {
-    if (this.frames.end > this.cutter.chunk.length) return
     const parameter = backend.readParameterStatus(this.cutter.chunk.subarray(at + 5, this.frames.end))
     if (parameter === undefined) return
-    this.parameters.set(parameter.name, parameter.value)
+    this.parameters.report(parameter.name, parameter.value)
     const owner = this.recipient()
-    if (owner !== null) owner.parameters.set(parameter.name, parameter.value)
+    if (owner !== null) owner.parameters.report(parameter.name, parameter.value)
     this.events.onParameter(parameter.name, parameter.value)
   }
 

@@ -6,6 +6,9 @@ import * as backend from '../protocol/backend.js'
 /** Messages longer than this are passed on unread even where the pooler would like to know what they say. */
 const readLimit = 1024 * 1024
 
+/** Names of parameters are shorter, bytes. */
+const longestName = 256
+
 const stalePlan = Buffer.from('RRevalidateCachedQuery\0')
 const fatal = Buffer.from('\0VFATAL\0')
 const panic = Buffer.from('\0VPANIC\0')
@@ -80,8 +83,9 @@ export function reachNeeded(chunk: Buffer, code: number, length: number, end: nu
       return length === 1 ? end : 0
     case backend.ParameterDescription:
       return length <= readLimit ? reachOfNext(chunk, end) : 0
+    case backend.ParameterStatus: // at least its name
+      return length <= readLimit ? end : end - length + longestName
     case backend.CommandComplete:
-    case backend.ParameterStatus:
     case backend.ErrorResponse:
       return length <= readLimit ? end : 0
     default:

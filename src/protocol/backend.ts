@@ -178,10 +178,11 @@ export function reportFields(body: Buffer): Map<string, string> {
   return fields
 }
 
-/** Name and value of a ParameterStatus, or undefined where it is malformed. */
-export function readParameterStatus(body: Buffer): { name: string; value: string } | undefined {
+/** Name and value of a ParameterStatus, or undefined where there is no name; the value is undefined where it has no end. */
+export function readParameterStatus(body: Buffer): { name: string; value: string | undefined } | undefined {
   const nameEnd = body.indexOf(0)
+  if (nameEnd < 0) return undefined
   const valueEnd = body.indexOf(0, nameEnd + 1)
-  if (nameEnd < 0 || valueEnd < 0) return undefined
-  return { name: body.toString('utf8', 0, nameEnd), value: body.toString('utf8', nameEnd + 1, valueEnd) }
+  const name = body.toString('utf8', 0, nameEnd)
+  return { name, value: valueEnd < 0 ? undefined : body.toString('utf8', nameEnd + 1, valueEnd) }
 }

@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest'
 import { startPooler, type TestPooler } from '../harness/pooler.js'
 import { query as ask, postgres } from '../harness/postgres.js'
-import { bind, execute, extended, message, parse, query, type RawClient, sync } from '../harness/raw-client.js'
+import { bind, execute, extended, message, parse, query, RawClient, startup, sync } from '../harness/raw-client.js'
 import { Recorder } from '../harness/recorder.js'
 
 const user = 'trust_user'
@@ -180,11 +180,90 @@ describe('a value that the server does not take', () => {
     await nextIsServed(pooler)
   })
 
-  test('one that is too long is not carried (as in pgbouncer)', async () => {
+  test('one that is too long for PostgreSQL is what PostgreSQL makes of it', async () => {
     await using pooler = await startPooler({ default_pool_size: 1 })
     const client = await pooler.raw({ user, parameters: { application_name: 'x'.repeat(200) } })
-    expect(await shown(client, 'application_name')).toBe('')
+    expect(await shown(client, 'application_name')).toBe('x'.repeat(63))
     await nextIsServed(pooler)
+  })
+})
+
+describe('values are carried as they are', () => {
+  const tenants = { default_pool_size: 1, track_extra_parameters: 'app.tenant' }
+
+  test.each([
+    ['by case', 'acme', 'ACME'],
+    ['by case, within search_path', '"a"', '"A"'],
+    ['far behind', `${'x'.repeat(4000)}a`, `${'x'.repeat(4000)}b`],
+    ['beyond ASCII', 'é', 'É'],
+  ])('where they differ %s', async (_, one, other) => {
+    await using pooler = await startPooler(tenants)
+    for (const name of ['app.tenant', 'search_path']) {
+      const first = await pooler.raw({ user, parameters: { [name]: one } })
+      const second = await pooler.raw({ user, parameters: { [name]: other } })
+      for (let round = 0; round < 2; round++) {
+        expect(await shown(first, name)).toBe(one)
+        expect(await shown(second, name)).toBe(other)
+      }
+    }
+  })
+
+  test('whatever client_encoding the client before had', async () => {
+    await using pooler = await startPooler(tenants)
+    const other = await pooler.raw({ user, parameters: { client_encoding: 'LATIN1' } })
+    const client = await pooler.raw({ user, parameters: { search_path: 'café', 'app.tenant': 'café' } })
+    for (let round = 0; round < 2; round++) {
+      await other.ask(query('select 1'))
+      expect(await shown(client, 'search_path')).toBe('café')
+      expect(await shown(client, 'app.tenant')).toBe('café')
+    }
+  })
+
+  test('one that can’t be is refused at login, by name', async () => {
+    await using pooler = await startPooler(tenants)
+    const client = await RawClient.open(pooler.port)
+    const bytes = startup({ user, database: 'postgres', search_path: '@' })
+    bytes[bytes.indexOf('@')] = 0xff
+    client.send(bytes)
+    expect(await client.toTheEnd()).toEqual(['E FATAL 08P01 invalid value for startup parameter: search_path'])
+  })
+
+  const warning = 'N WARNING 01000 value of parameter "search_path" cannot go along to another server connection'
+
+  test.each([
+    ['too long', (name: string) => query(`set search_path = ${`${name}, `.repeat(4000)}${name}`)],
+    [
+      'too long to be read',
+      (name: string) => query(`select set_config('search_path', repeat(' ', 1200000) || '${name}', false) is null`),
+    ],
+    ['not in UTF-8', (name: string) => message('Q', Buffer.from(`set search_path = ${name}é\0`, 'latin1'))],
+  ])('one set later that is %s: its client is told, and keeps its server', async (_, set) => {
+    await using pooler = await startPooler({ default_pool_size: 2 })
+    const client = await pooler.raw({ user })
+    const length = "select md5(current_setting('search_path')) as x"
+    await client.ask(query('set client_encoding = latin1'))
+    await client.ask(set('a'))
+    expect(await client.line()).toBe(warning)
+    const wanted = await client.ask(query(length))
+    for (let round = 0; round < 3; round++) {
+      const other = await pooler.raw({ user, parameters: round === 1 ? { search_path: 'own' } : {} })
+      expect(await shown(other, 'search_path')).toBe(round === 1 ? 'own' : '"$user", public')
+      expect(await client.ask(query(length))).toEqual(wanted)
+      await pooler.until('SHOW POOLS', (row) => row.database === 'postgres' && row.sv_active === 1)
+    }
+    expect(client.unread).toEqual([])
+    await client.ask(query("set search_path = 'short'"))
+    await pooler.until('SHOW POOLS', (row) => row.database === 'postgres' && row.sv_active === 0)
+    await client.ask(set('b'))
+    expect(await client.line()).toBe(warning)
+    client.vanish()
+    await pooler.until('SHOW POOLS', (row) => row.database === 'postgres' && row.sv_active === 0)
+    for (let round = 0; round < 3; round++) {
+      const other = await pooler.raw({ user, parameters: round === 1 ? { search_path: 'own' } : {} })
+      await other.ask(query('begin'))
+      expect(await shown(other, 'search_path')).toBe(round === 1 ? 'own' : '"$user", public')
+      if (round > 0) await other.ask(query('commit'))
+    }
   })
 })
 

@@ -33,7 +33,7 @@ test('only tracked parameters are kept, whatever the case of their names', () =>
 
 test('a server is given what differs, under the names that PostgreSQL uses', () => {
   const client = setOf({ timezone: 'Europe/Zurich', datestyle: 'ISO, DMY', client_encoding: 'UTF8' })
-  const server = setOf({ TimeZone: 'UTC', DateStyle: 'ISO, MDY', client_encoding: 'utf8' })
+  const server = setOf({ TimeZone: 'UTC', DateStyle: 'ISO, MDY', client_encoding: 'UTF8' })
   expect(sqlFor(client, server)).toBe("SET TimeZone='Europe/Zurich';SET DateStyle='ISO, DMY';")
 })
 
@@ -81,12 +81,49 @@ test('what the server calls a value is not set again', () => {
   expect(client.get('client_encoding')).toBe('UTF8')
 })
 
-test('values that are too long to be carried are left alone', () => {
-  const server = setOf({ application_name: '' })
-  expect(sqlFor(setOf({ application_name: 'x'.repeat(125) }), server)).toBe(
-    `SET application_name='${'x'.repeat(125)}';`,
+test('values are carried up to the length of a startup packet; longer ones are told of, and hold their client', () => {
+  const [server, client] = [setOf({ application_name: '' }), setOf({ application_name: 'x'.repeat(10_000) })]
+  expect(sqlFor(client, server)).toBe(`SET application_name='${'x'.repeat(10_000)}';`)
+  expect([client.isCarried, client.takeNews()]).toEqual([true, []])
+  client.set('application_name', 'x'.repeat(10_001))
+  expect([client.isCarried, client.takeNews(), client.takeNews()]).toEqual([false, ['application_name'], []])
+  client.set('application_name', 'short')
+  expect([client.isCarried, client.takeNews()]).toEqual([true, []])
+  client.report('application_name', undefined)
+  expect([client.isCarried, client.takeNews()]).toEqual([false, ['application_name']])
+})
+
+test('after one that could not be carried, the next has its own, or the default', () => {
+  const server = setOf({ search_path: 'public' })
+  server.report('search_path', undefined)
+  expect(sqlFor(setOf({ search_path: 'public' }), server)).toContain("'public'")
+  expect(sqlFor(setOf({}), server)).toBe('RESET search_path;')
+})
+
+test('what is not in UTF-8 is not carried', () => {
+  const client = setOf({ client_encoding: 'LATIN1' })
+  client.report('search_path', '\ufffd')
+  expect(client.isCarried).toBe(false)
+  client.report('search_path', 'plain')
+  expect(client.isCarried).toBe(true)
+  client.report('search_path', 'Ã©') // the same bytes would be é
+  expect(client.isCarried).toBe(false)
+  client.report('client_encoding', 'UTF8')
+  client.report('search_path', 'é')
+  expect(client.isCarried).toBe(true)
+})
+
+test('values that differ by case alone are different', () => {
+  expect(sqlFor(setOf({ application_name: 'acme' }), setOf({ application_name: 'ACME' }))).toBe(
+    "SET application_name='acme';",
   )
-  expect(sqlFor(setOf({ application_name: 'x'.repeat(126) }), server)).toBe('')
+})
+
+test('a value means the same whatever client_encoding the server has just then', () => {
+  const server = setOf({ application_name: '' })
+  server.report('server_encoding', 'UTF8')
+  const sql = sqlFor(setOf({ application_name: "\\'é😀" }), server)
+  expect(sql).toBe("SET application_name=E'\\\\''\\U000000e9\\U0001f600';")
 })
 
 test('search_path is a list, long or short, whose names may differ by case alone', () => {

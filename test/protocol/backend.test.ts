@@ -156,5 +156,8 @@ test('any bytes can be read for fields and parameters', () => {
 test('a ParameterStatus is read, or is none', () => {
   expect(backend.readParameterStatus(Buffer.from('a\0b\0'))).toEqual({ name: 'a', value: 'b' })
   expect(backend.readParameterStatus(Buffer.from('\0\0'))).toEqual({ name: '', value: '' })
-  for (const body of ['', 'a', 'a\0', 'a\0b']) expect(backend.readParameterStatus(Buffer.from(body))).toBeUndefined()
+  for (const body of ['', 'a']) expect(backend.readParameterStatus(Buffer.from(body))).toBeUndefined()
+  for (const body of ['a\0', 'a\0b']) {
+    expect(backend.readParameterStatus(Buffer.from(body)), 'cut off').toEqual({ name: 'a', value: undefined })
+  }
 })

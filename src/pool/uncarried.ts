@@ -1,0 +1,25 @@
+// A parameter whose value can't be given to another server: its client is told, and keeps the server that has it.
+
+import type { Socket } from '../io/socket.js'
+import * as backend from '../protocol/backend.js'
+import type { ParameterSet } from './parameters.js'
+
+interface Holder {
+  readonly parameters: ParameterSet
+  readonly relay: { readonly socket: Socket } | undefined
+}
+
+/** Can the parameters of this client, whose server is idle, be given to another? If not, it is told so, once for each. */
+export function isCarried({ parameters, relay }: Holder): boolean {
+  for (const name of parameters.takeNews()) {
+    const fields = {
+      S: 'WARNING',
+      C: '01000',
+      D: 'It is too long, or not in UTF-8. This client keeps its server until the parameter has another value.',
+    }
+    relay?.socket.write(
+      backend.noticeResponse(`value of parameter "${name}" cannot go along to another server connection`, fields),
+    )
+  }
+  return parameters.isCarried
+}
