@@ -132,7 +132,9 @@ describe('hot files', () => {
     ['src/pool/prepared.ts', /new Statement\(/, 'a text seen for the first time'],
     ['src/pool/prepared-notes.ts', /new PreparedNote\(|: PreparedNote =>$/, 'once for a Parse or Close of a name'],
     ['src/pool/second-run.ts', /new Ask\(ignore\)/, 'a plan gone stale'],
+    ['src/pool/client-statements.ts', /new Named\(/, 'once for a Parse of a name'],
     ['src/pool/statement-names.ts', /new ShapeNote\(/, 'rows that a server has not told of before'],
+    ['src/pool/statement-names.ts', /new Renamed\(/, 'a message that will be refused'],
   ]
 
   /** Lines that run once for each object or for the module: declarations of fields, constructors, constants. */

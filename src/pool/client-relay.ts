@@ -10,11 +10,12 @@ import type { Condition } from '../protocol/errors.js'
 import { Cut, Frames, Message } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
 import { Backlog } from './backlog.js'
+import type { ClientStatements } from './client-statements.js'
 import * as exchange from './exchange.js'
+import type { Note } from './notes.js'
 import type { ParameterSet } from './parameters.js'
-import type { ClientStatements } from './prepared.js'
 import type { ClientEvents } from './relay-events.js'
-import type { Note, ServerRelay } from './server-relay.js'
+import type { ServerRelay } from './server-relay.js'
 import type { SessionNote } from './session-state.js'
 import type { SessionWatch } from './session-watch.js'
 import { longestSqlStatement, mayNameStatement, readCommand, rewriteQuery } from './sql-statements.js'
@@ -210,6 +211,7 @@ export class ClientRelay implements SocketOwner {
         if (this.refuseQuery) return this.violation('pqexec_disallowed', '')
         if (!this.linked(at)) return false
         if (this.session !== null && !this.watched(at)) return false
+        this.names.unnamed.drop(this.server!.statements)
         if (this.names.limit > 0 && this.frames.bodyLength > 8 && !this.unsynced) return this.handleQuery(at)
         if (this.unsynced) this.server!.isMixed = true
         this.owe(this.unsynced ? exchange.QueryInBatch : exchange.Query, this.note)
@@ -218,6 +220,7 @@ export class ClientRelay implements SocketOwner {
         if (!this.linked(at)) return false
         this.names.secondRun.keep(at, this.frames.end, this.server!)
         if (this.server!.copyIn) return true // read in copy mode, where the server ignores it
+        this.names.unnamed.isFresh = false
         this.unsynced = false
         if (this.session !== null) this.note = this.session.seeSync()
         this.owe(exchange.Sync, this.note)

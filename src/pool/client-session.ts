@@ -10,13 +10,13 @@ import type { Cancellable } from './cancel.js'
 import { logInClient } from './client-login.js'
 import { ClientRelay } from './client-relay.js'
 import { type Arrival, negotiateStartup } from './client-startup.js'
+import { ClientStatements } from './client-statements.js'
 import { logInToConsole, openConsole } from './console-login.js'
 import { type Context, pointer } from './context.js'
 import { type Database, Timeouts, type User } from './database.js'
 import type { DestinationRelay } from './destination.js'
 import { ParameterSet } from './parameters.js'
 import type { Pool, Waiter } from './pool.js'
-import { ClientStatements } from './prepared.js'
 import { MessageReader } from './reader.js'
 import type { Registry } from './registry.js'
 import type { ClientEvents } from './relay-events.js'
@@ -280,14 +280,11 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     const pool = this.pool!
     if (server === null) return
     if (server.relay!.hadLastWord(this.relay!)) return // its last words were passed on: both end when it has gone
-    const cleanup = this.relay!.names.takeCleanup()
-    if (cleanup !== null) server.ask(cleanup, () => {})
     const mode = pool.limits.poolMode
     if (status !== backend.Idle) {
       if (mode === 'statement') this.fail(new PgError('transaction_blocks'))
       return
     }
-    if (cleanup !== null) return // released when that is answered
     const state = this.relay!.session?.state
     const isFree = mode !== 'session' && (state === undefined || state.isFree(server))
     if (isFree && isCarried(this)) pool.release(server, this.quietSince)

@@ -1,7 +1,8 @@
 // hot path
 // What is to become of a prepared statement when the message that named it is answered, or was skipped after an error.
 
-import type { ClientStatements, ServerStatements, Statement } from './prepared.js'
+import type { ClientStatements, Named } from './client-statements.js'
+import type { ServerStatements, Statement } from './prepared.js'
 
 const prepare = 0
 const reuse = 1
@@ -11,15 +12,14 @@ const evict = 4
 
 /** What is to be done with a statement when the message that named it is answered, or was skipped after an error. */
 export class PreparedNote {
-  private readonly statement: Statement
+  readonly statement: Statement
   /** The client's name for it; '' where the pooler made it by itself. */
-  private readonly name: string
+  readonly name: string
   private readonly client: ClientStatements
   private readonly action: number
-  /** Of a Close: the Parse of the same name that was under way. */
+  /** Of a Close: the name that it took away, and the Parse of the same name that was under way. */
+  private readonly named: Named | null
   private readonly before: PreparedNote | null
-  /** Of a Close: what the client was told of its rows. */
-  private readonly told: string | undefined
   answered = false
 
   constructor(
@@ -27,15 +27,15 @@ export class PreparedNote {
     name: string,
     client: ClientStatements,
     action: number,
+    named: Named | null = null,
     before: PreparedNote | null = null,
-    told?: string,
   ) {
     this.statement = statement
     this.name = name
     this.client = client
     this.action = action
+    this.named = named
     this.before = before
-    this.told = told
     if (action <= reuse && name !== '') client.expect(name, this)
   }
 
@@ -57,8 +57,8 @@ export class PreparedNote {
       case evict:
         return server.release(this.statement)
       default:
-        server.remove(this.statement)
-        this.client.remove(this.name)
+        server.release(this.statement)
+        return this.client.settle(this.statement)
     }
   }
 
@@ -70,9 +70,12 @@ export class PreparedNote {
       case reuse:
         return this.client.undo(this.name, this)
       case close:
-        return this.client.restore(this.name, this.statement, this.before, this.told)
+        return this.client.restore(this.named!, this.before)
       case evict:
         return server.restore(this.statement)
+      default:
+        server.restore(this.statement)
+        return this.client.restore(this.named!, this.before)
     }
   }
 }
@@ -85,17 +88,12 @@ export const noteOf = {
   reuse: (statement: Statement, name: string, client: ClientStatements): PreparedNote =>
     new PreparedNote(statement, name, client, reuse),
   /** A Close: the name is forgotten already. `before`: a Parse of it that was under way. */
-  close: (
-    statement: Statement,
-    name: string,
-    client: ClientStatements,
-    before: PreparedNote | null,
-    told: string | undefined,
-  ): PreparedNote => new PreparedNote(statement, name, client, close, before, told),
+  close: (named: Named, client: ClientStatements, before: PreparedNote | null): PreparedNote =>
+    new PreparedNote(named.statement, named.name, client, close, named, before),
   /** A Close that the pooler puts in, of a statement that makes room for another. */
   evict: (statement: Statement, client: ClientStatements): PreparedNote =>
     new PreparedNote(statement, '', client, evict),
-  /** A DEALLOCATE: the name is forgotten when it is answered. */
-  deallocate: (statement: Statement, name: string, client: ClientStatements): PreparedNote =>
-    new PreparedNote(statement, name, client, deallocate),
+  /** A DEALLOCATE: the name is forgotten already, by client and server. */
+  deallocate: (named: Named, client: ClientStatements, before: PreparedNote | null): PreparedNote =>
+    new PreparedNote(named.statement, named.name, client, deallocate, named, before),
 }

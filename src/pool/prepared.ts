@@ -1,15 +1,11 @@
 // hot path
-// Prepared statement names: the client's own <-> one name for all clients with the same text and parameter types.
+// Prepared statements: one for all clients with the same text and parameter types, under a name of the pooler's; and those that a server has.
 
 import { Parse, Query } from '../protocol/frontend.js'
 import { message } from '../protocol/message.js'
-import { noteOf, type PreparedNote } from './prepared-notes.js'
+import { prefix } from './reserved-names.js'
 
-/** Server-side names are pgbouncer's, for those who watch pg_prepared_statements. */
-const prefix = 'PGBOUNCER_'
-
-/** Most bytes of statement text that one client may have prepared, and all clients together. */
-const clientLimit = 16 * 1024 * 1024
+/** Most bytes of statement text that all clients together may have prepared; and of the names that they have for it. */
 const totalLimit = 512 * 1024 * 1024
 
 /** Begins the keys of statements that SQL has made. */
@@ -52,6 +48,7 @@ export class StatementTable {
   private nextId = 1
   private live = 0
   private size = 0
+  private namesSize = 0
   private readonly limit: number
 
   /** @param limit most bytes of text, of all statements together */
@@ -112,6 +109,17 @@ export class StatementTable {
     return this.byKey.get(statement.key) !== statement
   }
 
+  /** Makes room for the names of a client, bytes; false: all clients together have too many. */
+  holdName(size: number): boolean {
+    if (this.namesSize + size > totalLimit) return false
+    this.namesSize += size
+    return true
+  }
+
+  dropName(size: number): void {
+    this.namesSize -= size
+  }
+
   get count(): number {
     return this.live
   }
@@ -119,148 +127,6 @@ export class StatementTable {
   /** Bytes of statement text held. */
   get bytes(): number {
     return this.size
-  }
-}
-
-/** A name that clients may not use for a look-up as it is: it could meet a statement of ours. */
-export function isOurs(name: string): boolean {
-  return name.startsWith(prefix)
-}
-
-/** The statements of one client, by its own names. */
-export class ClientStatements {
-  private readonly table: StatementTable
-  private readonly byName = new Map<string, Statement>()
-  /** Names whose Parse has not been answered yet, and what is to become of them then. */
-  private readonly pending = new Map<string, PreparedNote>()
-  /** What the client was told of the rows that a name gives: a digest, or `noRows`. */
-  private readonly told = new Map<string, string>()
-  private readonly parameters: { readonly reading: string }
-  private size = 0
-  private closed = false
-
-  /** @param parameters of the client, on which it hangs what a text means */
-  constructor(table: StatementTable, parameters: { readonly reading: string } = { reading: '' }) {
-    this.table = table
-    this.parameters = parameters
-  }
-
-  get count(): number {
-    return this.byName.size
-  }
-
-  get(name: string): Statement | undefined {
-    return this.byName.get(name)
-  }
-
-  isPending(name: string): boolean {
-    return this.pending.has(name)
-  }
-
-  toldOf(name: string): string | undefined {
-    return this.told.get(name)
-  }
-
-  /** The client goes by such rows where the name still stands for this statement; undefined: by none. */
-  tell(name: string, statement: Statement, shape: string | undefined): void {
-    if (this.byName.get(name) !== statement) return
-    if (shape === undefined) this.told.delete(name)
-    else this.told.set(name, shape)
-  }
-
-  /** Pending, and its Parse was left out. */
-  isReused(name: string): boolean {
-    return this.pending.get(name)?.isReuse === true
-  }
-
-  /** Remembers a statement until its Parse is answered; null: this client or all together hold too much. */
-  add(name: string, body: Buffer | undefined, sql = ''): Statement | null {
-    if (this.size + (body === undefined ? sql.length : body.length) > clientLimit) return null
-    const statement = this.table.take(this.parameters.reading, body, sql)
-    if (statement === null) return null
-    this.byName.set(name, statement)
-    this.size += statement.key.length
-    return statement
-  }
-
-  /**
-   * The statement as a server is to be given it now: its text read under the parameters that the client has by now, and where
-   * the client is about to be told what rows it gives (`isDescribed`), as the tables are by now.
-   */
-  reread(name: string, statement: Statement, isDescribed: boolean): Statement {
-    const { reading } = this.parameters
-    const isCurrent = statement.reading === reading && !(isDescribed && this.table.isRetired(statement))
-    if (isCurrent || this.pending.has(name)) return statement
-    const next = this.table.takeAgain(statement, reading)
-    if (next === null) return statement
-    this.byName.set(name, next)
-    this.size += next.key.length - statement.key.length
-    this.table.drop(statement)
-    return next
-  }
-
-  /** The name stands or falls with this note: not with that of an earlier Parse of the same name. */
-  expect(name: string, note: PreparedNote): void {
-    this.pending.set(name, note)
-  }
-
-  confirm(name: string, note: PreparedNote): void {
-    if (this.pending.get(name) === note) this.pending.delete(name)
-  }
-
-  undo(name: string, note: PreparedNote): void {
-    if (this.pending.get(name) === note) this.remove(name)
-  }
-
-  remove(name: string): void {
-    const statement = this.byName.get(name)
-    if (statement === undefined) return
-    this.byName.delete(name)
-    this.pending.delete(name)
-    this.told.delete(name)
-    this.size -= statement.key.length
-    this.table.drop(statement)
-  }
-
-  /** Forgets a name whose Close is on its way; the statement is held until `settle` or `restore`. Null: no such name. */
-  detach(name: string): PreparedNote | null {
-    const statement = this.byName.get(name)
-    if (statement === undefined) return null
-    const before = this.pending.get(name) ?? null
-    const told = this.told.get(name)
-    this.byName.delete(name)
-    this.pending.delete(name)
-    this.told.delete(name)
-    this.size -= statement.key.length
-    return noteOf.close(statement, name, this, before, told)
-  }
-
-  settle(detached: Statement): void {
-    this.table.drop(detached)
-  }
-
-  /** A Close that the server never came to: the name stands for its statement again, as far as it did `before`. */
-  restore(name: string, detached: Statement, before: PreparedNote | null, told: string | undefined): void {
-    if (this.closed || this.byName.has(name)) return this.table.drop(detached)
-    this.byName.set(name, detached)
-    if (told !== undefined) this.told.set(name, told)
-    this.size += detached.key.length
-    if (before !== null && !before.answered) this.pending.set(name, before)
-  }
-
-  /** DISCARD ALL: what stood behind it in the queue stays. */
-  forgetAnswered(): void {
-    for (const name of this.byName.keys()) if (!this.pending.has(name)) this.remove(name)
-  }
-
-  /** The client has gone. */
-  close(): void {
-    this.closed = true
-    for (const statement of this.byName.values()) this.table.drop(statement)
-    this.byName.clear()
-    this.pending.clear()
-    this.told.clear()
-    this.size = 0
   }
 }
 
@@ -272,6 +138,8 @@ export class ServerStatements {
   /** What rows they give here, as far as that is known: PostgreSQL sees to it that this stays as it is. */
   private readonly shapes = new Map<Statement, string>()
   private latest: Statement | null = null
+  /** Whose the unnamed statement is, by the number of its Parse; 0: there is none, or nobody's. */
+  unnamed = 0
 
   constructor(table: StatementTable) {
     this.table = table

@@ -10,17 +10,15 @@ import { Ask } from './ask.js'
 import type { ClientRelay } from './client-relay.js'
 import * as exchange from './exchange.js'
 import { ExchangeQueue } from './exchange.js'
+import type { Note } from './notes.js'
 import type { ParameterSet } from './parameters.js'
 import type { ServerStatements } from './prepared.js'
-import type { PreparedNote } from './prepared-notes.js'
 import type { ServerEvents } from './relay-events.js'
 import * as words from './server-words.js'
-import type { SessionNote } from './session-state.js'
-import { refusedAsStale, ShapeNote, staleError } from './statement-shape.js'
+import { inOwnWords } from './statement-errors.js'
+import { ShapeNote } from './statement-shape.js'
 
 const nothing = Buffer.alloc(0)
-
-export type Note = Ask | PreparedNote | SessionNote | ShapeNote
 
 export class ServerRelay implements SocketOwner {
   readonly socket: Socket
@@ -81,6 +79,7 @@ export class ServerRelay implements SocketOwner {
 
   /** Sends a query of the pooler's own; its answer goes to `ask`. */
   ask(bytes: Buffer, ask: Ask): void {
+    this.statements.unnamed = 0 // a Query takes it away
     this.owed.push(exchange.Query, null, ask)
     this.socket.write(bytes)
   }
@@ -283,15 +282,16 @@ export class ServerRelay implements SocketOwner {
         this.events.onStrayError(this.cutter.chunk.subarray(at + 5, this.frames.end))
       return
     }
+    const told = this.failed ? null : inOwnWords(this.cutter.chunk, at, this.frames.end, this.owed.note)
+    if (told !== null) {
+      this.drop(at)
+      this.add(told)
+    }
     const isStale = words.isStalePlan(this.cutter.chunk, at, this.frames.end)
     if (isStale) this.statements.retireAll()
     if (kind === exchange.Query) this.queryFailed = true
     if (kind === exchange.Query || kind === exchange.QueryInBatch || this.failed) return
     this.failed = true
-    if (this.owed.note === refusedAsStale) {
-      this.drop(at)
-      this.add(staleError)
-    }
     if ((kind !== exchange.Bind && kind !== exchange.Describe) || owner === null || this.owed.countReady() !== 1) return
     if (isStale && owner.waitToRunAgain()) {
       this.send(at)

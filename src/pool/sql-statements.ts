@@ -4,8 +4,9 @@ import * as frontend from '../protocol/frontend.js'
 import { quoteIdentifier, singleStatement, type Token } from '../protocol/sql.js'
 import { Ask } from './ask.js'
 import type { ClientRelay } from './client-relay.js'
-import { isOurs, type Statement } from './prepared.js'
+import type { Statement } from './prepared.js'
 import { noteOf, type PreparedNote } from './prepared-notes.js'
+import { absentName, Renamed, takenName } from './reserved-names.js'
 
 /** Longer texts are passed on as they are. */
 export const longestSqlStatement = 256 * 1024
@@ -13,7 +14,7 @@ export const longestSqlStatement = 256 * 1024
 /** What is sent in place of a Query, and what is to be known when it is answered; undefined: the Query as it is. */
 export interface Rewritten {
   readonly query: Buffer
-  readonly note: PreparedNote | null
+  readonly note: PreparedNote | Renamed | null
 }
 
 export interface Command {
@@ -70,13 +71,9 @@ function isWord(token: Token | undefined, word: string): boolean {
 function rewritePrepare(client: ClientRelay, text: string, command: Command): Rewritten | undefined {
   const server = client.server!
   if (client.statements.get(command.name) !== undefined) {
-    // PostgreSQL itself refuses it: with this name taken, as the client believes it to be.
-    const taken = isOurs(command.name) ? `${command.name} ` : command.name
-    // Closed first: it may still be there from the time before, and no error may end a transaction unseen.
-    const retaken = [frontend.closeStatement(taken), frontend.emptyStatement(taken), frontend.sync]
-    server.ask(Buffer.concat(retaken), new Ask(ignore))
-    client.names.leaveBehind(taken)
-    return taken === command.name ? undefined : { query: renamed(text, command, taken), note: null }
+    // PostgreSQL itself refuses it: with a name that is taken there, too.
+    server.ask(takeName, new Ask(ignore))
+    return { query: renamed(text, command, takenName), note: new Renamed(takenName, command.name) }
   }
   const rest = text.slice(command.end)
   const statement = client.statements.add(command.name, statementBody(rest), rest)
@@ -95,18 +92,17 @@ function rewritePrepare(client: ClientRelay, text: string, command: Command): Re
 
 /** EXECUTE and DEALLOCATE: the server is given the statement first where it lacks it. */
 function rewriteUse(client: ClientRelay, text: string, command: Command): Rewritten | undefined {
-  let statement = client.statements.get(command.name)
-  if (statement === undefined) {
-    return client.names.mayExist(command.name)
-      ? { query: renamed(text, command, `${command.name} `), note: null }
-      : undefined
+  const named = client.statements.find(command.name)
+  if (named === undefined) {
+    return { query: renamed(text, command, absentName), note: new Renamed(absentName, command.name) }
   }
-  if (!client.server!.statements.has(statement)) statement = client.statements.reread(command.name, statement, true)
+  const { statements } = client.server!
+  const statement = statements.has(named.statement) ? named.statement : client.statements.reread(named, true)
   makeKnown(client, statement)
-  return {
-    query: renamed(text, command, statement.name),
-    note: command.verb === 'execute' ? null : noteOf.deallocate(statement, command.name, client.statements),
-  }
+  if (command.verb === 'execute') return { query: renamed(text, command, statement.name), note: null }
+  const note = client.statements.deallocate(command.name)
+  statements.take(statement)
+  return { query: renamed(text, command, statement.name), note }
 }
 
 /** `max_prepared_statements` holds for those made by SQL, too. */
@@ -153,5 +149,8 @@ function renamed(text: string, command: Command, name: string): Buffer {
 function queryOf(text: string): Buffer {
   return frontend.message(frontend.Query, Buffer.from(`${text}\0`, 'latin1'))
 }
+
+/** Makes a statement under the name that is to be found taken. */
+const takeName = Buffer.concat([frontend.closeStatement(takenName), frontend.emptyStatement(takenName), frontend.sync])
 
 function ignore(): void {}

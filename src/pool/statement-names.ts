@@ -6,11 +6,14 @@ import type { Condition } from '../protocol/errors.js'
 import type { Frames } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
 import type { ClientRelay } from './client-relay.js'
+import type { Named } from './client-statements.js'
 import * as exchange from './exchange.js'
-import { isOurs, noRows, type Statement, telling } from './prepared.js'
+import { noRows, type Statement, telling } from './prepared.js'
 import { noteOf, type PreparedNote } from './prepared-notes.js'
+import { absentName, Renamed, takenName } from './reserved-names.js'
 import { SecondRun } from './second-run.js'
 import { noteOfDescribe, refusedAsStale, ShapeNote } from './statement-shape.js'
+import { longestKept, UnnamedStatement } from './unnamed-statement.js'
 
 /** What became of a message. */
 export const Done = 0
@@ -35,6 +38,11 @@ const longestMessage = 0x3fffffff
 /** Most answers that a server may owe when another is to come from here: nothing else slows a client that sends only such. */
 const mostOwed = 1024 * 1024
 
+const absent = bytesOf(`${absentName}\0`)
+const taken = bytesOf(`${takenName}\0`)
+const closeTaken = frontend.closeStatement(takenName)
+const makeTaken = frontend.emptyStatement(takenName)
+
 /** Code and length of a message that is rewritten, on their way to where pieces are gathered. */
 const head = Buffer.alloc(5)
 
@@ -47,17 +55,14 @@ export class StatementNames {
   private readonly frames: Frames
   private readonly cutter: Cutter
   readonly secondRun: SecondRun
-  // What the Bind, or Describe of a statement, at hand names, and by what name of the client's; null: nothing of ours.
-  private used: Statement | null = null
-  private usedName = ''
+  readonly unnamed = new UnnamedStatement()
+  // What the Bind, or Describe of a statement, at hand names; null: nothing of ours.
+  private used: Named | null = null
   // The portal of the latest Bind, and what it was bound to.
   private portal = ''
-  private bound: Statement | null = null
-  private boundName = ''
-  // What is to be known when the Bind at hand is refused.
-  private refusal: ShapeNote | null = null
-  // Empty statements left on the server by a Parse that was made to fail with PostgreSQL's own words.
-  private readonly leftBehind = new Set<string>()
+  private bound: Named | null = null
+  // What is to be known when the Bind or Describe at hand is refused.
+  private refusal: ShapeNote | Renamed | null = null
 
   constructor(client: ClientRelay, frames: Frames, cutter: Cutter, limit: number) {
     this.client = client
@@ -91,31 +96,11 @@ export class StatementNames {
     }
   }
 
-  /** The messages that remove the empty statements which refused duplicates left behind, or null. */
-  takeCleanup(): Buffer | null {
-    if (this.leftBehind.size === 0) return null
-    const messages: Buffer[] = []
-    for (const name of this.leftBehind) messages.push(frontend.closeStatement(name))
-    messages.push(frontend.sync)
-    this.leftBehind.clear()
-    return Buffer.concat(messages)
-  }
-
-  /** How much of a message must be there: a Parse that gives a name whole, of all others the names. */
+  /** How much of a message must be there: a Parse that gives a name, or is short, whole; of all others the names. */
   private lengthNeeded(at: number, length: number, there: number): number {
     if (this.frames.code !== frontend.Parse) return length < nameReach ? length : nameReach
     if (there < 6) return length < 6 ? length : 6
-    return this.cutter.chunk[at + 5] === 0 ? 6 : length
-  }
-
-  /** A statement that has no business on the server is closed there when the client is done. */
-  leaveBehind(name: string): void {
-    this.leftBehind.add(name)
-  }
-
-  /** A name that the client has not given to anything: might the server have a statement under it all the same? */
-  mayExist(name: string): boolean {
-    return isOurs(name) || this.leftBehind.has(name)
+    return length <= longestKept || this.cutter.chunk[at + 5] !== 0 ? length : 6
   }
 
   private handleParse(at: number): number {
@@ -125,15 +110,14 @@ export class StatementNames {
     const nameEnd = cutter.chunk.indexOf(0, at + 5)
     if (nameEnd < 0 || nameEnd >= end) return this.broken('broken_parse')
     if (nameEnd === at + 5) {
-      client.counters.clientParses++
-      client.counters.serverParses++
-      client.owe(exchange.Parse, null)
+      this.unnamed.begin(cutter.chunk, at, end, server.statements)
+      client.owe(exchange.Parse, this.unnamed)
       return Done
     }
     const name = cutter.chunk.toString('latin1', at + 5, nameEnd)
     if (client.statements.get(name) !== undefined) {
       if (server.owed.countReady() > 0) return Later // it may yet fail, or be discarded
-      this.failDuplicate(at, name)
+      this.failDuplicate(at, nameEnd, name)
       return Done
     }
     if (this.isUncertain(name, undefined)) return Later
@@ -162,13 +146,16 @@ export class StatementNames {
     const nameEnd = portalEnd < 0 ? -1 : chunk.indexOf(0, portalEnd + 1)
     if (nameEnd < 0 || nameEnd >= this.frames.end) return this.unended(at)
     this.used = null
-    if (nameEnd > portalEnd + 1 && !this.rename(at, portalEnd + 1, nameEnd)) return Later
+    this.refusal = null
+    if (nameEnd > portalEnd + 1) {
+      if (!this.rename(at, portalEnd + 1, nameEnd)) return Later
+      this.client.counters.binds++
+    } else if (!this.unnamed.isThere(this.client, this, at)) {
+      return Later
+    }
     this.portal = portalEnd === at + 5 ? '' : chunk.toString('latin1', at + 5, portalEnd)
     this.bound = this.used
-    this.boundName = this.usedName
-    this.client.counters.binds++
-    this.client.owe(exchange.Bind, this.refusal)
-    this.refusal = null
+    this.client.owe(exchange.Bind, this.refusal ?? this.used)
     return Done
   }
 
@@ -176,15 +163,17 @@ export class StatementNames {
     const nameEnd = this.nameEnd(at)
     if (nameEnd < 0) return this.unended(at)
     this.used = null
+    this.refusal = null
     if (this.isNamedStatement(at, nameEnd)) {
       if (!this.rename(at, at + 6, nameEnd)) return Later
+    } else if (this.cutter.chunk[at + 5] === 0x53) {
+      if (!this.unnamed.isThere(this.client, this, at)) return Later
     } else if (this.bound !== null && this.isBoundPortal(at, nameEnd)) {
       this.used = this.bound
-      this.usedName = this.boundName
     }
     const { statements, server } = this.client
-    const note = this.used === null ? null : noteOfDescribe(this.used, this.usedName, statements, server!.statements)
-    this.client.owe(exchange.Describe, note)
+    const note = this.used === null ? null : noteOfDescribe(this.used, statements, server!.statements)
+    this.client.owe(exchange.Describe, this.refusal ?? note ?? this.used)
     return Done
   }
 
@@ -200,6 +189,7 @@ export class StatementNames {
     const { client, cutter } = this
     // One that goes on behind its name is left to the server to refuse.
     if (!this.isNamedStatement(at, nameEnd) || nameEnd !== this.frames.end - 1) {
+      if (nameEnd === at + 6 && cutter.chunk[at + 5] === 0x53) this.unnamed.drop(client.server!.statements)
       client.owe(exchange.Close, null)
       return Done
     }
@@ -252,28 +242,30 @@ export class StatementNames {
     const { client } = this
     const name = this.cutter.chunk.toString('latin1', start, end)
     const known = client.server!.statements
-    let statement = client.statements.get(name)
-    let told = client.statements.toldOf(name)
+    const named = client.statements.find(name)
+    let statement = named?.statement
+    let told = named?.told
     if (told === telling) {
       if (client.server!.owed.countReady() > 0) return false // it may come to nothing
       told = undefined
     }
     let isDescribed = false
-    const isKnown = statement !== undefined && known.has(statement)
-    if (statement !== undefined && (!isKnown || (told !== undefined && known.shapeOf(statement) !== told))) {
-      isDescribed = this.secondRun.isUnderWay || this.isShown(at, start)
-      if (!isKnown) statement = client.statements.reread(name, statement, isDescribed)
+    if (named !== undefined) {
+      const isKnown = known.has(named.statement)
+      if (!isKnown || (told !== undefined && known.shapeOf(named.statement) !== told)) {
+        isDescribed = this.secondRun.isUnderWay || this.isShown(at, start)
+        if (!isKnown) statement = client.statements.reread(named, isDescribed)
+      }
     }
     if (this.isUncertain(name, statement)) return false
-    if (statement === undefined) {
-      // Sent as it is, for the server to refuse in its own words; one that the server may have is made one that can't exist.
-      if (this.mayExist(name)) this.replace(at, start, end, bytesOf(`${name} \0`))
+    if (named === undefined || statement === undefined) {
+      this.refuseUnknown(at, start, end, name)
       return true
     }
     this.secondRun.uses(statement, at, client.server!)
     if (statement.isSql && !known.has(statement)) {
-      // Made by SQL with types, which can't be put in here: the server is to refuse it, and not to find another's.
-      if (this.mayExist(name)) this.replace(at, start, end, bytesOf(`${name} \0`))
+      // Made by SQL with types, which can't be put in here: the server is to refuse it.
+      this.refuseUnknown(at, start, end, name)
       return true
     }
     if (known.has(statement)) {
@@ -286,13 +278,18 @@ export class StatementNames {
       if (!known.isAsked(statement)) this.askShape(at, statement)
       return false
     }
-    this.used = statement
-    this.usedName = name
+    this.used = named
     const shape = known.shapeOf(statement)
     if (isDescribed || told === undefined || shape === undefined || shape === told)
       this.replace(at, start, end, statement.nameBytes)
     else this.refuse(at, start, end, statement)
     return true
+  }
+
+  /** A name that stands for nothing: PostgreSQL is made to say so, by a name that no statement has. */
+  private refuseUnknown(at: number, start: number, end: number, name: string): void {
+    this.replace(at, start, end, absent)
+    this.refusal = new Renamed(absentName, name)
   }
 
   /** The client goes by a Describe from before: has that still to be found true of this server? */
@@ -317,7 +314,7 @@ export class StatementNames {
     this.collect(at)
     this.add(frontend.closeStatement(statement.name))
     client.owe(exchange.CloseAdded, noteOf.evict(statement, client.statements))
-    this.replace(at, start, end, bytesOf(`${statement.name} \0`)) // a name that no statement has
+    this.replace(at, start, end, absent)
     this.refusal = refusedAsStale
   }
 
@@ -356,27 +353,27 @@ export class StatementNames {
   }
 
   /**
-   * A name that is taken: PostgreSQL itself is made to refuse it, so that text, position and transaction are right. The name is
-   * prepared on the server as an empty statement, and then once more.
+   * A name that is taken: PostgreSQL itself is made to refuse it, so that text, position and transaction are right. It gets the
+   * client's Parse under a name that it has an empty statement by.
    */
-  private failDuplicate(at: number, name: string): void {
+  private failDuplicate(at: number, nameEnd: number, name: string): void {
     this.collect(at)
-    const taken = isOurs(name) ? `${name} ` : name // never one that other clients have a statement under
-    const empty = frontend.emptyStatement(taken)
-    this.add(empty)
+    this.add(closeTaken)
+    this.client.owe(exchange.CloseAdded, null)
+    this.add(makeTaken)
     this.client.owe(exchange.ParseAdded, null)
-    this.add(empty)
-    this.client.owe(exchange.Parse, null)
-    this.cutter.from = this.frames.end
-    this.leftBehind.add(taken)
+    this.replace(at, at + 5, nameEnd, taken)
+    this.client.owe(exchange.Parse, new Renamed(takenName, name))
   }
 
-  private collect(to: number): void {
+  /** What comes before `to` is set aside to be sent. */
+  collect(to: number): void {
     const server = this.client.server!
     if (!this.cutter.collect(server.socket, to)) this.client.waitFor(server)
   }
 
-  private add(bytes: Buffer): void {
+  /** And these bytes behind it. */
+  add(bytes: Buffer): void {
     const server = this.client.server!
     if (!this.cutter.add(server.socket, bytes)) this.client.waitFor(server)
   }

@@ -2,14 +2,15 @@
 
 import { createHash } from 'node:crypto'
 import * as backend from '../protocol/backend.js'
-import { type ClientStatements, noRows, type ServerStatements, type Statement, telling } from './prepared.js'
+import type { ClientStatements, Named } from './client-statements.js'
+import { noRows, type ServerStatements, type Statement, telling } from './prepared.js'
 
 /** The note of a Describe, of a statement or of a portal that it was bound to. */
 export class ShapeNote {
-  private readonly statement: Statement | null
+  readonly statement: Statement | null
   /** Who is told, and by what name it goes there; null: the pooler asks for itself. */
   private readonly client: ClientStatements | null
-  private readonly name: string
+  readonly name: string
   /** What the client was told before. */
   private readonly before: string | undefined
 
@@ -40,12 +41,10 @@ export class ShapeNote {
 
 /** The note for a client's own Describe, if it may tell of rows that the client was not told of before. */
 export function noteOfDescribe(
-  statement: Statement,
-  name: string,
+  { statement, name, told }: Named,
   client: ClientStatements,
   server: ServerStatements,
 ): ShapeNote | null {
-  const told = client.toldOf(name)
   const shape = server.shapeOf(statement)
   if (told !== undefined && (told === shape || told === telling)) return null
   client.tell(name, statement, told === undefined ? shape : telling)

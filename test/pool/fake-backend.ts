@@ -1,7 +1,6 @@
 // PostgreSQL's side of the protocol without PostgreSQL: what is answered when, what is skipped after an error, what waits
 // for a Flush or Sync. Its statements are words: `rows 3 x`, `begin`, `fail`, `copy in`, `syntax`, ...
-// Kinder than the real one in this: the unnamed statement lives to the next Sync only, and Parse is not refused in a failed
-// transaction. A pooler can't keep the first, and may answer the second from memory.
+// Kinder than the real one in this: Parse is not refused in a failed transaction, since a pooler may answer it from memory.
 
 import { i16, i32, message, z } from '../protocol/wire.js'
 
@@ -185,6 +184,7 @@ export class FakeBackend {
 
   private prepare(name: string, given: string): void {
     const text = given.trim()
+    if (name === '') this.statements.delete('')
     if (name !== '' && this.statements.has(name)) {
       throw new Failure('42P05', `prepared statement "${name}" already exists`)
     }
@@ -201,8 +201,11 @@ export class FakeBackend {
 
   private statement(name: string): string {
     const text = this.statements.get(name)
-    if (text === undefined) throw new Failure('26000', `prepared statement "${name}" does not exist`)
-    return text
+    if (text !== undefined) return text
+    throw new Failure(
+      '26000',
+      name === '' ? 'unnamed prepared statement does not exist' : `prepared statement "${name}" does not exist`,
+    )
   }
 
   private portal(name: string): Portal {
@@ -270,6 +273,15 @@ export class FakeBackend {
         this.statements.delete(name)
         return this.say('C', z('DEALLOCATE'))
       }
+      case 'do': {
+        // What it does with statements, nobody is told.
+        const [, action, name, ...words] = text.split(' ')
+        if (action === 'prepare') this.statements.set(name!, words.join(' '))
+        else if (action === 'deallocate') this.statements.delete(name!)
+        else if (action === 'deallocate-all')
+          for (const one of this.statements.keys()) if (one !== '') this.statements.delete(one)
+        return this.say('C', z('DO'))
+      }
       case 'fail':
         throw new Failure('22012', 'division by zero')
       case 'notice':
@@ -327,10 +339,7 @@ export class FakeBackend {
   }
 
   private ready(): void {
-    if (this.status === 'I') {
-      this.portals.clear()
-      this.statements.delete('')
-    }
+    if (this.status === 'I') this.portals.clear()
     this.say('Z', Buffer.from(this.status))
     this.flush()
   }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { ClientStatements, isOurs, ServerStatements, StatementTable } from '../../src/pool/prepared.js'
+import { ClientStatements } from '../../src/pool/client-statements.js'
+import { ServerStatements, StatementTable } from '../../src/pool/prepared.js'
 import { noteOf } from '../../src/pool/prepared-notes.js'
 import { i16, messagesOf, z } from '../protocol/wire.js'
 
@@ -34,8 +35,6 @@ test('a statement carries the Parse that makes it', () => {
     { code: 'P', body: Buffer.concat([z('PGBOUNCER_1'), body('select 1')]) },
   ])
   expect(statement.nameBytes).toEqual(z('PGBOUNCER_1'))
-  expect(isOurs(statement.name)).toBe(true)
-  expect(isOurs('pgbouncer_1')).toBe(false)
 })
 
 test('a statement does not change with the chunk it was found in', () => {
@@ -69,6 +68,25 @@ test('a client may hold 16 MiB of statements, under as many names as it likes', 
   expect(other.add('a', megabyte)).not.toBeNull()
   client.remove('a0')
   expect(client.add('more', megabyte)).not.toBeNull()
+})
+
+test('names count as well: 16 MiB of them for a client, and each more than its letters', () => {
+  const { table, client, other } = fixture()
+  const megabytes = 'n'.repeat(5 * 1024 * 1024)
+  for (const letter of ['a', 'b', 'c']) expect(client.add(megabytes + letter, body('select 1'))).not.toBeNull()
+  expect(client.add(`${megabytes}d`, body('select 1'))).toBeNull()
+  const note = client.detach(`${megabytes}a`)!
+  expect(client.add(`${megabytes}d`, body('select 1'))).not.toBeNull()
+  note.undo(new ServerStatements(table))
+  expect(client.get(`${megabytes}a`), 'has no room any more').toBeUndefined()
+  let short = 0
+  while (short < 1_000_000 && other.add(`n${short}`, body('')) !== null) short++
+  expect(short).toBeGreaterThan(100_000)
+  expect(short).toBeLessThan(130_000)
+  client.close()
+  other.close()
+  expect([table.count, table.bytes]).toEqual([0, 0])
+  expect(table.holdName(512 * 1024 * 1024), 'nothing is held for names').toBe(true)
 })
 
 test('all clients together have a limit, too', () => {
@@ -211,14 +229,14 @@ test('a text that is read under other parameters is another statement', () => {
   const server = new ServerStatements(table)
   const one = client.add('a', body('select 1'))!
   noteOf.prepare(one, 'a', client).confirm(server)
-  expect(client.reread('a', one, false)).toBe(one)
+  expect(client.reread(client.find('a')!, false)).toBe(one)
   parameters.reading = 'LATIN1'
-  const other = client.reread('a', one, false)
+  const other = client.reread(client.find('a')!, false)
   expect(other.name).not.toBe(one.name)
   expect(client.get('a')).toBe(other)
   expect(other.create.subarray(16)).toEqual(one.create.subarray(16))
   expect(table.count, 'the first has no user any more').toBe(1)
-  expect(client.reread('a', other, true)).toBe(other)
+  expect(client.reread(client.find('a')!, true)).toBe(other)
   client.close()
   expect([table.count, table.bytes]).toEqual([0, 0])
 })

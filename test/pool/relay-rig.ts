@@ -2,10 +2,10 @@
 
 import type { Clock } from '../../src/observe/clock.js'
 import { Counters } from '../../src/observe/stats.js'
-import { Ask } from '../../src/pool/ask.js'
 import { ClientRelay } from '../../src/pool/client-relay.js'
+import { ClientStatements } from '../../src/pool/client-statements.js'
 import { ParameterSet, trackedNames } from '../../src/pool/parameters.js'
-import { ClientStatements, ServerStatements, StatementTable } from '../../src/pool/prepared.js'
+import { ServerStatements, StatementTable } from '../../src/pool/prepared.js'
 import type { ClientEvents, ServerEvents } from '../../src/pool/relay-events.js'
 import { ServerRelay } from '../../src/pool/server-relay.js'
 import { Idle } from '../../src/protocol/backend.js'
@@ -103,9 +103,7 @@ export class RigClient implements ClientEvents {
   onQuiet(status: number): void {
     const server = this.server
     if (server === undefined) return
-    const cleanup = this.relay.names.takeCleanup()
-    if (cleanup !== null) server.relay.ask(cleanup, new Ask(() => {}))
-    if (cleanup === null && status === Idle) this.rig.release(this, server)
+    if (status === Idle) this.rig.release(this, server)
   }
 
   onTerminate(): void {

@@ -44,10 +44,7 @@ export function messagesOf(bytes: Buffer): Message[] {
   return messages
 }
 
-/** One line for each message, the names of prepared statements left out of errors. */
+/** One line for each message. */
 export function linesOf(bytes: Buffer): string[] {
-  return messagesOf(bytes).map(({ code, body }) => {
-    const text = body.toString('latin1').replaceAll('\0', '|')
-    return `${code} ${code === 'E' ? text.replace(/prepared statement ".*?"/, 'prepared statement') : text}`.trimEnd()
-  })
+  return messagesOf(bytes).map(({ code, body }) => `${code} ${body.toString('latin1').replaceAll('\0', '|')}`.trimEnd())
 }

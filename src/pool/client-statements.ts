@@ -1,0 +1,190 @@
+// hot path
+// The prepared statements of one client, by its own names.
+
+import type { Statement, StatementTable } from './prepared.js'
+import { noteOf, type PreparedNote } from './prepared-notes.js'
+
+/** Most bytes of statement text that one client may have prepared; and of the names that it has for it. */
+const clientLimit = 16 * 1024 * 1024
+
+/** What a name costs beside its bytes, whoever has many short ones. */
+const nameCost = 128
+
+/** A name of a client's, and what it stands for; the note of a message that was sent with the statement's name in its place. */
+export class Named {
+  readonly name: string
+  statement: Statement
+  /** What the client was told of the rows that it gives: a digest, or `noRows`; undefined: nothing. */
+  told: string | undefined
+
+  constructor(name: string, statement: Statement, told?: string) {
+    this.name = name
+    this.statement = statement
+    this.told = told
+  }
+
+  confirm(): void {}
+  undo(): void {}
+}
+
+export class ClientStatements {
+  private readonly table: StatementTable
+  private readonly byName = new Map<string, Named>()
+  /** Names whose Parse has not been answered yet, and what is to become of them then. */
+  private readonly pending = new Map<string, PreparedNote>()
+  private readonly parameters: { readonly reading: string }
+  private size = 0
+  private namesSize = 0
+  private closed = false
+
+  /** @param parameters of the client, on which it hangs what a text means */
+  constructor(table: StatementTable, parameters: { readonly reading: string } = { reading: '' }) {
+    this.table = table
+    this.parameters = parameters
+  }
+
+  get count(): number {
+    return this.byName.size
+  }
+
+  find(name: string): Named | undefined {
+    return this.byName.get(name)
+  }
+
+  get(name: string): Statement | undefined {
+    return this.byName.get(name)?.statement
+  }
+
+  isPending(name: string): boolean {
+    return this.pending.has(name)
+  }
+
+  toldOf(name: string): string | undefined {
+    return this.byName.get(name)?.told
+  }
+
+  /** The client goes by such rows where the name still stands for this statement; undefined: by none. */
+  tell(name: string, statement: Statement, shape: string | undefined): void {
+    const named = this.byName.get(name)
+    if (named?.statement === statement) named.told = shape
+  }
+
+  /** Pending, and its Parse was left out. */
+  isReused(name: string): boolean {
+    return this.pending.get(name)?.isReuse === true
+  }
+
+  /** Remembers a statement until its Parse is answered; null: this client or all together hold too much. */
+  add(name: string, body: Buffer | undefined, sql = ''): Statement | null {
+    if (this.size + (body === undefined ? sql.length : body.length) > clientLimit) return null
+    if (!this.holdName(name)) return null
+    const statement = this.table.take(this.parameters.reading, body, sql)
+    if (statement === null) {
+      this.dropName(name)
+      return null
+    }
+    this.byName.set(name, new Named(name, statement))
+    this.size += statement.key.length
+    return statement
+  }
+
+  /**
+   * The statement as a server is to be given it now: its text read under the parameters that the client has by now, and where
+   * the client is about to be told what rows it gives (`isDescribed`), as the tables are by now.
+   */
+  reread(named: Named, isDescribed: boolean): Statement {
+    const { statement, name } = named
+    const { reading } = this.parameters
+    const isCurrent = statement.reading === reading && !(isDescribed && this.table.isRetired(statement))
+    if (isCurrent || this.pending.has(name)) return statement
+    const next = this.table.takeAgain(statement, reading)
+    if (next === null) return statement
+    named.statement = next
+    this.size += next.key.length - statement.key.length
+    this.table.drop(statement)
+    return next
+  }
+
+  /** The name stands or falls with this note: not with that of an earlier Parse of the same name. */
+  expect(name: string, note: PreparedNote): void {
+    this.pending.set(name, note)
+  }
+
+  confirm(name: string, note: PreparedNote): void {
+    if (this.pending.get(name) === note) this.pending.delete(name)
+  }
+
+  undo(name: string, note: PreparedNote): void {
+    if (this.pending.get(name) === note) this.remove(name)
+  }
+
+  remove(name: string): void {
+    const named = this.takeOut(name)
+    if (named !== undefined) this.table.drop(named.statement)
+  }
+
+  /** Forgets a name whose Close is on its way; the statement is held until `settle` or `restore`. Null: no such name. */
+  detach(name: string): PreparedNote | null {
+    const before = this.pending.get(name) ?? null
+    const named = this.takeOut(name)
+    return named === undefined ? null : noteOf.close(named, this, before)
+  }
+
+  /** The same for a DEALLOCATE, with which the server forgets its statement, too. */
+  deallocate(name: string): PreparedNote | null {
+    const before = this.pending.get(name) ?? null
+    const named = this.takeOut(name)
+    return named === undefined ? null : noteOf.deallocate(named, this, before)
+  }
+
+  private takeOut(name: string): Named | undefined {
+    const named = this.byName.get(name)
+    if (named === undefined) return undefined
+    this.byName.delete(name)
+    this.pending.delete(name)
+    this.size -= named.statement.key.length
+    this.dropName(name)
+    return named
+  }
+
+  settle(detached: Statement): void {
+    this.table.drop(detached)
+  }
+
+  /** A Close that the server never came to: the name stands for its statement again, as far as it did `before`. */
+  restore(detached: Named, before: PreparedNote | null): void {
+    const { name, statement } = detached
+    if (this.closed || this.byName.has(name) || !this.holdName(name)) return this.table.drop(statement)
+    this.byName.set(name, detached)
+    this.size += statement.key.length
+    if (before !== null && !before.answered) this.pending.set(name, before)
+  }
+
+  /** DISCARD ALL: what stood behind it in the queue stays. */
+  forgetAnswered(): void {
+    for (const name of this.byName.keys()) if (!this.pending.has(name)) this.remove(name)
+  }
+
+  /** The client has gone. */
+  close(): void {
+    this.closed = true
+    for (const { statement } of this.byName.values()) this.table.drop(statement)
+    this.byName.clear()
+    this.pending.clear()
+    this.table.dropName(this.namesSize)
+    this.namesSize = this.size = 0
+  }
+
+  private holdName(name: string): boolean {
+    const size = name.length + nameCost
+    if (this.namesSize + size > clientLimit || !this.table.holdName(size)) return false
+    this.namesSize += size
+    return true
+  }
+
+  private dropName(name: string): void {
+    const size = name.length + nameCost
+    this.namesSize -= size
+    this.table.dropName(size)
+  }
+}
