@@ -59,7 +59,7 @@ describe('imports point down', () => {
     protocol: '',
     io: '',
     observe: '',
-    config: '',
+    config: 'protocol',
     auth: 'protocol config',
     pool: 'protocol config io observe auth',
     admin: 'protocol config observe pool',

@@ -29,7 +29,7 @@ export const auth: Suite = {
     const plain = parseStoredSecret(password)
     const md5 = parseStoredSecret(md5Hash(password, user).reveal())
     const salt = Buffer.from('salt')
-    const answer = answerMd5(md5, user, salt) ?? ''
+    const answer = Buffer.from(answerMd5(md5, user, salt) ?? '')
     const keyring = new ScramKeyring()
     return [
       { name: 'SCRAM, both roles, keys remembered', run: () => logIn(verifier, keyring, keyring) },

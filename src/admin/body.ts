@@ -1,6 +1,8 @@
 // Reads the body of a frontend message from front to back.
 // https://www.postgresql.org/docs/current/protocol-message-formats.html
 
+import { textOf } from '../protocol/byte-text.js'
+
 /** A body that is not of its message's format; who sent it cannot be understood any further. */
 export class InvalidMessage extends Error {
   override readonly name = 'InvalidMessage'
@@ -36,9 +38,7 @@ export class Body {
   text(): string {
     const end = this.#bytes.indexOf(0, this.#at)
     if (end < 0) throw new InvalidMessage('invalid message format')
-    return this.#take(end + 1 - this.#at)
-      .subarray(0, -1)
-      .toString()
+    return textOf(this.#take(end + 1 - this.#at).subarray(0, -1))
   }
 
   skip(bytes: number): void {

@@ -2,6 +2,7 @@
 
 import type { Config } from '../config/load.js'
 import { AdminError } from '../pool/status.js'
+import { byteLength } from '../protocol/byte-text.js'
 import { actionFor, type Command, type Role, requireRole, setAction, verbs } from './commands.js'
 import { driverStatement } from './driver-statements.js'
 import { helpDetail, helpText } from './show/help.js'
@@ -81,7 +82,7 @@ function isSign(token: Token | undefined, sign: string): boolean {
 }
 
 function limit(text: string | undefined, bytes: number): void {
-  if (text !== undefined && Buffer.byteLength(text) > bytes) throw new AdminError('bad arguments')
+  if (text !== undefined && byteLength(text) > bytes) throw new AdminError('bad arguments')
 }
 
 /** Queries of tools can be pages long. */

@@ -3,6 +3,7 @@
 import type { Config } from '../config/load.js'
 import type { Administration } from '../pool/status.js'
 import { DataRow, rowDescription } from '../protocol/backend.js'
+import { bytesOf, isUtf8Text } from '../protocol/byte-text.js'
 
 /** Format codes of result columns. https://www.postgresql.org/docs/current/protocol-overview.html#PROTOCOL-FORMAT-CODES */
 export type Format = 0 | 1
@@ -25,7 +26,7 @@ export const text: ColumnType<string> = {
   oid: 25,
   size: -1,
   text: (value) => value,
-  binary: (value) => Buffer.from(value),
+  binary: bytesOf,
 }
 
 /** A time of day as pgbouncer prints it: seconds, local, with the zone; its type is text. */
@@ -162,7 +163,9 @@ export function encodeRow(table: Table, row: Row, formats: readonly Format[] = [
     if (cell === null) return null
     // A cell is what the value function of its own column gave, so it fits the type of that column.
     const own = type as ColumnType<Cell>
-    return formats[at] === 1 ? own.binary(cell) : own.text(cell)
+    if (formats[at] === 1) return own.binary(cell)
+    const shown = own.text(cell)
+    return isUtf8Text(shown) ? shown : bytesOf(shown)
   })
   const room = cells.reduce((sum, cell) => sum + 4 + mostBytes(cell), 7)
   const bytes = Buffer.allocUnsafe(room)

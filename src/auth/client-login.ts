@@ -4,6 +4,7 @@
 import { randomBytes } from 'node:crypto'
 import { Secret } from '../config/secret.js'
 import * as backend from '../protocol/backend.js'
+import { textOf } from '../protocol/byte-text.js'
 import type { Conversation, Received } from '../protocol/conversation.js'
 import { PgError } from '../protocol/errors.js'
 import * as frontend from '../protocol/frontend.js'
@@ -61,14 +62,14 @@ export async function askPassword(client: Conversation): Promise<Buffer> {
 async function checkPlain(client: Conversation, login: PasswordLogin): Promise<LearntSecret> {
   const given = await askPassword(client)
   if (!(await verifyPassword(login.stored, login.user, given, login.keyring))) throw new PgError('auth_failed')
-  return { password: new Secret(given.toString()) }
+  return { password: new Secret(textOf(given)) }
 }
 
 async function checkMd5(client: Conversation, login: PasswordLogin): Promise<LearntSecret> {
   const salt = randomBytes(4)
   client.write(backend.authenticationRequest(backend.authentication.md5Password, salt))
   const answer = passwordBytes(await client.read())
-  if (!verifyMd5Answer(login.stored, login.user, salt, answer.toString())) throw new PgError('auth_failed')
+  if (!verifyMd5Answer(login.stored, login.user, salt, answer)) throw new PgError('auth_failed')
   return {}
 }
 

@@ -3,10 +3,15 @@
 
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { Secret } from '../config/secret.js'
+import { bytesOf } from '../protocol/byte-text.js'
 import type { StoredSecret } from './secrets.js'
 
 function md5Hex(text: string | Uint8Array, more: string | Buffer): string {
-  return createHash('md5').update(text).update(more).digest('hex')
+  const bytes = typeof text === 'string' ? bytesOf(text) : text
+  return createHash('md5')
+    .update(bytes)
+    .update(typeof more === 'string' ? bytesOf(more) : more)
+    .digest('hex')
 }
 
 /** What PostgreSQL stores for a password: `md5` + hex of md5(password + user). */
@@ -43,9 +48,8 @@ const mockHash = new Secret(`md5${'0'.repeat(32)}`)
  * As backend: is `answer` (the client's PasswordMessage) right for the salt it was sent? A user without an md5-able
  * secret costs the same work and is always told false, so that names can't be probed.
  */
-export function verifyMd5Answer(stored: StoredSecret, user: string, salt: Buffer, answer: string): boolean {
+export function verifyMd5Answer(stored: StoredSecret, user: string, salt: Buffer, answer: Buffer): boolean {
   const hash = hashOf(stored, user)
   const expected = Buffer.from(answerTo(salt, hash ?? mockHash))
-  const given = Buffer.from(answer)
-  return given.length === expected.length && timingSafeEqual(given, expected) && hash !== undefined
+  return answer.length === expected.length && timingSafeEqual(answer, expected) && hash !== undefined
 }

@@ -1,6 +1,7 @@
 // Checks a password that a client sent in clear text (auth_type plain, HBA method password) against what is stored.
 
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { bytesOf } from '../protocol/byte-text.js'
 import { md5Hash } from './md5.js'
 import type { ScramKeyring } from './scram-keys.js'
 import type { StoredSecret } from './secrets.js'
@@ -20,7 +21,7 @@ export async function verifyPassword(
     case 'none':
       return false
     case 'plain':
-      return same(Buffer.from(stored.password.reveal()), given)
+      return same(bytesOf(stored.password.reveal()), given)
     case 'md5':
       return same(Buffer.from(stored.hash.reveal()), Buffer.from(md5Hash(given, user).reveal()))
     case 'scram': {

@@ -3,6 +3,7 @@
 
 import { createHash, createHmac, pbkdf2, randomBytes } from 'node:crypto'
 import { inspect, promisify } from 'node:util'
+import { bytesOf, isUtf8Text, textOf } from '../protocol/byte-text.js'
 import { saslprep } from './saslprep.js'
 
 export const keyLength = 32
@@ -48,16 +49,10 @@ export class ScramKeys {
   }
 }
 
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-
-/** What PBKDF2 is given: the password after SASLprep, or as it is where it is not UTF-8 or SASLprep refuses it. */
-function preparedPassword(password: string | Uint8Array): Uint8Array {
-  if (typeof password === 'string') return Buffer.from(saslprep(password) ?? password)
-  try {
-    return Buffer.from(saslprep(utf8.decode(password)) ?? password)
-  } catch {
-    return password
-  }
+/** What PBKDF2 is given: the password after SASLprep, or its bytes where they are not UTF-8 or SASLprep refuses it. */
+function preparedPassword(password: string | Buffer): Buffer {
+  const text = typeof password === 'string' ? password : textOf(password)
+  return bytesOf((isUtf8Text(text) ? saslprep(text) : undefined) ?? text)
 }
 
 export interface ScramKeyringOptions {
@@ -84,7 +79,7 @@ export class ScramKeyring {
    * at each attempt, as a stored secret's would be, so that names can't be probed.
    */
   saltFor(user: string): Buffer {
-    return hmac(this.#key, 'salt\0', user).subarray(0, saltLength)
+    return hmac(this.#key, 'salt\0', bytesOf(user)).subarray(0, saltLength)
   }
 
   /**
@@ -92,7 +87,7 @@ export class ScramKeyring {
    * (`worthKeeping`), or guessing would push the others out.
    */
   async keysFor(
-    password: string | Uint8Array,
+    password: string | Buffer,
     salt: Buffer,
     iterations: number,
     worthKeeping: (keys: ScramKeys) => boolean = () => true,

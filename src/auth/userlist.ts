@@ -1,6 +1,7 @@
 // auth_file: `"user" "secret"` per line, as pgbouncer's userlist.txt.
 // https://www.pgbouncer.org/config.html#authentication-file-format
 
+import { byteLength } from '../protocol/byte-text.js'
 import { parseStoredSecret, type StoredSecret } from './secrets.js'
 
 /** In bytes, as pgbouncer's MAX_USERNAME and MAX_PASSWORD less the final zero. */
@@ -41,13 +42,12 @@ export function parseUserlist(text: string, file: string): Userlist {
 function addUser(users: Map<string, StoredSecret>, line: string, note: (text: string) => void): string | undefined {
   const [, name, secret] = (entry.exec(line) ?? []).map((part) => part.replaceAll('""', '"'))
   if (name === undefined || secret === undefined || line.includes('\0')) return 'broken auth file'
-  if (Buffer.byteLength(name) > longestName) return 'username too long in auth file'
-  if (Buffer.byteLength(secret) > longestSecret) return 'password too long in auth file'
+  if (byteLength(name) > longestName) return 'username too long in auth file'
+  if (byteLength(secret) > longestSecret) return 'password too long in auth file'
   const stored = parseStoredSecret(secret)
   users.set(name, stored)
   if (stored.kind !== 'plain') return undefined
   if (secret.startsWith('SCRAM-SHA-256$'))
     note(`secret of user "${name}" is no valid SCRAM secret, taken as a password`)
-  if (secret.includes('\ufffd')) note(`password of user "${name}" is not valid UTF-8`)
   return undefined
 }

@@ -45,10 +45,10 @@ export function located<T>(text: string, place: Place | undefined, read: () => T
 
 const longest = 120
 
-/** A foreign text for a message: control characters escaped, cut where it gets long. */
+/** A foreign text for a message: control characters, and bytes that are not UTF-8, escaped, cut where it gets long. */
 export function printable(text: string): string {
   const shown = text.length > longest ? `${text.slice(0, longest)}…` : text
-  return shown.replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, escapeCharacter)
+  return shown.replace(/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/gu, escapeCharacter)
 }
 
 /** The same, in double quotes. */
@@ -57,5 +57,9 @@ export function quoted(text: string): string {
 }
 
 function escapeCharacter(character: string): string {
-  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+  const code = character.charCodeAt(0)
+  // A lone surrogate stands for a byte that is not UTF-8.
+  return code >= 0xd800 && code < 0xe000
+    ? `\\x${(code & 0xff).toString(16)}`
+    : `\\u${code.toString(16).padStart(4, '0')}`
 }

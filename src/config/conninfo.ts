@@ -1,6 +1,7 @@
 // The value of a [databases], [users] or [peers] line: pgbouncer's key=value grammar, or a PostgreSQL URL.
 
 import { parse as parseUrl } from 'pg-connection-string'
+import { bytesOf, textOf } from '../protocol/byte-text.js'
 import { InvalidValue } from './config-error.js'
 
 /** Keys and values in the order written; a repeated key keeps the last value and place. */
@@ -73,9 +74,9 @@ function pairsOfUrl(url: string): Map<string, string> {
   const hosts = authority.slice(hostStart).split(',')
   if (hosts.length > mostHosts) throw new InvalidValue(`a URL of more than ${mostHosts} hosts`)
 
-  const parsed = hosts.map((host, index) => {
+  const parsed = hosts.map((host) => {
     try {
-      return parseUrl(`${scheme}${index === 0 ? authority.slice(0, hostStart) : ''}${host}/`)
+      return parseUrl(`${scheme}${host}/`)
     } catch {
       throw new InvalidValue('not a valid PostgreSQL URL')
     }
@@ -83,8 +84,9 @@ function pairsOfUrl(url: string): Map<string, string> {
   const pairs = new Map<string, string>()
   if (hosts.length > 1 || hosts[0] !== '') pairs.set('host', parsed.map((one) => one.host).join(','))
   if (parsed.some((one) => one.port)) pairs.set('port', parsed.map((one) => one.port || '5432').join(','))
-  if (parsed[0]?.user) pairs.set('user', parsed[0].user)
-  if (parsed[0]?.password) pairs.set('password', parsed[0].password)
+  const [, user = '', password = ''] = /^([^:]*):?(.*)@$/s.exec(authority.slice(0, hostStart)) ?? []
+  if (user !== '') pairs.set('user', decode(user))
+  if (password !== '') pairs.set('password', decode(password))
   if (path !== '') pairs.set('dbname', decode(path))
 
   for (const parameter of question < 0 ? [] : url.slice(question + 1).split('&')) {
@@ -104,12 +106,15 @@ function put(pairs: Map<string, string>, key: string, value: string): void {
   pairs.set(key, value)
 }
 
+/** As libpq decodes it: to bytes, which need not be UTF-8, but no zero among them. */
 function decode(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    throw new InvalidValue('the URL has a wrong percent-encoding')
-  }
+  if (/%(?![0-9a-f]{2})|%00/i.test(text)) throw new InvalidValue('the URL has a wrong percent-encoding')
+  const parts = text.split(/((?:%[0-9a-f]{2})+)/i)
+  return textOf(
+    Buffer.concat(
+      parts.map((part, at) => (at % 2 === 0 ? bytesOf(part) : Buffer.from(part.replaceAll('%', ''), 'hex'))),
+    ),
+  )
 }
 
 /** A key as far as a message may show it: what does not look like one may be the rest of a password. */

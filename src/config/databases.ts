@@ -1,6 +1,7 @@
 // The entries of [databases]: where a database that clients ask for really is, and its own sizes and limits.
 
 import { isIPv6 } from 'node:net'
+import { byteLength } from '../protocol/byte-text.js'
 import { ConfigError, InvalidValue, type Place, quoted } from './config-error.js'
 import type { Conninfo } from './conninfo.js'
 import {
@@ -15,7 +16,7 @@ import {
   wholeNumber,
 } from './entry-keys.js'
 import { Secret } from './secret.js'
-import { authDatabase, oneOf } from './setting-types.js'
+import { authDatabase, oneOf, requireUtf8 } from './setting-types.js'
 import {
   mustEncrypt,
   type PoolMode,
@@ -175,14 +176,14 @@ export const databaseKeys = {
   sslrootcert: key(
     'Instead of the global `server_tls_ca_file`; `system`: the authorities that Node.js knows.',
     (db, text) => {
-      db.tls.sslrootcert = text
+      db.tls.sslrootcert = requireUtf8(text)
     },
   ),
   sslcert: key('Instead of the global `server_tls_cert_file`; together with `sslkey`.', (db, text) => {
-    db.tls.sslcert = text
+    db.tls.sslcert = requireUtf8(text)
   }),
   sslkey: key('Instead of the global `server_tls_key_file`; together with `sslcert`.', (db, text) => {
-    db.tls.sslkey = text
+    db.tls.sslkey = requireUtf8(text)
   }),
   client_encoding: startupParameter('client_encoding'),
   datestyle: startupParameter('datestyle'),
@@ -245,12 +246,13 @@ function databaseNamed(name: string, template: DatabaseTemplate): DatabaseConfig
 }
 
 function isTooLong(name: string): boolean {
-  return Buffer.byteLength(name) > longestName
+  return byteLength(name) > longestName
 }
 
 export function hostIn(text: string): string {
   const given = text.trim()
   if (given === '') throw new InvalidValue('a host is empty')
+  requireUtf8(given)
   if (given.startsWith('/') || given.startsWith('@')) return given
   const host = given.startsWith('[') && given.endsWith(']') ? given.slice(1, -1) : given
   if (/\s/.test(host)) throw new InvalidValue('a host has a blank in it')

@@ -50,7 +50,16 @@ export function variable(env: Environment, name: string): string | undefined {
   const value = env[name]
   if (value === undefined || value === '' || isServiceLink(name, value)) return undefined
   if (/[\0\n\r]/.test(value)) throw new ConfigError('a value is one line', { path: name })
+  requireReadable(value, name)
   return value
+}
+
+/**
+ * Node.js makes U+FFFD of what is not UTF-8 in the environment, so which bytes these were cannot be known.
+ * @throws ConfigError
+ */
+export function requireReadable(value: string, name: string): void {
+  if (value.includes('\ufffd')) throw new ConfigError('not valid UTF-8', { path: name })
 }
 
 /** @param plain whether settings have their own names too; the PGBOUNCER_ name goes first */

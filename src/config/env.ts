@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { ConfigError } from './config-error.js'
 import { type DatabaseServer, urlServer } from './database-url.js'
 import { databaseKeys } from './databases.js'
-import { type Environment, settingVariable, variable } from './env-variables.js'
+import { type Environment, requireReadable, settingVariable, variable } from './env-variables.js'
 import { Secret } from './secret.js'
 import { type SettingName, settingNames } from './settings.js'
 
@@ -83,6 +83,7 @@ function prefixedEntries(env: Environment): string {
 
 /** On lines of their own, entries may have commas: lists of hosts, and values in quotes. */
 function entriesOf(text: string): string {
+  requireReadable(text, 'DATABASES')
   const lines = /[\r\n]/.test(text.trim())
     ? text.split(/[\r\n]+/).map((line) => line.replace(/,\s*$/, ''))
     : text.split(',')

@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { getSystemErrorMap } from 'node:util'
+import { isUtf8Text, textOf } from '../protocol/byte-text.js'
 import { ConfigError, quoted } from './config-error.js'
 
 interface FilePlace {
@@ -26,7 +27,7 @@ interface IniEntry {
 
 export type IniItem = IniSection | IniEntry
 
-/** Gives the text of a file, or rejects as node:fs does. */
+/** Gives the text of a file (see textOf: it need not be UTF-8), or rejects as node:fs does. */
 export type ReadFile = (path: string) => Promise<string>
 
 type Statement =
@@ -44,7 +45,7 @@ const mostFiles = 1000
  * section goes on into an included file and out of it again.
  * @throws ConfigError with file and line.
  */
-export async function readIni(file: string, read: ReadFile = readUtf8): Promise<IniItem[]> {
+export async function readIni(file: string, read: ReadFile = readText): Promise<IniItem[]> {
   const items: IniItem[] = []
   let section: string | undefined
   let files = 0
@@ -84,8 +85,8 @@ export async function readIni(file: string, read: ReadFile = readUtf8): Promise<
   return items
 }
 
-function readUtf8(path: string): Promise<string> {
-  return readFile(path, 'utf8')
+async function readText(path: string): Promise<string> {
+  return textOf(await readFile(path))
 }
 
 async function load(path: string, includedAt: FilePlace | undefined, read: ReadFile): Promise<string> {
@@ -129,6 +130,7 @@ function* parseIni(text: string, file: string): Generator<Statement> {
       const end = lineEnd(text, at)
       const path = sound(trimmed(text, at + 8, end), place)
       if (path === '') throw syntaxError(place, '%include names no file')
+      if (!isUtf8Text(path)) throw syntaxError(place, 'not valid UTF-8')
       yield { kind: 'include', path, place }
       at = end
     } else {
@@ -170,10 +172,9 @@ function readKey(text: string, start: number, place: FilePlace): { readonly text
   }
 }
 
-/** Refuses what C strings and UTF-8 cannot hold, rather than reading something else than what was written. */
+/** Refuses what C strings cannot hold, rather than reading something else than what was written. */
 function sound(text: string, place: FilePlace): string {
   if (text.includes('\0')) throw syntaxError(place, 'zero byte')
-  if (text.includes('\ufffd')) throw syntaxError(place, 'not valid UTF-8')
   return text
 }
 

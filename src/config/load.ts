@@ -8,7 +8,7 @@ import { type ReadFile, readIni } from './ini.js'
 import { type ConfigInput, type ConfigItem, itemsOf } from './input.js'
 import { suggestion } from './nearest.js'
 import { type PeerConfig, readPeer } from './peers.js'
-import type { SettingType } from './setting-types.js'
+import { requireUtf8, type SettingType } from './setting-types.js'
 import { type Setting, type SettingName, type Settings, settingNamed, settingNames, settings } from './settings.js'
 import { readUser, type UserConfig } from './users.js'
 
@@ -202,10 +202,18 @@ function requireSetting(key: string, place: Place | undefined): SettingName {
   throw new ConfigError(`unknown parameter: pgbouncer/${printable(key)}`, place, suggestion(key, settingNames))
 }
 
+/** Settings whose values PostgreSQL and its clients know as bytes, in whatever encoding: names, passwords, SQL. */
+const inBytes: ReadonlySet<SettingName> = new Set<SettingName>([
+  ...(['admin_users', 'stats_users', 'auth_user', 'auth_dbname', 'auth_query', 'login_notify_message'] as const),
+  ...(['server_check_query', 'server_reset_query', 'ignore_startup_parameters'] as const),
+])
+
 function assign(name: SettingName, text: string, place: Place | undefined): Assigned {
   const type: SettingType<unknown> = settings[name].type
   const within = place === undefined ? '' : ' in configuration'
-  const value = located(`invalid value ${quoted(text)} for parameter ${name}${within}`, place, () => type.parse(text))
+  const value = located(`invalid value ${quoted(text)} for parameter ${name}${within}`, place, () =>
+    type.parse(inBytes.has(name) ? text : requireUtf8(text)),
+  )
   return { value, shown: type.show?.(value) ?? text, place }
 }
 

@@ -1,5 +1,6 @@
 // The types of settings: how a text becomes a value, and what SHOW CONFIG says of it.
 
+import { isUtf8Text } from '../protocol/byte-text.js'
 import { InvalidValue } from './config-error.js'
 import { Secret } from './secret.js'
 
@@ -84,6 +85,15 @@ export const secretText: SettingType<Secret | undefined> = {
   name: 'text, hidden in SHOW CONFIG',
   parse: (given) => (given === '' ? undefined : new Secret(given)),
   show: String,
+}
+
+/**
+ * For what goes to the system and not to PostgreSQL: paths and host names. Node.js writes no other than UTF-8 there.
+ * @throws InvalidValue
+ */
+export function requireUtf8(given: string): string {
+  if (!isUtf8Text(given)) throw new InvalidValue('not valid UTF-8')
+  return given
 }
 
 /** Optional name of a database that is not the console. */

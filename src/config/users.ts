@@ -1,5 +1,6 @@
 // The entries of [users]: sizes, limits and timeouts of one user, which beat those of the database and the global ones.
 
+import { byteLength } from '../protocol/byte-text.js'
 import { ConfigError, type Place, quoted } from './config-error.js'
 import type { Conninfo } from './conninfo.js'
 import {
@@ -89,7 +90,7 @@ const grammar: EntryGrammar<UserDraft> = {
 
 /** @throws ConfigError */
 export function readUser(name: string, given: string | Conninfo, place: Place): UserConfig {
-  if (Buffer.byteLength(name) > longestName) {
+  if (byteLength(name) > longestName) {
     throw new ConfigError(`too long user name: ${quoted(name)}`, place, `at most ${longestName} bytes`)
   }
   const draft: UserDraft = { name }

@@ -23,14 +23,15 @@ export function clipped(text: string): string {
 
 /**
  * A text for a log that is read by lines: those after the first are indented by a tab, so that no user name can pass for
- * a line of its own, and control characters, which a terminal would obey, are written as `\x1B`.
+ * a line of its own. Control characters, which a terminal would obey, are written as `\x1B`, and so are bytes of names that
+ * are not UTF-8: they come as lone surrogates.
  */
 export function logText(text: string): string {
-  return text.replace(/[^\P{Cc}\t\n]/gu, escapeCharacter).replaceAll('\n', '\n\t')
+  return text.replace(/[^\P{Cc}\t\n]|\p{Cs}/gu, escapeCharacter).replaceAll('\n', '\n\t')
 }
 
 function escapeCharacter(character: string): string {
-  return `\\x${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`
+  return `\\x${(character.charCodeAt(0) & 0xff).toString(16).toUpperCase().padStart(2, '0')}`
 }
 
 export function fullLine(date: Date, pid: number, level: LogLevel, text: string): string {

@@ -1,6 +1,7 @@
 // An exchange of the pooler's own with a server: its answer is collected here and never reaches a client.
 
 import * as backend from '../protocol/backend.js'
+import { textOf } from '../protocol/byte-text.js'
 import { PgError } from '../protocol/errors.js'
 
 /** Most rows' bytes that an own query may answer with. */
@@ -64,7 +65,7 @@ function readRow(body: Buffer): (string | null)[] | undefined {
     const length = body.readInt32BE(at)
     at += 4
     if (length > body.length - at) return undefined
-    row.push(length < 0 ? null : body.toString('utf8', at, at + length))
+    row.push(length < 0 ? null : textOf(body.subarray(at, at + length)))
     at += Math.max(length, 0)
   }
   return row

@@ -9,6 +9,7 @@ import type { StoredSecret } from '../auth/secrets.js'
 import { parseUserlist } from '../auth/userlist.js'
 import { ConfigError, located } from '../config/config-error.js'
 import type { Settings } from '../config/settings.js'
+import { textOf } from '../protocol/byte-text.js'
 
 export interface AuthFiles {
   readonly users: ReadonlyMap<string, StoredSecret>
@@ -33,7 +34,7 @@ export async function readAuthFiles(settings: Settings): Promise<AuthFiles> {
     const file = parseHba(await read('auth_hba_file', settings.auth_hba_file), {
       file: settings.auth_hba_file,
       maps: ident?.maps ?? new Map(),
-      read: (name) => readFileSync(name, 'utf8'),
+      read: (name) => textOf(readFileSync(name)),
     })
     hba = file.rules
     warnings.push(...(ident?.warnings ?? []), ...file.warnings)
@@ -53,7 +54,8 @@ function readLdapOptions({ auth_type, auth_ldap_options }: Settings): LdapOption
 }
 
 async function read(name: string, file: string): Promise<string> {
-  return readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+  const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
     throw new ConfigError(`could not open ${name} ${file}: ${error.code ?? error.message}`)
   })
+  return textOf(bytes)
 }

@@ -9,6 +9,7 @@ import type { StoredSecret } from '../auth/secrets.js'
 import type { Credentials } from '../auth/server-login.js'
 import { Secret } from '../config/secret.js'
 import type { LogPeer } from '../observe/log.js'
+import { isUtf8Text, textOf } from '../protocol/byte-text.js'
 import type { Conversation } from '../protocol/conversation.js'
 import { PgError } from '../protocol/errors.js'
 import type { AuthFiles } from './auth-files.js'
@@ -181,11 +182,11 @@ async function proveByLdap(
 ): Promise<Credentials> {
   if (options === undefined) throw new PgError('config_error')
   const bytes = await askPassword(client)
-  const password = new Secret(bytes.toString())
+  const password = new Secret(textOf(bytes))
   const abort = new AbortController()
   const timer = clock.after(directoryTimeout, () => abort.abort())
   try {
-    const isText = bytes.equals(Buffer.from(password.reveal())) // what is not UTF-8 must not come to equal what is
+    const isText = isUtf8Text(password.reveal() + user) // directories speak nothing else
     if (!isText || !(await checkLdap(options, user, password, abort.signal))) throw new PgError('ldap_failed')
   } catch (error) {
     if (!(error instanceof LdapFailed)) throw error

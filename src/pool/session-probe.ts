@@ -1,5 +1,6 @@
 // What a session holds, asked of the server itself: it alone knows what a ROLLBACK took back, which lock was got, what is left.
 
+import { bytesOf } from '../protocol/byte-text.js'
 import * as frontend from '../protocol/frontend.js'
 import type { Answer } from './ask.js'
 import { quoteLiteral } from './parameters.js'
@@ -79,5 +80,5 @@ function isSet(
 
 /** A character a byte, as the names were asked for. */
 function bytes(text: string): string {
-  return Buffer.from(text).toString('latin1')
+  return bytesOf(text).toString('latin1')
 }

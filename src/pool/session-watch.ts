@@ -2,6 +2,7 @@
 // Texts and names are read a character a byte (latin1): only the client knows what encoding it speaks.
 
 import type { Cutter } from '../io/cutter.js'
+import { bytesOf } from '../protocol/byte-text.js'
 import type { Frames } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
 import type { ClientRelay } from './client-relay.js'
@@ -36,7 +37,7 @@ export function watchSession(owner: StateOwner, relay: ClientRelay, pool: Pool):
   return new SessionWatch(relay, state, judgements)
 }
 
-const latin1 = (text: string): string => Buffer.from(text).toString('latin1')
+const latin1 = (text: string): string => bytesOf(text).toString('latin1')
 
 export class SessionWatch {
   readonly state: SessionState

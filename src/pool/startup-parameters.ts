@@ -1,6 +1,7 @@
 // What a client may ask for in its startup packet, beside user and database.
 
 import type { Settings } from '../config/settings.js'
+import { byteLength } from '../protocol/byte-text.js'
 import { PgError } from '../protocol/errors.js'
 import { isCarriable, type TrackedNames } from './parameters.js'
 
@@ -27,7 +28,7 @@ export function readClientStartup(
 ): ClientStartup {
   const user = given.get('user') ?? ''
   if (user === '') throw new PgError('no_username')
-  if (Buffer.byteLength(user) > longestUser) throw new PgError('username_too_long')
+  if (byteLength(user) > longestUser) throw new PgError('username_too_long')
   const ignored = new Set(settings.ignore_startup_parameters.map((name) => name.toLowerCase()))
   const parameters: [string, string][] = []
   const protocolOptions: string[] = []

@@ -1,6 +1,7 @@
 // What a backend sends: message codes, and writers for the messages the pooler makes itself.
 // https://www.postgresql.org/docs/current/protocol-message-formats.html
 
+import { bytesOf, textOf } from './byte-text.js'
 import type { PgError } from './errors.js'
 import { message } from './message.js'
 
@@ -75,7 +76,7 @@ export function negotiateProtocolVersion(minor: number, unknownOptions: readonly
   head.writeInt32BE(unknownOptions.length, 4)
   return message(
     NegotiateProtocolVersion,
-    Buffer.concat([head, Buffer.from(unknownOptions.map((name) => `${name}\0`).join(''))]),
+    Buffer.concat([head, bytesOf(unknownOptions.map((name) => `${name}\0`).join(''))]),
   )
 }
 
@@ -133,7 +134,7 @@ export function rowDescription(columns: readonly ColumnDescription[]): Buffer {
     fixed.writeInt16BE(column.typeSize, 10)
     fixed.writeInt32BE(-1, 12)
     fixed.writeInt16BE(column.format, 16)
-    parts.push(Buffer.from(`${column.name}\0`), fixed)
+    parts.push(bytesOf(`${column.name}\0`), fixed)
   }
   return message(RowDescription, Buffer.concat(parts))
 }
@@ -172,7 +173,7 @@ export function reportFields(body: Buffer): Map<string, string> {
   while (at < body.length && body[at] !== 0) {
     const end = body.indexOf(0, at + 1)
     const stop = end < 0 ? body.length : end
-    fields.set(String.fromCharCode(body[at]!), body.toString('utf8', at + 1, stop))
+    fields.set(String.fromCharCode(body[at]!), textOf(body.subarray(at + 1, stop)))
     at = stop + 1
   }
   return fields
@@ -183,6 +184,6 @@ export function readParameterStatus(body: Buffer): { name: string; value: string
   const nameEnd = body.indexOf(0)
   if (nameEnd < 0) return undefined
   const valueEnd = body.indexOf(0, nameEnd + 1)
-  const name = body.toString('utf8', 0, nameEnd)
-  return { name, value: valueEnd < 0 ? undefined : body.toString('utf8', nameEnd + 1, valueEnd) }
+  const name = textOf(body.subarray(0, nameEnd))
+  return { name, value: valueEnd < 0 ? undefined : textOf(body.subarray(nameEnd + 1, valueEnd)) }
 }

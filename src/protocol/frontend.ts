@@ -2,6 +2,7 @@
 // https://www.postgresql.org/docs/current/protocol-message-formats.html
 
 import { serialize } from 'pg-protocol'
+import { bytesOf, textOf } from './byte-text.js'
 import { PgError } from './errors.js'
 import { message } from './message.js'
 
@@ -72,7 +73,7 @@ function readParameters(body: Buffer): Map<string, string> {
     const nameEnd = body.indexOf(0, at)
     const valueEnd = body.indexOf(0, nameEnd + 1)
     if (nameEnd === at || valueEnd < 0 || valueEnd === body.length - 1) throw new PgError('bad_startup_layout')
-    parameters.set(body.toString('utf8', at, nameEnd), body.toString('utf8', nameEnd + 1, valueEnd))
+    parameters.set(textOf(body.subarray(at, nameEnd)), textOf(body.subarray(nameEnd + 1, valueEnd)))
     at = valueEnd + 1
   }
   return parameters
@@ -91,7 +92,7 @@ export function cancelRequest(pid: number, secret: Buffer): Buffer {
 /** StartupMessage for a server. pg-protocol's own writer always adds client_encoding, so it is written here. */
 export function startupMessage(parameters: Readonly<Record<string, string>>, minor = 0): Buffer {
   const text = Object.entries(parameters).map(([name, value]) => `${name}\0${value}\0`)
-  const body = Buffer.from(`${text.join('')}\0`)
+  const body = bytesOf(`${text.join('')}\0`)
   const bytes = Buffer.allocUnsafe(8 + body.length)
   bytes.writeInt32BE(bytes.length, 0)
   bytes.writeInt32BE((3 << 16) | minor, 4)
@@ -102,28 +103,42 @@ export function startupMessage(parameters: Readonly<Record<string, string>>, min
 export { message }
 
 export const sslRequest = (): Buffer => serialize.requestSsl()
-export const password = (text: string): Buffer => serialize.password(text)
+// pg-protocol writes texts as UTF-8, so what may have other bytes is written here.
+export const password = (text: string): Buffer => message(Password, `${text}\0`)
 export const saslInitialResponse = (mechanism: string, first: string): Buffer =>
   serialize.sendSASLInitialResponseMessage(mechanism, first)
 export const saslResponse = (text: string): Buffer => serialize.sendSCRAMClientFinalMessage(text)
-export const query = (text: string): Buffer => serialize.query(text)
+export const query = (text: string): Buffer => message(Query, `${text}\0`)
 export const terminate = (): Buffer => serialize.end()
 
 /** Parse, Bind, Describe, Execute, Sync of one unnamed statement with text parameters. */
 export function extendedQuery(text: string, values: readonly (string | null)[]): Buffer {
   return Buffer.concat([
-    serialize.parse({ text }),
-    serialize.bind({ values: [...values] }),
+    message(Parse, `\0${text}\0\0\0`), // unnamed, no types
+    bindTexts(values),
     serialize.describe({ type: 'P' }),
     serialize.execute({}),
     serialize.sync(),
   ])
 }
 
+/** Bind of the unnamed statement to the unnamed portal, all values and results as text. */
+function bindTexts(values: readonly (string | null)[]): Buffer {
+  const head = Buffer.alloc(6) // the two names, no format codes, and how many values
+  head.writeInt16BE(values.length, 4)
+  const parts = values.flatMap((value) => {
+    const length = Buffer.allocUnsafe(4)
+    const bytes = value === null ? undefined : bytesOf(value)
+    length.writeInt32BE(bytes?.length ?? -1)
+    return bytes === undefined ? [length] : [length, bytes]
+  })
+  return message(Bind, Buffer.concat([head, ...parts, Buffer.alloc(2)]))
+}
+
 /** The zero-terminated text that begins at `at`, or undefined where it has no end. */
 export function readText(body: Buffer, at: number): string | undefined {
   const end = body.indexOf(0, at)
-  return end < 0 ? undefined : body.toString('utf8', at, end)
+  return end < 0 ? undefined : textOf(body.subarray(at, end))
 }
 
 export const sync: Buffer = message(Sync)

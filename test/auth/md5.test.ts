@@ -31,8 +31,8 @@ test('the answer is the same from a password and from its hash, and the one that
         const theirs = await pgCrypto.postgresMd5PasswordHash(user, password, salt)
         expect(answerMd5(plain, user, salt)).toBe(theirs)
         expect(answerMd5(hashed, user, salt)).toBe(theirs)
-        expect(verifyMd5Answer(plain, user, salt, theirs)).toBe(true)
-        expect(verifyMd5Answer(hashed, user, salt, theirs)).toBe(true)
+        expect(verifyMd5Answer(plain, user, salt, Buffer.from(theirs))).toBe(true)
+        expect(verifyMd5Answer(hashed, user, salt, Buffer.from(theirs))).toBe(true)
       },
     ),
   )
@@ -41,12 +41,12 @@ test('the answer is the same from a password and from its hash, and the one that
 test('a wrong password, salt or user is refused', () => {
   const stored = parseStoredSecret('pencil')
   const answer = answerMd5(stored, 'sam', salt)!
-  expect(verifyMd5Answer(stored, 'sam', salt, answer)).toBe(true)
-  expect(verifyMd5Answer(stored, 'sam', Buffer.alloc(4), answer)).toBe(false)
-  expect(verifyMd5Answer(stored, 'tom', salt, answer)).toBe(false)
-  expect(verifyMd5Answer(parseStoredSecret('pen'), 'sam', salt, answer)).toBe(false)
+  expect(verifyMd5Answer(stored, 'sam', salt, Buffer.from(answer))).toBe(true)
+  expect(verifyMd5Answer(stored, 'sam', Buffer.alloc(4), Buffer.from(answer))).toBe(false)
+  expect(verifyMd5Answer(stored, 'tom', salt, Buffer.from(answer))).toBe(false)
+  expect(verifyMd5Answer(parseStoredSecret('pen'), 'sam', salt, Buffer.from(answer))).toBe(false)
   for (const text of ['', 'md5', 'pencil', answer.slice(3), `${answer}0`, answer.toUpperCase()]) {
-    expect(verifyMd5Answer(stored, 'sam', salt, text), text).toBe(false)
+    expect(verifyMd5Answer(stored, 'sam', salt, Buffer.from(text)), text).toBe(false)
   }
 })
 
@@ -56,7 +56,7 @@ test('a user without a password can answer nothing right, not even what the mock
   for (const stored of [parseStoredSecret(null), parseStoredSecret(''), parseStoredSecret(scram)]) {
     expect(answerMd5(stored, 'sam', salt)).toBeUndefined()
     for (const text of [`md5${zeros}`, '', 'md5', 'null', answerMd5(parseStoredSecret('null'), 'sam', salt)!]) {
-      expect(verifyMd5Answer(stored, 'sam', salt, text), `${stored.kind} ${text}`).toBe(false)
+      expect(verifyMd5Answer(stored, 'sam', salt, Buffer.from(text)), `${stored.kind} ${text}`).toBe(false)
     }
   }
 })

@@ -8,7 +8,7 @@ const xor = (a: Buffer, b: Buffer) => Buffer.from(a.map((byte, i) => byte ^ b[i]
 const value = (message: string, name: string) => new RegExp(`(?:^|,)${name}=([^,]*)`).exec(message)![1]!
 
 /** `password` has been normalised already. */
-export function verifierOf(password: string, salt: Buffer, iterations: number) {
+export function verifierOf(password: string | Buffer, salt: Buffer, iterations: number) {
   const salted = pbkdf2Sync(password, salt, iterations, 32, 'sha256')
   const clientKey = hmac(salted, 'Client Key')
   const serverKey = hmac(salted, 'Server Key')
@@ -26,7 +26,12 @@ export interface PeerClient {
 }
 
 /** A client; `header` is the gs2 header, `binding` what it adds to it in client-final. */
-export function peerClient(password: string, header = 'n,,', binding = Buffer.alloc(0), user = ''): PeerClient {
+export function peerClient(
+  password: string | Buffer,
+  header = 'n,,',
+  binding = Buffer.alloc(0),
+  user = '',
+): PeerClient {
   const bare = `n=${user},r=clientnonce`
   const client: PeerClient = {
     first: header + bare,

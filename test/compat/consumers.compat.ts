@@ -65,7 +65,7 @@ describe.skipIf(!hasPython)(hasPython ? 'python' : 'python3 is not installed', (
     expect(binary).toEqual(text)
     expect(text.map((row) => row[columns.indexOf('name')])).toEqual(['app', 'pgbouncer'])
     expect(answers).toMatchObject({
-      again: expect.stringMatching(/^PgBouncer 1\.25\.2/),
+      again: expect.stringMatching(/^PgBouncer 1\.26\.1/),
       error: ['08P01', "invalid command 'SHOW nonsense', use SHOW HELP;"],
       default_pool_size: '21',
     })

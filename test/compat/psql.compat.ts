@@ -39,7 +39,7 @@ describe.skipIf(!hasPsql)(hasPsql ? 'psql' : 'psql is not installed', () => {
 
   test('-c shows a table; more than one are run one after the other', async () => {
     const { out, err } = await script('', '-A', '-t', '-c', 'SHOW VERSION', '-c', 'PAUSE', '-c', 'RESUME')
-    expect([out, err]).toEqual([expect.stringMatching(/^PgBouncer 1\.25\.2.*\nPAUSE\nRESUME\n$/), ''])
+    expect([out, err]).toEqual([expect.stringMatching(/^PgBouncer 1\.26\.1.*\nPAUSE\nRESUME\n$/), ''])
   })
 
   test('commands, help and errors in one session', async () => {

@@ -109,7 +109,7 @@ test.each([
   ["'' = value", 'the key is empty'],
   ["'a' b = value", "expected 'key = value'"],
   ['key = a\0b', 'zero byte'],
-  ['key = a\ufffdb', 'not valid UTF-8'],
+  ['%include a\udcffb', 'not valid UTF-8'],
 ])('%j is a syntax error with file and line', async (line, reason) => {
   const error = await failure(`[s]\n; comment\n${line}\nk = v`)
   expect(error.message).toBe(`syntax error in configuration (a.ini:3): ${reason}`)
@@ -122,7 +122,7 @@ test('a value before any section is refused', async () => {
 
 // -- round trips -------------------------------------------------------------------------------------------------------
 
-const oneLine = fc.string({ unit: 'binary' }).filter((text) => !/[\n\0\ufffd]/.test(text))
+const oneLine = fc.string({ unit: 'binary' }).filter((text) => !/[\n\0]/.test(text))
 const value = oneLine.map((text) => text.replace(/^[ \t]+/, '').replace(/[ \t\v\f\r]+$/, ''))
 const plainKey = fc.stringMatching(/^[A-Za-z0-9_.*-]+$/)
 const quotedKey = fc.tuple(oneLine, fc.constantFrom("'", '"')).filter(([text]) => text !== '')

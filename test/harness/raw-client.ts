@@ -14,7 +14,7 @@ export function message(code: string, ...parts: Buffer[]): Buffer {
 }
 
 // Names may be bytes: not all clients speak UTF-8.
-export const query = (text: string): Buffer => message('Q', z(text))
+export const query = (text: string | Buffer): Buffer => message('Q', z(text))
 export const parse = (text: string, name: string | Buffer = '', types: number[] = []): Buffer =>
   message('P', z(name), z(text), i16(types.length), ...types.map(i32))
 export const describe = (kind: 'S' | 'P', name: string | Buffer = ''): Buffer =>
@@ -27,7 +27,7 @@ export const terminate: Buffer = message('X')
 export const copyData = (data: string | Buffer): Buffer => message('d', Buffer.from(data as string))
 export const copyDone: Buffer = message('c')
 export const copyFail = (reason: string): Buffer => message('f', z(reason))
-export const password = (text: string): Buffer => message('p', z(text))
+export const password = (text: string | Buffer): Buffer => message('p', z(text))
 
 /** @param length as claimed, where it is to be another than it is */
 export function saslInitialResponse(text: string, length = Buffer.byteLength(text)): Buffer {
@@ -52,7 +52,7 @@ function counted(value: string | null): Buffer {
 export const extended = (text: string, values: (string | null)[] = []): Buffer =>
   Buffer.concat([parse(text), bind(values), describe('P'), execute()])
 
-export function startup(parameters: Readonly<Record<string, string>>, minor = 0): Buffer {
+export function startup(parameters: Readonly<Record<string, string | Buffer>>, minor = 0): Buffer {
   const pairs = Object.entries(parameters).flatMap(([name, value]) => [z(name), z(value)])
   const body = Buffer.concat([i16(3), i16(minor), ...pairs, Buffer.of(0)])
   return Buffer.concat([i32(body.length + 4), body])
@@ -156,9 +156,9 @@ export interface RawLogin {
   readonly host?: string
   readonly port: number
   /** Startup parameters; user and database among them. */
-  readonly parameters: Readonly<Record<string, string>>
+  readonly parameters: Readonly<Record<string, string | Buffer>>
   /** Sent where the other side asks for it in the clear. */
-  readonly password?: string
+  readonly password?: string | Buffer
   readonly minor?: number
 }
 

@@ -14,7 +14,7 @@ test("it starts with pgbouncer's lines, in its order", async () => {
     ),
     `LOG listening on 127.0.0.1:${setup.port}`,
     expect.stringMatching(
-      /^LOG process up: PgBouncer 1\.25\.2 \(tsbouncer \S+\), node v\S+, libuv \S+, tls: OpenSSL \S+$/,
+      /^LOG process up: PgBouncer 1\.26\.1 \(tsbouncer \S+\), node v\S+, libuv \S+, tls: OpenSSL \S+$/,
     ),
   ])
   expect(await accepts(setup.port)).toBe(true)

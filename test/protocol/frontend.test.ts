@@ -176,7 +176,7 @@ test('messages to a server are as the protocol has them', () => {
 test('an extended query has its values as text, and NULL', () => {
   expect(messagesOf(extendedQuery('select $1, $2', ['ä', null]))).toEqual([
     { code: 'P', body: packet(z(''), z('select $1, $2'), i16(0)) },
-    { code: 'B', body: packet(z(''), z(''), i16(2), i16(0), i16(0), i16(2), i32(2), 'ä', i32(-1), i16(1), i16(0)) },
+    { code: 'B', body: packet(z(''), z(''), i16(0), i16(2), i32(2), 'ä', i32(-1), i16(0)) },
     { code: 'D', body: packet('P', z('')) },
     { code: 'E', body: packet(z(''), i32(0)) },
     { code: 'S', body: packet('') },
