@@ -70,7 +70,8 @@ async function serve(command: ServeCommand, create: typeof createPooler, log: Lo
     log.info(`process up: ${versionText}, ${surroundings()}`)
     void notify('READY=1')
     if (command.daemon) reportReady()
-    return await Promise.race([pooler.stopped.then(() => 0), signals.exit])
+    const stopped = pooler.stopped.then(() => signals.told)
+    return await Promise.race([stopped.then(() => 0), signals.exit])
   } finally {
     await Promise.allSettled([pooler.close()])
     removePidfile()

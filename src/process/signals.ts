@@ -37,6 +37,9 @@ export class Signals {
   readonly #exitNow: (code: number) => void
   #pause: AbortController | undefined
 
+  /** The service manager has heard all that it was told; an end in good order waits for that. */
+  told: Promise<void> = Promise.resolve()
+
   constructor(options: SignalOptions) {
     this.#options = options
     let exitNow: (code: number) => void = () => {}
@@ -68,7 +71,7 @@ export class Signals {
     }
     const { mode, awaited } = drains[signal]
     log.info(`got ${signal}, shutting down, waiting for ${awaited}`)
-    void notify('STOPPING=1')
+    this.told = notify('STOPPING=1')
     if (pooler.admin.state().suspended) {
       log.fatal('suspend was in progress, going down immediately')
       this.#exitNow(1)

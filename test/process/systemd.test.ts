@@ -47,6 +47,20 @@ test('that systemd could not be told is a warning', async () => {
   ])
 })
 
+test('the process does not end before systemd has been told that it does', async () => {
+  using setup = await makeSetup()
+  // The one that tells of readiness is still under way when the end comes.
+  const script = 'test "$1" = READY=1 && sleep 1; echo "$1" >> "$TOLD"'
+  writeFileSync(join(setup.folder, 'systemd-notify'), `#!/bin/sh\n${script}\n`, { mode: 0o755 })
+  const told = setup.file('told')
+  const path = `${setup.folder}:${process.env.PATH}`
+  await using running = run([...asUser, setup.ini], { PATH: path, NOTIFY_SOCKET: '/none', TOLD: told })
+  await running.says('process up: ')
+  running.kill('SIGTERM')
+  expect(await running.ended).toBe(0)
+  expect(readFileSync(told, 'utf8')).toBe('READY=1\nSTOPPING=1\n')
+})
+
 test('a reload says when it began, in microseconds of the monotonic clock', () => {
   const [state, began] = reloading()
   expect(state).toBe('RELOADING=1')

@@ -78,6 +78,7 @@ export async function play(stage: Stage, round: Round, figures = new Figures()):
       pool_mode: round.mode,
       default_pool_size: 5,
       max_client_conn: 10_000,
+      query_wait_notify: 0,
       server_login_retry: 0.1,
       track_extra_parameters: 'app.tenant',
       ...round.settings,
