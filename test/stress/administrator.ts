@@ -93,7 +93,8 @@ export async function administer(scene: Scene, random: Random): Promise<void> {
 async function set(console: RawClient, { pooler, figures, round }: Scene, name: string, random: Random): Promise<void> {
   const row = (await pooler.show('config')).find(({ key }) => key === name)
   const value = random.pick(values[name] ?? [String(row?.value ?? '')])
-  if (round.known.has(`SET ${name}`)) return
+  // With it, clients in session mode lose their server by a RECONNECT.
+  if (round.known.has(`SET ${name}`) || (name === 'server_fast_close' && !round.isRough)) return
   const text = `SET ${name} = '${value.replaceAll("'", "''")}'`
   const answer = await console.ask(command(text))
   if (answer.at(-2)?.startsWith('C SET') !== true) throw new Error(`${text}: ${answer.join()}`)

@@ -22,6 +22,7 @@ const canceled = 'E ERROR 57014 canceling statement due to user request'
 const losses = [
   'E FATAL 57P01 terminating connection due to administrator command',
   'E FATAL 08P01 server conn crashed?',
+  'E FATAL 08P01 database configuration changed', // by server_fast_close
 ]
 const isLoss = (line: string): boolean => losses.includes(line)
 
