@@ -92,7 +92,7 @@ export async function administer(scene: Scene, random: Random): Promise<void> {
 
 async function set(console: RawClient, { pooler, figures, round }: Scene, name: string, random: Random): Promise<void> {
   const row = (await pooler.show('config')).find(({ key }) => key === name)
-  const value = random.pick(values[name] ?? [String(row?.value ?? '')])
+  const value = random.pick(values[name] ?? [typeof row?.value === 'string' ? row.value : ''])
   // With it, clients in session mode lose their server by a RECONNECT.
   if (round.known.has(`SET ${name}`) || (name === 'server_fast_close' && !round.isRough)) return
   const text = `SET ${name} = '${value.replaceAll("'", "''")}'`
