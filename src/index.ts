@@ -1,10 +1,11 @@
 // The public API, names only.
 
+export type { ShowName, ShowRow } from './admin/tables.js'
 export { ConfigError } from './config/config-error.js'
 export type { ConfigInput } from './config/input.js'
 export { type Config, loadConfig } from './config/load.js'
 export type { Clock } from './observe/clock.js'
 export { createLog, type Log, logTo, silentLog } from './observe/log.js'
 export { AdminError, type Administration, type ShutdownMode } from './pool/status.js'
-export { createPooler, type Pooler, type PoolerOptions, type Row } from './pooler.js'
+export { createPooler, type Pooler, type PoolerOptions } from './pooler.js'
 export { PgError } from './protocol/errors.js'

@@ -4,8 +4,8 @@ import { Socket as NetSocket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { AdminConsole, consoleParameters } from './admin/console.js'
-import { rowsOf } from './admin/table.js'
-import { tableNamed } from './admin/tables.js'
+import { rowsOf, type Table } from './admin/table.js'
+import { type ShowName, type ShowRow, tableNamed } from './admin/tables.js'
 import { ScramKeyring } from './auth/scram-keys.js'
 import { ConfigError } from './config/config-error.js'
 import type { ConfigInput } from './config/input.js'
@@ -33,9 +33,6 @@ import { Statistics } from './pool/statistics.js'
 import type { Administration, ShutdownMode } from './pool/status.js'
 import { TlsFiles } from './pool/tls-files.js'
 import { PgError } from './protocol/errors.js'
-
-/** A row of a SHOW command: column name to value. */
-export type Row = Readonly<Record<string, unknown>>
 
 export interface PoolerOptions {
   /** Path of a pgbouncer.ini, the settings as an object, or a Config that was loaded before. */
@@ -74,7 +71,7 @@ export interface Pooler extends AsyncDisposable {
    */
   reload(): Promise<readonly string[]>
   /** The rows of a SHOW command, such as `pools`. */
-  show(name: string): Promise<readonly Row[]>
+  show<Name extends ShowName>(name: Name): Promise<readonly ShowRow<Name>[]>
   /** The port of the first TCP listener; undefined while not listening. */
   readonly port: number | undefined
   readonly admin: Administration
@@ -288,9 +285,9 @@ class OwnPooler implements Pooler {
     reconfigure(registry, files)
   }
 
-  async show(name: string): Promise<readonly Row[]> {
-    const table = tableNamed(name)
-    if (table === undefined) throw new Error(`there is no SHOW ${name.toUpperCase()}`)
+  async show<Name extends ShowName>(name: Name): Promise<readonly ShowRow<Name>[]> {
+    const table = tableNamed(name) as Table<string, ShowRow<Name>> | undefined
+    if (table === undefined) throw new Error(`there is no SHOW ${String(name).toUpperCase()}`)
     return rowsOf(table, this.up().admin)
   }
 

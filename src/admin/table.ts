@@ -83,19 +83,35 @@ interface Column {
   readonly type: ColumnType<never>
 }
 
-export interface Table {
+/** `Shown` is what `rowsOf` makes of a row, for the compiler alone. */
+export interface Table<Name extends string = string, Shown extends object = object> {
   /** What follows SHOW. */
-  readonly name: string
+  readonly name: Name
+  readonly shown?: Shown
   readonly columns: readonly Column[]
   rows(administration: Administration): Row[]
   /** As it is shown under this configuration: with columns of our own where a setting of our own is used. */
-  under(config: Config): Table
+  under(config: Config): Table<Name, Shown>
 }
 
 /** Columns that pgbouncer does not have, behind those that it has. */
-interface OwnColumns<Item> {
+interface OwnColumns<Columns> {
   readonly isShown: (config: Config) => boolean
-  readonly columns: readonly ColumnDefinition<Item>[]
+  readonly columns: Columns
+}
+
+/** What a column's function gives is what programs get; nothing is null. */
+type CellOf<Column> = Column extends readonly [string, unknown, (item: never) => infer Value]
+  ? Exclude<Value, undefined> | (undefined extends Value ? null : never)
+  : never
+
+type ShownBy<Columns extends readonly ColumnDefinition<never>[]> = {
+  readonly [Column in Columns[number] as Column[0]]: CellOf<Column>
+}
+
+/** For columns that several tables share: keeps their names for the compiler. */
+export function columnsOf<Item>() {
+  return <const Columns extends readonly ColumnDefinition<Item>[]>(columns: Columns): Columns => columns
 }
 
 /** pgbouncer keeps its lists in the order of names, byte by byte. */
@@ -107,41 +123,44 @@ export function byName<Item>(items: readonly Item[], ...names: readonly ((item: 
 }
 
 /** Name, type and value of each column; `items` gives one item a row. */
-export function defineTable<Item>(
-  name: string,
+export function defineTable<
+  const Name extends string,
+  Item,
+  const Columns extends readonly ColumnDefinition<Item>[],
+  const Own extends readonly ColumnDefinition<Item>[] = readonly [],
+>(
+  name: Name,
   items: (administration: Administration) => readonly Item[],
-  columns: readonly ColumnDefinition<Item>[],
-  own?: OwnColumns<Item>,
-): Table {
-  const table: Table = {
+  columns: Columns,
+  own?: OwnColumns<Own>,
+): Table<Name, ShownBy<Columns> & Partial<ShownBy<Own>>> {
+  const table: Table<Name, ShownBy<Columns> & Partial<ShownBy<Own>>> = {
     name,
     columns: columns.map(([name, type]) => ({ name, type })),
     rows: (administration) => items(administration).map((item) => columns.map(([, , value]) => value(item) ?? null)),
     under: (config) => (own?.isShown(config) ? wide : table),
   }
-  const wide = own === undefined ? table : defineTable(name, items, [...columns, ...own.columns])
+  const all: readonly ColumnDefinition<Item>[] = [...columns, ...(own?.columns ?? [])]
+  const wide = own === undefined ? table : (defineTable(name, items, all) as typeof table)
   return table
 }
 
 /** A time as pgbouncer splits it: a column of whole seconds, and one of the microseconds beyond. */
-export function durationColumns<Item>(
-  name: string,
-  milliseconds: (item: Item) => number,
-): readonly ColumnDefinition<Item>[] {
+export function durationColumns<const Name extends string, Item>(name: Name, milliseconds: (item: Item) => number) {
   const microseconds = (item: Item): number => Math.round(milliseconds(item) * 1000)
-  return [
+  return columnsOf<Item>()([
     [name, int4, (item) => Math.trunc(microseconds(item) / 1e6)],
     [`${name}_us`, int4, (item) => microseconds(item) % 1e6],
-  ]
+  ])
 }
 
 /** The rows as objects by column name, for programs: numbers, texts, Dates and nulls. */
-export function rowsOf(table: Table, administration: Administration): Record<string, unknown>[] {
+export function rowsOf<Shown extends object>(table: Table<string, Shown>, administration: Administration): Shown[] {
   const current = table.under(administration.config())
   const { columns } = current
   return current
     .rows(administration)
-    .map((row) => Object.fromEntries(columns.map((column, at) => [column.name, row[at]])))
+    .map((row) => Object.fromEntries(columns.map((column, at) => [column.name, row[at]])) as Shown)
 }
 
 /** `formats`: one for each column, or none, which means text. */

@@ -22,7 +22,7 @@ import { showUsers } from './show/users.js'
 import { showVersion } from './show/version.js'
 import type { Table } from './table.js'
 
-export const tables: readonly Table[] = [
+export const tables = [
   showActiveSockets,
   showClients,
   showConfig,
@@ -43,9 +43,17 @@ export const tables: readonly Table[] = [
   showTotals,
   showUsers,
   showVersion,
-]
+] as const satisfies readonly Table[]
 
-const byName = new Map(tables.map((table) => [table.name, table]))
+type AnyTable = (typeof tables)[number]
+
+/** What may follow SHOW and has rows: `pools`, or `POOLS`. */
+export type ShowName = AnyTable['name'] | Lowercase<AnyTable['name']>
+
+/** A row of it, by names of columns. */
+export type ShowRow<Name extends ShowName> = NonNullable<Extract<AnyTable, { readonly name: Uppercase<Name> }>['shown']>
+
+const byName = new Map<string, Table>(tables.map((table) => [table.name, table]))
 
 /** The table of `SHOW name`, in any case of letters. */
 export function tableNamed(name: string): Table | undefined {

@@ -9,11 +9,16 @@ import {
   type EntryGrammar,
   key,
   limit,
+  listKey,
+  numberKey,
+  numbersKey,
   positiveSeconds,
   readEntry,
   secondsOrInherit,
+  secretKey,
   size,
   wholeNumber,
+  wordKey,
 } from './entry-keys.js'
 import { Secret } from './secret.js'
 import { authDatabase, oneOf, requireUtf8 } from './setting-types.js'
@@ -95,13 +100,13 @@ const longestName = 63
 const loadBalanceHosts = oneOf(['round-robin', 'disable'])
 
 export const databaseKeys = {
-  host: key(
+  host: listKey(
     'Host name, IPv4 or IPv6 address, socket folder (`/dir`), abstract socket (`@name`), or a list of these between commas. Unset: the Unix socket in `unix_socket_dir`.',
     (db, text) => {
       db.hosts = text.split(',').map(hostIn)
     },
   ),
-  port: key('Port, 5432 if unset; or a list, one for each host.', (db, text) => {
+  port: numbersKey('Port, 5432 if unset; or a list, one for each host.', (db, text) => {
     db.ports = text.split(',').map((port) => wholeNumber(port.trim(), 1, 65535))
   }),
   dbname: key('Name of the database on the server; unset: the same name.', (db, text) => {
@@ -113,7 +118,7 @@ export const databaseKeys = {
       db.user = text
     },
   ),
-  password: key('Password of `user`; unset: that of the auth_file.', (db, text) => {
+  password: secretKey('Password of `user`; unset: that of the auth_file.', (db, text) => {
     db.password = new Secret(text)
   }),
   auth_user: key('Instead of the global `auth_user`.', (db, text) => {
@@ -125,40 +130,50 @@ export const databaseKeys = {
   auth_dbname: key('Instead of the global `auth_dbname`.', (db, text) => {
     db.authDbname = authDatabase.parse(text)
   }),
-  pool_size: key('Servers for each pool of this database; unset or negative: `default_pool_size`.', (db, text) => {
-    db.poolSize = size(text)
-  }),
-  min_pool_size: key('Instead of the global `min_pool_size`.', (db, text) => {
-    db.minPoolSize = size(text)
-  }),
-  reserve_pool_size: key('Instead of the global `reserve_pool_size`.', (db, text) => {
-    db.reservePoolSize = size(text)
-  }),
-  reserve_pool: key('Older name of `reserve_pool_size`.', (db, text) => {
-    db.reservePoolSize = size(text)
-  }),
-  max_db_connections: key('Servers of all pools of this database; 0: the global `max_db_connections`.', (db, text) => {
-    db.maxDbConnections = limit(text)
-  }),
-  max_db_client_connections: key('Clients of this database; 0: the global `max_db_client_connections`.', (db, text) => {
-    db.maxDbClientConnections = limit(text)
-  }),
-  pool_mode: key('Instead of the global `pool_mode`.', (db, text) => {
-    db.poolMode = poolMode.parse(text)
-  }),
-  session_state: key('Instead of the global `session_state`.', (db, text) => {
-    db.sessionState = sessionState.parse(text)
-  }),
-  load_balance_hosts: key(
-    '`round-robin` (unset): each new server connection goes to the next host. `disable`: to the same, until it fails.',
+  pool_size: numberKey(
+    'Servers for each pool of this database; unset or negative: `default_pool_size`.',
     (db, text) => {
-      db.loadBalanceHosts = loadBalanceHosts.parse(text)
+      db.poolSize = size(text)
     },
   ),
-  server_lifetime: key('Seconds; 0: the global `server_lifetime`.', (db, text) => {
+  min_pool_size: numberKey('Instead of the global `min_pool_size`.', (db, text) => {
+    db.minPoolSize = size(text)
+  }),
+  reserve_pool_size: numberKey('Instead of the global `reserve_pool_size`.', (db, text) => {
+    db.reservePoolSize = size(text)
+  }),
+  reserve_pool: numberKey('Older name of `reserve_pool_size`.', (db, text) => {
+    db.reservePoolSize = size(text)
+  }),
+  max_db_connections: numberKey(
+    'Servers of all pools of this database; 0: the global `max_db_connections`.',
+    (db, text) => {
+      db.maxDbConnections = limit(text)
+    },
+  ),
+  max_db_client_connections: numberKey(
+    'Clients of this database; 0: the global `max_db_client_connections`.',
+    (db, text) => {
+      db.maxDbClientConnections = limit(text)
+    },
+  ),
+  pool_mode: wordKey('Instead of the global `pool_mode`.', poolMode, (db, word) => {
+    db.poolMode = word
+  }),
+  session_state: wordKey('Instead of the global `session_state`.', sessionState, (db, word) => {
+    db.sessionState = word
+  }),
+  load_balance_hosts: wordKey(
+    '`round-robin` (unset): each new server connection goes to the next host. `disable`: to the same, until it fails.',
+    loadBalanceHosts,
+    (db, word) => {
+      db.loadBalanceHosts = word
+    },
+  ),
+  server_lifetime: numberKey('Seconds; 0: the global `server_lifetime`.', (db, text) => {
     db.serverLifetime = positiveSeconds(text)
   }),
-  query_wait_timeout: key('Seconds, 0 for never; -1: the global `query_wait_timeout`.', (db, text) => {
+  query_wait_timeout: numberKey('Seconds, 0 for never; -1: the global `query_wait_timeout`.', (db, text) => {
     db.queryWaitTimeout = secondsOrInherit(text)
   }),
   connect_query: key(
@@ -167,11 +182,11 @@ export const databaseKeys = {
       db.connectQuery = text
     },
   ),
-  sslmode: key('Instead of the global `server_tls_sslmode`.', (db, text) => {
-    db.tls.sslmode = sslMode.parse(text)
+  sslmode: wordKey('Instead of the global `server_tls_sslmode`.', sslMode, (db, word) => {
+    db.tls.sslmode = word
   }),
-  sslnegotiation: key('Instead of the global `server_tls_sslnegotiation`.', (db, text) => {
-    db.tls.sslnegotiation = sslNegotiation.parse(text)
+  sslnegotiation: wordKey('Instead of the global `server_tls_sslnegotiation`.', sslNegotiation, (db, word) => {
+    db.tls.sslnegotiation = word
   }),
   sslrootcert: key(
     'Instead of the global `server_tls_ca_file`; `system`: the authorities that Node.js knows.',

@@ -3,10 +3,12 @@
 import { ConfigError, InvalidValue, located, type Place } from './config-error.js'
 import { type Conninfo, parseConninfo, shownKey } from './conninfo.js'
 import { suggestion } from './nearest.js'
-import { seconds } from './setting-types.js'
+import type { Secret } from './secret.js'
+import { type SettingType, seconds } from './setting-types.js'
 
-/** `Draft` is an entry being built. */
-export interface EntryKey<Draft> {
+/** `Draft` is an entry being built; `Value` is what the key may have in an object, for the compiler alone. */
+export interface EntryKey<Draft, Value = unknown> {
+  readonly value?: Value
   /** One line for the documentation. */
   readonly meaning: string
   /** @throws InvalidValue */
@@ -27,8 +29,23 @@ export interface EntryGrammar<D> {
   readonly hints?: Readonly<Record<string, string>>
 }
 
-export function key<D>(meaning: string, set: EntryKey<D>['set']): EntryKey<D> {
-  return { meaning, set }
+const keyOf =
+  <Value>() =>
+  <D>(meaning: string, set: EntryKey<D>['set']): EntryKey<D, Value> => ({ meaning, set })
+
+export const key = keyOf<string>()
+export const secretKey = keyOf<string | Secret>()
+export const listKey = keyOf<readonly string[]>()
+export const numberKey = keyOf<number>()
+export const numbersKey = keyOf<readonly number[]>()
+
+/** The value is one of the words that a setting of the same name may have. */
+export function wordKey<D, Word extends string>(
+  meaning: string,
+  type: SettingType<Word>,
+  set: (draft: D, word: Word) => void,
+): EntryKey<D, Word> {
+  return { meaning, set: (draft, text) => set(draft, type.parse(text)) }
 }
 
 /**

@@ -3,19 +3,43 @@
 import { ConfigError, type Place } from './config-error.js'
 import type { Conninfo } from './conninfo.js'
 import type { databaseKeys } from './databases.js'
+import type { EntryKey } from './entry-keys.js'
 import type { peerKeys } from './peers.js'
 import { Secret } from './secret.js'
-import type { SettingName } from './settings.js'
+import type { TlsVersion } from './setting-types.js'
+import type { SettingName, Settings } from './settings.js'
 import type { userKeys } from './users.js'
 
-/** true and false mean 1 and 0; the items of an array are joined with commas. */
-type InputValue = string | number | boolean | Secret | readonly (string | number)[]
+type TlsWord = 'all' | 'secure' | 'legacy' | 'default' | 'tlsv1' | 'tlsv1.0' | 'tlsv1.1' | 'tlsv1.2' | 'tlsv1.3'
 
-type Pairs<Keys> = { readonly [K in keyof Keys]?: InputValue | undefined }
+/**
+ * How a value may be written in an object: as itself, or as text; true and false mean 1 and 0, and the items of an array are
+ * joined with commas. As text, only what cannot be told from another is left to be found when it is loaded.
+ */
+type Written<Value> = [Value] extends [boolean]
+  ? boolean | 0 | 1 | '0' | '1'
+  : [Value] extends [number]
+    ? number | `${number}`
+    : [Value] extends [readonly TlsVersion[]]
+      ? TlsWords | readonly TlsWords[]
+      : [Value] extends [readonly number[]]
+        ? number | `${number}` | `${number},${string}` | readonly number[]
+        : [Value] extends [readonly string[]]
+          ? string | readonly string[]
+          : [Value] extends [Secret | undefined]
+            ? string | Secret
+            : Value
+
+type NegatableTlsWord = TlsWord | `!${TlsWord}`
+type TlsWords = NegatableTlsWord | `${NegatableTlsWord}${',' | ':'}${string}`
+
+type Pairs<Keys> = {
+  readonly [K in keyof Keys]?: (Keys[K] extends EntryKey<never, infer Value> ? Written<Value> : never) | undefined
+}
 
 /** The sections of pgbouncer.ini. Entries are `key=value` texts (or URLs) as in the file, or objects with the same keys. */
 export interface ConfigInput {
-  readonly pgbouncer?: { readonly [N in SettingName]?: InputValue | undefined }
+  readonly pgbouncer?: { readonly [N in SettingName]?: Written<Settings[N]> | undefined }
   readonly databases?: Readonly<Record<string, string | Pairs<typeof databaseKeys>>>
   readonly users?: Readonly<Record<string, string | Pairs<typeof userKeys>>>
   readonly peers?: Readonly<Record<string, string | Pairs<typeof peerKeys>>>

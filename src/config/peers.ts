@@ -3,7 +3,7 @@
 import { ConfigError, type Place } from './config-error.js'
 import type { Conninfo } from './conninfo.js'
 import { hostIn } from './databases.js'
-import { type Draft, type EntryGrammar, key, readEntry, size, wholeNumber } from './entry-keys.js'
+import { type Draft, type EntryGrammar, key, numberKey, readEntry, size, wholeNumber } from './entry-keys.js'
 
 export interface PeerConfig {
   /** Its peer_id. The entry with our own is there, too: files are shared among peers. */
@@ -21,10 +21,10 @@ export const peerKeys = {
   host: key('Host name, address, socket folder (`/dir`) or abstract socket (`@name`). Required.', (peer, text) => {
     peer.host = hostIn(text)
   }),
-  port: key('Port, 6432 if unset.', (peer, text) => {
+  port: numberKey('Port, 6432 if unset.', (peer, text) => {
     peer.port = wholeNumber(text, 1, 65535)
   }),
-  pool_size: key('Cancel requests on their way at a time; unset: `default_pool_size`.', (peer, text) => {
+  pool_size: numberKey('Cancel requests on their way at a time; unset: `default_pool_size`.', (peer, text) => {
     peer.poolSize = size(text)
   }),
 } satisfies EntryGrammar<PeerDraft>['keys']

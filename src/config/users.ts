@@ -6,12 +6,13 @@ import type { Conninfo } from './conninfo.js'
 import {
   type Draft,
   type EntryGrammar,
-  key,
   limit,
+  numberKey,
   positiveSeconds,
   readEntry,
   secondsOrInherit,
   size,
+  wordKey,
 } from './entry-keys.js'
 import { type PoolMode, poolMode, type SessionStateMode, sessionState } from './settings.js'
 
@@ -38,46 +39,46 @@ type UserDraft = Draft<UserConfig>
 const longestName = 127
 
 export const userKeys = {
-  pool_mode: key('Instead of the `pool_mode` of the database.', (user, text) => {
-    user.poolMode = poolMode.parse(text)
+  pool_mode: wordKey('Instead of the `pool_mode` of the database.', poolMode, (user, word) => {
+    user.poolMode = word
   }),
-  session_state: key('Instead of the `session_state` of the database.', (user, text) => {
-    user.sessionState = sessionState.parse(text)
+  session_state: wordKey('Instead of the `session_state` of the database.', sessionState, (user, word) => {
+    user.sessionState = word
   }),
-  pool_size: key(
+  pool_size: numberKey(
     'Servers for each pool of this user; unset or negative: the `pool_size` of the database.',
     (user, text) => {
       user.poolSize = size(text)
     },
   ),
-  reserve_pool_size: key('Instead of the `reserve_pool_size` of the database.', (user, text) => {
+  reserve_pool_size: numberKey('Instead of the `reserve_pool_size` of the database.', (user, text) => {
     user.reservePoolSize = size(text)
   }),
-  max_user_connections: key(
+  max_user_connections: numberKey(
     'Servers of all pools of this user; 0: the global `max_user_connections`.',
     (user, text) => {
       user.maxUserConnections = limit(text)
     },
   ),
-  max_user_client_connections: key(
+  max_user_client_connections: numberKey(
     'Clients of this user; 0: the global `max_user_client_connections`.',
     (user, text) => {
       user.maxUserClientConnections = limit(text)
     },
   ),
-  query_timeout: key('Seconds; 0: the global `query_timeout`.', (user, text) => {
+  query_timeout: numberKey('Seconds; 0: the global `query_timeout`.', (user, text) => {
     user.queryTimeout = positiveSeconds(text)
   }),
-  query_wait_timeout: key('Seconds, 0 for never; -1: the `query_wait_timeout` of the database.', (user, text) => {
+  query_wait_timeout: numberKey('Seconds, 0 for never; -1: the `query_wait_timeout` of the database.', (user, text) => {
     user.queryWaitTimeout = secondsOrInherit(text)
   }),
-  idle_transaction_timeout: key('Seconds; 0: the global `idle_transaction_timeout`.', (user, text) => {
+  idle_transaction_timeout: numberKey('Seconds; 0: the global `idle_transaction_timeout`.', (user, text) => {
     user.idleTransactionTimeout = positiveSeconds(text)
   }),
-  transaction_timeout: key('Seconds; 0: the global `transaction_timeout`.', (user, text) => {
+  transaction_timeout: numberKey('Seconds; 0: the global `transaction_timeout`.', (user, text) => {
     user.transactionTimeout = positiveSeconds(text)
   }),
-  client_idle_timeout: key('Seconds; 0: the global `client_idle_timeout`.', (user, text) => {
+  client_idle_timeout: numberKey('Seconds; 0: the global `client_idle_timeout`.', (user, text) => {
     user.clientIdleTimeout = positiveSeconds(text)
   }),
 } satisfies EntryGrammar<UserDraft>['keys']

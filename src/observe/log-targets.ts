@@ -3,7 +3,7 @@
 import type { Clock } from './clock.js'
 import { LogFile, StandardError } from './log-file.js'
 import { fullLine, jsonLine, type LogLevel, levels, logText, prefixedLines } from './log-line.js'
-import { facilityCode, Syslog } from './syslog.js'
+import { type Facility, facilityCode, Syslog } from './syslog.js'
 
 /** Where and how to log: named and valued as in the table of settings. */
 export interface LogSettings {
@@ -11,7 +11,7 @@ export interface LogSettings {
   /** Empty: none. */
   readonly logfile: string
   readonly syslog: boolean
-  readonly syslog_facility: string
+  readonly syslog_facility: Facility
   readonly syslog_ident: string
   readonly verbose: number
 }

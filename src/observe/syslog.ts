@@ -4,6 +4,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
 import type { Clock } from './clock.js'
 
+export type Facility = 'user' | 'daemon' | 'auth' | 'authpriv' | `local${0 | 1 | 2 | 3 | 4 | 5 | 6 | 7}`
+
 /** RFC 5424, section 6.2.1. */
 const facilities: Readonly<Record<string, number>> = {
   user: 1,
@@ -13,7 +15,7 @@ const facilities: Readonly<Record<string, number>> = {
   ...Object.fromEntries(Array.from({ length: 8 }, (_, number) => [`local${number}`, 16 + number])),
 }
 
-export function facilityCode(name: string): number {
+export function facilityCode(name: Facility): number {
   return facilities[name] ?? 3
 }
 

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { rowsOf, type Table } from '../../src/admin/table.js'
 import { tableNamed, tables } from '../../src/admin/tables.js'
+import type { ConfigInput } from '../../src/config/input.js'
 import { loadConfig } from '../../src/config/load.js'
 import { settingNames } from '../../src/config/settings.js'
 import { pgbouncerVersion } from '../../src/observe/version.js'
@@ -168,7 +169,7 @@ test('load_balance_hosts is NULL for a database with one host, and for its pools
   const administration = new FakeAdministration()
   const [several] = administration.databases()
   const shown = async (show: string): Promise<unknown[]> =>
-    rowsOf(tableNamed(show)!, administration).map((row) => row.load_balance_hosts)
+    rowsOf(tableNamed(show)!, administration).map((row) => Object(row).load_balance_hosts)
   administration.poolRows = [{ ...pool, loadBalanceHosts: 'round-robin' }]
   expect([await shown('POOLS'), await shown('DATABASES')]).toEqual([
     ['round-robin', null],
@@ -283,7 +284,7 @@ test('a library gets the rows as objects with numbers, texts, Dates and nulls', 
   expect(tableNamed('nonsense')).toBeUndefined()
 })
 
-test.each([
+test.each<[string, ConfigInput]>([
   ['everywhere', { pgbouncer: { session_state: 'warn' } }],
   ['for a database', { databases: { a: 'session_state=track' } }],
   ['for databases without an entry', { databases: { '*': 'session_state=warn' } }],

@@ -151,7 +151,7 @@ test('before it is started, and after it is closed, it says what to do', async (
 })
 
 test('a configuration that is wrong is refused before anything is opened', async () => {
-  const pooler = createPooler({ config: { pgbouncer: { pool_mode: 'sometimes' }, databases: {} } })
+  const pooler = createPooler({ config: { pgbouncer: { pool_mode: 'sometimes' as 'session' }, databases: {} } })
   await expect(pooler.listen()).rejects.toThrow(/pool_mode/)
   await pooler.close()
 })

@@ -1,9 +1,8 @@
 // What an entry of [databases] says of its servers, and which of database, user and global setting has the last word.
 
 import { expect, test } from 'vitest'
-import type { Row } from '../../src/pooler.js'
 import { ManualClock } from '../harness/manual-clock.js'
-import { startPooler, type TestPooler } from '../harness/pooler.js'
+import { type Row, startPooler, type TestPooler } from '../harness/pooler.js'
 import { postgres } from '../harness/postgres.js'
 import { query } from '../harness/raw-client.js'
 

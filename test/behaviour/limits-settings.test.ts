@@ -299,7 +299,7 @@ const withoutEffect = {
   tcp_keepintvl: '5',
   tcp_socket_buffer: '65536',
   tcp_user_timeout: '100',
-}
+} as const
 
 test('what has no effect is warned about by name, and only where it would have one', async () => {
   const table: Readonly<Record<string, Setting<unknown>>> = settings

@@ -5,9 +5,10 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { ConfigInput } from '../../src/config/input.js'
 import { findFreePort } from '../../src/demo/port.js'
 import { createPooler, type Pooler } from '../../src/pooler.js'
-import { type Settings, startPooler } from '../harness/pooler.js'
+import { type AnyConfig, type Settings, startPooler } from '../harness/pooler.js'
 import { postgres } from '../harness/postgres.js'
 import { cancel, Ended, query, RawClient } from '../harness/raw-client.js'
 
@@ -26,12 +27,11 @@ interface Listening extends AsyncDisposable {
 async function listen(settings: Settings, mode = 0o700): Promise<Listening> {
   await chmod(folder, mode)
   const listen_port = await findFreePort()
-  const pooler = createPooler({
-    config: {
-      pgbouncer: { listen_port, unix_socket_dir: folder, auth_type: 'md5', pool_mode: 'transaction', ...settings },
-      databases: { '*': { host: postgres().socketDir, port: postgres().primary.port } },
-    },
-  })
+  const config: AnyConfig = {
+    pgbouncer: { listen_port, unix_socket_dir: folder, auth_type: 'md5', pool_mode: 'transaction', ...settings },
+    databases: { '*': { host: postgres().socketDir, port: postgres().primary.port } },
+  }
+  const pooler = createPooler({ config: config as ConfigInput })
   await pooler.listen()
   const path = join(folder, `.s.PGSQL.${listen_port}`)
   return {

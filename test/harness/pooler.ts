@@ -4,17 +4,36 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
+import type { ShowName } from '../../src/admin/tables.js'
 import type { ConfigInput } from '../../src/config/input.js'
+import type { Secret } from '../../src/config/secret.js'
+import type { SettingName } from '../../src/config/settings.js'
 import type { Clock } from '../../src/observe/clock.js'
 import type { Log, LogPeer } from '../../src/observe/log.js'
-import { createPooler, type Pooler, type Row } from '../../src/pooler.js'
+import { createPooler, type Pooler } from '../../src/pooler.js'
 import type { Address } from './cluster.js'
 import { postgres } from './postgres.js'
 import { Ended, RawClient, type RawLogin } from './raw-client.js'
 
-export type Settings = NonNullable<ConfigInput['pgbouncer']>
+/** A row of any SHOW. */
+export type Row = Readonly<Record<string, unknown>>
 
-export interface PoolerOptions extends Pick<ConfigInput, 'databases' | 'users' | 'peers'> {
+type Value = string | number | boolean | readonly (string | number)[] | Secret | undefined
+
+/** Any value, as a file may have it: also what the compiler would refuse, and what is wrong. */
+export type Settings = { readonly [N in SettingName]?: Value }
+
+type Entries = Readonly<Record<string, string | object>>
+
+/** As for the library, with any values. */
+export interface AnyConfig {
+  readonly pgbouncer?: Settings
+  readonly databases?: Entries
+  readonly users?: Entries
+  readonly peers?: Entries
+}
+
+export interface PoolerOptions extends Omit<AnyConfig, 'pgbouncer'> {
   readonly clock?: Clock
   /** Whose the server is; default: the primary. */
   readonly server?: Address
@@ -129,7 +148,7 @@ export class TestPooler implements AsyncDisposable {
 
   /** @param name `SHOW POOLS`, or `pools` */
   show(name: string): Promise<readonly Row[]> {
-    return this.pooler.show(name.replace(/^show\s+/i, ''))
+    return this.pooler.show(name.replace(/^show\s+/i, '') as ShowName)
   }
 
   /** Resolves with the first row of a SHOW for which `isTrue`, as soon as there is one. */
@@ -185,23 +204,24 @@ export async function startPooler(settings: Settings = {}, options: PoolerOption
   await writeFile(authFile, userList(options.secrets ?? allPasswords()), { mode: 0o600 })
   const log = new MemoryLog()
   const { host, port } = options.server ?? postgres().primary
-  const pooler = createPooler({
-    config: {
-      pgbouncer: {
-        listen_addr: '127.0.0.1',
-        listen_port: 0,
-        unix_socket_dir: '',
-        auth_type: 'trust',
-        auth_file: authFile,
-        admin_users: 'postgres',
-        pool_mode: 'transaction',
-        server_tls_sslmode: 'disable',
-        ...settings,
-      },
-      databases: options.databases ?? { '*': { host, port } },
-      users: options.users ?? {},
-      peers: options.peers ?? {},
+  const config: AnyConfig = {
+    pgbouncer: {
+      listen_addr: '127.0.0.1',
+      listen_port: 0,
+      unix_socket_dir: '',
+      auth_type: 'trust',
+      auth_file: authFile,
+      admin_users: 'postgres',
+      pool_mode: 'transaction',
+      server_tls_sslmode: 'disable',
+      ...settings,
     },
+    databases: options.databases ?? { '*': { host, port } },
+    users: options.users ?? {},
+    peers: options.peers ?? {},
+  }
+  const pooler = createPooler({
+    config: config as ConfigInput,
     log,
     ...(options.clock !== undefined && { clock: options.clock }),
   })

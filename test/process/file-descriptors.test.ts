@@ -12,7 +12,7 @@ const databases = [
   { poolSize: 2, forceUser: 'pgbouncer' },
 ]
 const admin = { databases: () => databases, users: () => [{}, {}, {}] } as unknown as Pooler['admin']
-const config = (max_client_conn: string) => loadConfig({ pgbouncer: { max_client_conn }, databases: {} })
+const config = (max_client_conn: `${number}`) => loadConfig({ pgbouncer: { max_client_conn }, databases: {} })
 
 /** As the shell sees it; Node.js raises the soft limit to the hard one at its start. */
 const hardLimit = execFileSync('sh', ['-c', 'ulimit -Hn'], { encoding: 'utf8' }).trim()

@@ -2,10 +2,10 @@
 
 import { watchesSessions } from '../../config/session-state.js'
 import type { Administration, SocketStatus } from '../../pool/status.js'
-import { type ColumnDefinition, defineTable, durationColumns, int4, text, timestamp } from '../table.js'
+import { columnsOf, defineTable, durationColumns, int4, text, timestamp } from '../table.js'
 
-export function socketColumns(stateOf: (socket: SocketStatus) => string): ColumnDefinition<SocketStatus>[] {
-  return [
+export function socketColumns(stateOf: (socket: SocketStatus) => string) {
+  return columnsOf<SocketStatus>()([
     ['type', text, (socket) => socket.type],
     ['user', text, (socket) => socket.user || '(nouser)'],
     ['database', text, (socket) => socket.database || '(nodb)'],
@@ -17,7 +17,7 @@ export function socketColumns(stateOf: (socket: SocketStatus) => string): Column
     ['local_port', int4, (socket) => socket.localPort],
     ['connect_time', timestamp, (socket) => socket.connectedAt],
     ['request_time', timestamp, (socket) => socket.requestAt],
-    ...durationColumns<SocketStatus>('wait', (socket) => socket.waitMs),
+    ...durationColumns('wait', (socket: SocketStatus) => socket.waitMs),
     ['close_needed', int4, (socket) => Number(socket.closeNeeded)],
     ['ptr', text, (socket) => socket.ptr],
     ['link', text, (socket) => socket.link],
@@ -26,7 +26,7 @@ export function socketColumns(stateOf: (socket: SocketStatus) => string): Column
     ['application_name', text, (socket) => socket.applicationName],
     ['prepared_statements', int4, (socket) => socket.preparedStatements],
     ['id', int4, (socket) => socket.id],
-  ]
+  ])
 }
 
 /** Clients that are still logging in are in SHOW SOCKETS only. */
@@ -38,9 +38,12 @@ export function consoleClients(administration: Administration): number {
   return loggedIn(administration).filter((client) => client.database === 'pgbouncer').length
 }
 
+/** What `session_state` looks after. */
+const sessionColumns = columnsOf<SocketStatus>()([['session', text, (client) => client.session ?? '']])
+
 export const showClients = defineTable(
   'CLIENTS',
   loggedIn,
   socketColumns((client) => client.state),
-  { isShown: watchesSessions, columns: [['session', text, (client) => client.session ?? '']] },
+  { isShown: watchesSessions, columns: sessionColumns },
 )

@@ -18,7 +18,7 @@ export const showPools = defineTable('POOLS', poolsAndConsole, [
   ['sv_used', int4, (pool) => pool.svUsed],
   ['sv_tested', int4, (pool) => pool.svTested],
   ['sv_login', int4, (pool) => pool.svLogin],
-  ...durationColumns<PoolStatus>('maxwait', (pool) => pool.maxWaitMs),
+  ...durationColumns('maxwait', (pool: PoolStatus) => pool.maxWaitMs),
   ['pool_mode', text, (pool) => pool.poolMode],
   ['load_balance_hosts', text, (pool) => pool.loadBalanceHosts || null],
 ])

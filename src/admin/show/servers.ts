@@ -1,10 +1,11 @@
 // SHOW SERVERS.
 
+import type { Administration } from '../../pool/status.js'
 import { defineTable } from '../table.js'
 import { socketColumns } from './clients.js'
 
 export const showServers = defineTable(
   'SERVERS',
-  (administration) => administration.servers(),
+  (administration: Administration) => administration.servers(),
   socketColumns((server) => server.state),
 )

@@ -1,7 +1,7 @@
 // SHOW SOCKETS: CLIENTS and SERVERS together, logins too, with the columns that tell of buffers.
 
 import type { Administration, SocketStatus } from '../../pool/status.js'
-import { type ColumnDefinition, defineTable, int4 } from '../table.js'
+import { columnsOf, defineTable, int4 } from '../table.js'
 import { socketColumns } from './clients.js'
 
 /** pgbouncer's words for the states here. The sockets of cancel requests are in neither list. */
@@ -24,7 +24,7 @@ export function allSockets(administration: Administration): SocketStatus[] {
 }
 
 /** Positions in pgbouncer's packet buffers have no counterpart: what is read is passed on at once. They are 0. */
-export const bufferColumns: readonly ColumnDefinition<SocketStatus>[] = [
+export const bufferColumns = columnsOf<SocketStatus>()([
   ...socketColumns(stateOf),
   ['recv_pos', int4, () => 0],
   ['pkt_pos', int4, () => 0],
@@ -33,6 +33,6 @@ export const bufferColumns: readonly ColumnDefinition<SocketStatus>[] = [
   ['send_remain', int4, () => 0],
   ['pkt_avail', int4, () => 0],
   ['send_avail', int4, (socket) => socket.unsentBytes ?? 0],
-]
+])
 
 export const showSockets = defineTable('SOCKETS', allSockets, bufferColumns)

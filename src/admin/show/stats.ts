@@ -1,11 +1,21 @@
 // SHOW STATS: totals since start and averages of the latest stats_period, one row a database.
 
 import { watchesSessions } from '../../config/session-state.js'
-import { byName, defineTable, numeric, text } from '../table.js'
+import type { Administration, StatsStatus } from '../../pool/status.js'
+import { byName, columnsOf, defineTable, numeric, text } from '../table.js'
+
+/** What `session_state` has seen. */
+const sessionColumns = columnsOf<StatsStatus>()([
+  ['total_session_setting_count', numeric, ({ total }) => total.sessionSettings],
+  ['total_session_listen_count', numeric, ({ total }) => total.sessionListens],
+  ['total_session_lock_count', numeric, ({ total }) => total.sessionLocks],
+  ['total_session_temp_count', numeric, ({ total }) => total.sessionTemporaries],
+  ['total_session_cursor_count', numeric, ({ total }) => total.sessionCursors],
+])
 
 export const showStats = defineTable(
   'STATS',
-  (administration) => byName(administration.stats(), (row) => row.database),
+  (administration: Administration) => byName(administration.stats(), (row) => row.database),
   [
     ['database', text, (row) => row.database],
     ['total_server_assignment_count', numeric, ({ total }) => total.serverAssignments],
@@ -33,14 +43,5 @@ export const showStats = defineTable(
     ['avg_bind_count', numeric, ({ average }) => average.binds],
     ['avg_client_login_count', numeric, ({ average }) => average.clientLogins],
   ],
-  {
-    isShown: watchesSessions,
-    columns: [
-      ['total_session_setting_count', numeric, ({ total }) => total.sessionSettings],
-      ['total_session_listen_count', numeric, ({ total }) => total.sessionListens],
-      ['total_session_lock_count', numeric, ({ total }) => total.sessionLocks],
-      ['total_session_temp_count', numeric, ({ total }) => total.sessionTemporaries],
-      ['total_session_cursor_count', numeric, ({ total }) => total.sessionCursors],
-    ],
-  },
+  { isShown: watchesSessions, columns: sessionColumns },
 )
