@@ -30,8 +30,8 @@ import { reconfigure } from './pool/reconfigure.js'
 import { Registry } from './pool/registry.js'
 import { Judgements } from './pool/session-classify.js'
 import { Statistics } from './pool/statistics.js'
-import type { Administration, ShutdownMode } from './pool/status.js'
-import { TlsFiles } from './pool/tls-files.js'
+import type { Administration, Notice, ShutdownMode } from './pool/status.js'
+import { isOfTls, TlsFiles, tlsNotApplied } from './pool/tls-files.js'
 import { PgError } from './protocol/errors.js'
 
 export interface PoolerOptions {
@@ -241,7 +241,8 @@ class OwnPooler implements Pooler {
       const next = source === undefined ? context.config : await loadConfig(source, this.options.load)
       const { needRestart } = diffConfig(context.config, next)
       const late = needRestart.map((name) => `${name} is changed in ${source}: it needs a restart to take effect`)
-      await this.apply(applicable(context.config, next))
+      const applied = applicable(context.config, next)
+      await this.apply(applied, await TlsFiles.read(applied, context.tls))
       for (const warning of [...(source === undefined ? [] : next.warnings), ...late]) this.log.warning(warning)
       return late
     })
@@ -258,11 +259,25 @@ class OwnPooler implements Pooler {
     }
   }
 
-  private set(key: string, value: string): Promise<void> {
+  private set(key: string, value: string): Promise<Notice | undefined> {
     return this.inTurn(async () => {
-      const next = withSetting(this.up().context.config, key, value)
-      await this.apply(next)
+      const { config, tls: former } = this.up().context
+      const next = withSetting(config, key, value)
+      let tls = former
+      let notice: Notice | undefined
+      if (isOfTls(key)) {
+        try {
+          tls = await TlsFiles.read(next, former)
+        } catch (error) {
+          if (!(error instanceof ConfigError)) throw error
+          // Certificate and key come one at a time: what does not fit yet is kept for what is set next.
+          notice = { text: tlsNotApplied, detail: error.message }
+          this.log.warning(`${notice.text}: ${notice.detail}`)
+        }
+      }
+      await this.apply(next, tls)
       for (const warning of next.warnings) this.log.warning(warning)
+      return notice
     })
   }
 
@@ -274,11 +289,11 @@ class OwnPooler implements Pooler {
   }
 
   /** All files are read before anything changes. */
-  private async apply(next: Config): Promise<void> {
+  private async apply(next: Config, tls: TlsFiles): Promise<void> {
     const { context, registry } = this.up()
     const files = await readAuthFiles(next.settings)
-    const tls = await TlsFiles.read(next, context.tls)
-    for (const warning of [...files.warnings, ...tls.warnings]) this.log.warning(warning)
+    for (const warning of files.warnings) this.log.warning(warning)
+    if (tls !== context.tls) for (const warning of tls.warnings) this.log.warning(warning)
     context.config = next
     context.tls = tls
     this.log.reopen(next.settings)

@@ -45,7 +45,7 @@ export interface Action {
   readonly last?: boolean
 }
 
-type Tell = (notice: string) => void
+type Tell = (notice: string, detail?: string) => void
 
 interface Failure {
   readonly text: string
@@ -222,7 +222,10 @@ export function setAction(key: string, value: string, role: Role): Action {
     tag: `SET ${key}=${value}`,
     title: `SET '${key}'`,
     failure: { text: 'SET failed', sqlstate: '08P01' },
-    act: (administration) => administration.set(key, value),
+    act: async (administration, _signal, tell) => {
+      const notice = await administration.set(key, value)
+      if (notice !== undefined) tell(notice.text, notice.detail)
+    },
   }
 }
 

@@ -223,13 +223,15 @@ export class AdminConsole {
   }
 
   #answer({ notice, inTransaction, deallocate }: Answer): void {
-    if (notice !== undefined) {
-      this.#output.add(backend.noticeResponse(notice.text, notice.detail === undefined ? {} : { D: notice.detail }))
-    }
+    if (notice !== undefined) this.#tell(notice)
     if (deallocate !== undefined) this.#extended.deallocate(deallocate.statement)
     if (inTransaction === undefined) return
     this.#inTransaction = inTransaction
     if (!inTransaction) this.#extended.endTransaction()
+  }
+
+  #tell({ text, detail }: { readonly text: string; readonly detail?: string | undefined }): void {
+    this.#output.add(backend.noticeResponse(text, detail === undefined ? {} : { D: detail }))
   }
 
   async #act(action: Action): Promise<void> {
@@ -240,7 +242,7 @@ export class AdminConsole {
     if (action.waits) this.#waiting = abort
     try {
       const aborted = new Promise((resolve) => abort.signal.addEventListener('abort', resolve))
-      const tell = (text: string): void => this.#output.add(backend.noticeResponse(text))
+      const tell = (text: string, detail?: string): void => this.#tell({ text, detail })
       await Promise.race([action.act(this.#administration, abort.signal, tell), aborted])
     } catch (error) {
       if (!abort.signal.aborted) throw this.#failureOf(action, error)

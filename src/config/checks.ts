@@ -3,15 +3,27 @@
 import { ConfigError, type Place } from './config-error.js'
 import { mustEncrypt, type SettingName, type Settings } from './settings.js'
 
+type PlaceOf = (name: SettingName) => Place | undefined
+type Mistake = readonly [blamed: SettingName, text: string]
+
 /**
+ * All but what checkTlsSettings looks at.
  * @param placeOf where a setting stands, if it stands anywhere
  * @throws ConfigError for the first mistake
  */
-export function checkSettings(settings: Settings, placeOf: (name: SettingName) => Place | undefined): void {
+export function checkSettings(settings: Settings, placeOf: PlaceOf): void {
   for (const [blamed, text] of mistakes(settings)) throw new ConfigError(text, placeOf(blamed))
 }
 
-function* mistakes(settings: Settings): Generator<readonly [blamed: SettingName, text: string]> {
+/**
+ * Do the settings of TLS fit together? By SET they come one at a time, and for a while they need not.
+ * @throws ConfigError for the first mistake
+ */
+export function checkTlsSettings(settings: Settings, placeOf: PlaceOf): void {
+  for (const [blamed, text] of tlsMistakes(settings)) throw new ConfigError(text, placeOf(blamed))
+}
+
+function* mistakes(settings: Settings): Generator<Mistake> {
   const { auth_type: method, client_tls_sslmode: clientMode } = settings
   if (method === 'cert' && clientMode !== 'verify-full') {
     yield ['auth_type', 'auth_type=cert requires client_tls_sslmode=verify-full']
@@ -22,6 +34,10 @@ function* mistakes(settings: Settings): Generator<readonly [blamed: SettingName,
   if (method === 'ldap' && settings.auth_ldap_options === undefined) {
     yield ['auth_type', 'auth_type=ldap requires auth_ldap_options']
   }
+}
+
+function* tlsMistakes(settings: Settings): Generator<Mistake> {
+  const { client_tls_sslmode: clientMode } = settings
   if (clientMode !== 'disable' && (settings.client_tls_key_file === '' || settings.client_tls_cert_file === '')) {
     const text = 'To allow TLS connections from clients, client_tls_key_file and client_tls_cert_file must be set.'
     yield ['client_tls_sslmode', text]

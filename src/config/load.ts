@@ -1,6 +1,6 @@
 // Files or an object -> one frozen Config, all or nothing.
 
-import { checkSettings } from './checks.js'
+import { checkSettings, checkTlsSettings } from './checks.js'
 import { ConfigError, describePlace, located, type Place, printable, quoted } from './config-error.js'
 import type { Conninfo } from './conninfo.js'
 import { type DatabaseConfig, type DatabaseTemplate, databaseOf, readDatabase, readTemplate } from './databases.js'
@@ -61,7 +61,8 @@ function assemble(items: Iterable<ConfigItem>, file: string | undefined, options
 }
 
 /**
- * The same configuration with one setting changed, as by the console's SET. Its warnings are those of this change.
+ * The same configuration with one setting changed, as by the console's SET. Its warnings are those of this change. Whether
+ * the settings of TLS fit together is seen when TLS is made of them.
  * @throws ConfigError for unknown names, wrong values, and settings that need a restart.
  */
 export function withSetting(config: Config, key: string, text: string): Config {
@@ -121,7 +122,9 @@ class Loader {
       if (assigned !== undefined) this.#warnings.push(...warningsOf(name, settings[name], assigned))
     }
     const complete = Object.freeze(values) as Settings
-    checkSettings(complete, (name) => this.#assigned.get(name)?.place)
+    const placeOf = (name: SettingName) => this.#assigned.get(name)?.place
+    checkSettings(complete, placeOf)
+    checkTlsSettings(complete, placeOf)
     return Object.freeze({
       file: this.#file,
       settings: complete,

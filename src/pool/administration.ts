@@ -13,6 +13,7 @@ import {
   type DnsStatus,
   type ListCounts,
   type MemoryStatus,
+  type Notice,
   type PeerPoolStatus,
   type PeerStatus,
   type PoolStatus,
@@ -27,7 +28,7 @@ import { clientStatus, databaseStatus, listCounts, poolStatuses, serverStatus, u
 export interface PoolerControl {
   readonly version: string
   reload(): Promise<readonly string[]>
-  set(key: string, value: string): Promise<void>
+  set(key: string, value: string): Promise<Notice | undefined>
   shutdown(mode: ShutdownMode): Promise<void>
 }
 
@@ -114,7 +115,7 @@ export class PoolAdministration implements Administration {
     return this.control.reload()
   }
 
-  set(key: string, value: string): Promise<void> {
+  set(key: string, value: string): Promise<Notice | undefined> {
     return this.control.set(key, value)
   }
 

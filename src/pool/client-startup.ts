@@ -79,8 +79,7 @@ export async function negotiateStartup(
 }
 
 function mustEncrypt(arrival: Arrival, context: Context): boolean {
-  const mode = context.config.settings.client_tls_sslmode
-  return arrival.kind === 'tcp' && arrival.tls === '' && ['require', 'verify-ca', 'verify-full'].includes(mode)
+  return arrival.kind === 'tcp' && arrival.tls === '' && context.tls.mustEncrypt
 }
 
 function checkCertified({ isCertified }: Arrival, context: Context): void {

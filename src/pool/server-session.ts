@@ -111,7 +111,7 @@ export class ServerSession implements ServerEvents, LogPeer {
   /** It goes as soon as nobody uses it, where TLS is to be other than it was made with. */
   recheckTls(wanted: ServerTls): void {
     if (this.security === undefined || this.security === wanted) return
-    this.retire('TLS configuration changed')
+    this.retire('database configuration changed')
     if (this.state === 'idle' || this.state === 'used') this.close(this.closeReason)
   }
 

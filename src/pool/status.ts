@@ -169,6 +169,12 @@ export type ShutdownMode = 'now' | 'wait_for_servers' | 'wait_for_clients'
  * What an administrator may see and do. Verbs that wait resolve when the thing is true, and stop waiting when `signal` aborts.
  * Refusals throw AdminError with pgbouncer's text.
  */
+/** What a client of the console is told beside the answer. */
+export interface Notice {
+  readonly text: string
+  readonly detail: string
+}
+
 export interface Administration {
   readonly version: string
   config(): Config
@@ -188,8 +194,8 @@ export interface Administration {
 
   /** What is to be told of it. */
   reload(): Promise<readonly string[]>
-  /** `SET key = value`: changes one reloadable setting as RELOAD would. */
-  set(key: string, value: string): Promise<void>
+  /** `SET key = value`: changes one reloadable setting as RELOAD would; gives what is to be told of it. */
+  set(key: string, value: string): Promise<Notice | undefined>
   pause(database: string | undefined, signal: AbortSignal): Promise<void>
   resume(database: string | undefined): void
   disable(database: string): void

@@ -3,6 +3,7 @@
 import { createHash, X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { SecureContext } from 'node:tls'
+import { checkTlsSettings } from '../config/checks.js'
 import { ConfigError, describePlace, quoted } from '../config/config-error.js'
 import type { DatabaseConfig } from '../config/databases.js'
 import type { Config } from '../config/load.js'
@@ -26,6 +27,14 @@ export interface ServerTls {
   readonly direct: boolean
   /** Undefined: TLS is off. */
   readonly context: SecureContext | undefined
+}
+
+/** What SET says, in pgbouncer's words, where its setting is kept but does not go together with the others yet. */
+export const tlsNotApplied = 'TLS settings could not be applied, still using old configuration'
+
+/** Is it a setting of TLS: `client_tls_sslmode`, `server_tls13_ciphers` and so on? */
+export function isOfTls(name: string): boolean {
+  return /_tls(13)?_/.test(name)
 }
 
 export class TlsFiles {
@@ -54,6 +63,7 @@ export class TlsFiles {
    */
   static async read(config: Config, former?: TlsFiles): Promise<TlsFiles> {
     const { settings } = config
+    checkTlsSettings(settings, () => undefined)
     const warnings: string[] = []
     const clients = await readClients(settings, warnings)
     const servers = new Map<string, ReadServerTls>()
@@ -66,6 +76,11 @@ export class TlsFiles {
       servers.set(key, await readServers(settings, source, known, warnings))
     }
     return new TlsFiles(settings, clients, servers, warnings)
+  }
+
+  /** May clients by TCP come by TLS only? */
+  get mustEncrypt(): boolean {
+    return mustEncrypt(this.#settings.client_tls_sslmode)
   }
 
   /**

@@ -183,7 +183,11 @@ export class FakeAdministration implements Administration {
     return this.notices
   }
 
-  set = async (key: string, value: string) => this.#note('set', key, value)
+  set = async (key: string, value: string) => {
+    this.#note('set', key, value)
+    return undefined
+  }
+
   pause = (name: string | undefined, signal: AbortSignal) => this.#wait(signal, 'pause', name)
   resume = (name: string | undefined) => {
     this.suspended = false

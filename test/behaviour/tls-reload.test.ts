@@ -138,7 +138,7 @@ describe('a reload of what servers are shown and checked against', () => {
     await pooler.until('SHOW POOLS', (row) => row.sv_idle === 0 && row.sv_active === 0)
     await idle(pooler)
     expect(server.connections.length).toBe(3)
-    expect(pooler.logged.some((line) => line.includes('closing because: TLS configuration changed'))).toBe(true)
+    expect(pooler.logged.some((line) => line.includes('closing because: database configuration changed'))).toBe(true)
 
     await own.write('root.crt', stranger.cert)
     await pooler.pooler.reload()
@@ -187,6 +187,114 @@ describe('a reload of what servers are shown and checked against', () => {
   ])('a mistake is told by name: %j', async (keys, message) => {
     const databases = { one: { host: '127.0.0.1', sslmode: 'prefer', ...keys } }
     await expect(startPooler({}, { databases })).rejects.toThrow(message)
+  })
+})
+
+describe('by SET, which changes one of them at a time', () => {
+  const pending = 'TLS settings could not be applied, still using old configuration'
+
+  /** Notices of a console's SET, with their details. */
+  async function consoleOf(pooler: TestPooler) {
+    const client = await pooler.connect({ database: 'pgbouncer' })
+    let heard: string[] = []
+    client.on('notice', ({ message, detail }) => heard.push(`${message}: ${detail}`))
+    const set = async (name: string, value: string): Promise<string[]> => {
+      heard = []
+      await client.query(`SET ${name} = '${value}'`)
+      return heard
+    }
+    return { set }
+  }
+
+  test.each([
+    ['key', 'cert', 'client_tls_key_file: key values mismatch'],
+    ['cert', 'key', 'client_tls_key_file: key values mismatch'],
+  ] as const)('the %s first: it is told of, kept, and taken with its fellow', async (first, second, reason) => {
+    const renewed = stranger.issue({ hosts: ['localhost'] })
+    await using own = await Folder.open({ cert: renewed.cert, key: renewed.key })
+    await using pooler = await start({ client_tls_sslmode: 'prefer' })
+    const serial = async (): Promise<string | undefined> => {
+      await using client = await openTls(pooler.port, { ca: [authority.cert, stranger.cert] })
+      return (client.stream as TLSSocket).getPeerX509Certificate()?.serialNumber
+    }
+    const { set } = await consoleOf(pooler)
+    const old = await serial()
+    expect(await set(`client_tls_${first}_file`, own.file(first))).toEqual([`${pending}: TLS setup failed: ${reason}`])
+    expect(await serial()).toBe(old)
+    expect(pooler.logged).toContain(`WARNING ${pending}: TLS setup failed: ${reason}`)
+    const config = await pooler.show('config')
+    expect(config.find((row) => row.key === `client_tls_${first}_file`)?.value).toBe(own.file(first))
+    // What has nothing to do with TLS is set all the same.
+    expect(await set('query_timeout', '7')).toEqual([])
+    expect(await set(`client_tls_${second}_file`, own.file(second))).toEqual([])
+    expect(await serial()).toBe(renewed.x509.serialNumber)
+  })
+
+  test('from no TLS at all, in any order', async () => {
+    await using own = await Folder.open({ cert: ours.cert, key: ours.key, ca: authority.cert })
+    await using pooler = await start({
+      client_tls_sslmode: 'disable',
+      client_tls_cert_file: '',
+      client_tls_key_file: '',
+    })
+    const { set } = await consoleOf(pooler)
+    const missing = 'To allow TLS connections from clients, client_tls_key_file and client_tls_cert_file must be set.'
+    expect(await set('client_tls_sslmode', 'require')).toEqual([`${pending}: ${missing}`])
+    // What is not in force locks nobody out.
+    await (await pooler.raw()).end()
+    expect(await set('client_tls_cert_file', own.file('cert'))).toEqual([`${pending}: ${missing}`])
+    expect(await set('client_tls_key_file', '/no/such/key')).toEqual([
+      `${pending}: could not open client_tls_key_file /no/such/key: ENOENT`,
+    ])
+    expect(await set('client_tls_key_file', own.file('key'))).toEqual([])
+    expect(await pooler.refusal({})).toBe(required)
+    await using client = await openTls(pooler.port)
+    await client.logIn({ parameters: login })
+  })
+
+  test('what would let nobody in is not in force before all of it is there', async () => {
+    await using pooler = await start({ client_tls_sslmode: 'prefer', client_tls_ca_file: '' })
+    const { set } = await consoleOf(pooler)
+    const missing = 'client_tls_sslmode=verify-full requires client_tls_ca_file'
+    expect(await set('client_tls_sslmode', 'verify-full')).toEqual([`${pending}: ${missing}`])
+    await (await pooler.raw()).end()
+    await using client = await openTls(pooler.port)
+    await client.logIn({ parameters: login })
+    await expect(set('client_tls_sslmode', 'verify-some')).rejects.toThrow('SET failed')
+    expect(await set('client_tls_ca_file', folder.clientTls.client_tls_ca_file)).toEqual([])
+    expect(await pooler.refusal({})).toBe(required)
+  })
+
+  test('certificate and key for servers; those that are there are replaced when both are', async () => {
+    const shown = certified('anna')
+    await using server = await startTlsBackend(ours, serveEmptyQueries)
+    await using own = await Folder.open({ cert: shown.cert, key: shown.key })
+    await using pooler = await startPooler({ server_tls_sslmode: 'require' }, { server })
+    await (await pooler.raw()).ask(query(''))
+    const { set } = await consoleOf(pooler)
+    expect(await set('server_tls_key_file', own.file('key'))).toEqual([
+      `${pending}: server_tls_key_file requires server_tls_cert_file`,
+    ])
+    expect(await pooler.show('servers')).toHaveLength(1)
+    expect(await set('server_tls_cert_file', own.file('cert'))).toEqual([])
+    expect(await pooler.show('servers')).toHaveLength(0)
+    expect(pooler.logged.some((line) => line.includes('closing because: database configuration changed'))).toBe(true)
+    expect(await set('server_tls_sslnegotiation', 'direct')).toEqual([])
+    expect(await set('server_tls_sslmode', 'prefer')).toEqual([
+      `${pending}: server_tls_sslnegotiation=direct requires server_tls_sslmode=require or stronger`,
+    ])
+    expect(await set('server_tls_sslnegotiation', 'postgres')).toEqual([])
+  })
+
+  test('a RELOAD with a pair that does not match is refused, as it always was', async () => {
+    const renewed = stranger.issue({ hosts: ['localhost'] })
+    await using own = await Folder.open({ key: renewed.key })
+    await using pooler = await start({ client_tls_sslmode: 'prefer' })
+    const { set } = await consoleOf(pooler)
+    await set('client_tls_key_file', own.file('key'))
+    await expect(pooler.pooler.reload()).rejects.toThrow('key values mismatch')
+    await set('client_tls_key_file', folder.clientTls.client_tls_key_file)
+    await pooler.pooler.reload()
   })
 })
 
