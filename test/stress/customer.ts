@@ -8,6 +8,7 @@ import { Author } from './author.js'
 import type { Exchange } from './exchange.js'
 import { randomParameters } from './kinds/parameters.js'
 import { sleeping } from './kinds/reads.js'
+import { isAlike } from './likeness.js'
 import { fail, type Scene } from './scene.js'
 import { settling, Twin } from './twin.js'
 
@@ -164,27 +165,32 @@ export class Customer {
   /** With the lines that PostgreSQL answers. */
   async #asked(twin: Twin, exchange: Exchange): Promise<Exchange> {
     if (exchange.judge !== undefined || exchange.ending !== undefined) return exchange
-    const { lines, isSettled, isOver } = await twin.play(exchange)
+    const { lines, bodies, isSettled, isOver } = await twin.play(exchange)
     if (exchange.lines !== undefined && !isDeepStrictEqual(lines, [...exchange.lines]))
       throw new Error(
         `${exchange.name}: the stress expects\n${exchange.lines.join('\n')}\nbut PostgreSQL says\n${lines.join('\n')}`,
       )
-    if (isSettled || isOver) return { ...exchange, lines, isLast: isOver }
+    if (isSettled || isOver) return { ...exchange, lines, bodies, isLast: isOver }
     const pieces = [...(exchange.pieces ?? [exchange.bytes]), settling]
-    return { ...exchange, bytes: Buffer.concat(pieces), pieces, lines }
+    return { ...exchange, bytes: Buffer.concat(pieces), pieces, lines, bodies }
   }
 
   async #hear(client: RawClient, exchanges: readonly Exchange[]): Promise<boolean> {
     const { ledger, round, figures } = this.#scene
     for (const { written = [] } of exchanges) for (const token of written) ledger.uncertain.add(token)
     for (const exchange of exchanges) {
-      const { lines = [], judge, until, written = [], name, isLast } = exchange
+      const { lines = [], bodies, judge, until, written = [], name, isLast } = exchange
       const heard: string[] = []
       for (let at = 0; until === undefined ? at < lines.length : at === 0 || !until(heard); at++) {
         const line = await client.line().catch((error: unknown) => {
           throw this.#wrong(name, lines, [...heard, error instanceof Ended ? error.message : String(error)])
         })
         heard.push(line)
+        const body = bodies?.[at]
+        if (body !== undefined && line === lines[at] && !isAlike(line[0]!, body, client.latestBody))
+          throw new Error(
+            `${name}: in place of ${body.toString('latin1')}\nheard ${client.latestBody.toString('latin1')}`,
+          )
         if (judge !== undefined ? !(round.isRough && isLoss(line)) : line === lines[at]) continue
         if (round.isRough && isLoss(line)) return this.#lost(client)
         throw this.#wrong(name, lines, heard)

@@ -10,6 +10,8 @@ export interface Exchange {
   readonly pieces?: readonly Buffer[]
   /** What is heard; left out: what PostgreSQL itself answers to the very same bytes. */
   readonly lines?: readonly string[]
+  /** Of the same messages, where they are known. */
+  readonly bodies?: readonly Buffer[]
   /** In place of `lines`, where more than one answer is right: what is wrong with this one, or undefined. */
   readonly judge?: (heard: readonly string[]) => string | undefined
   /** Where `judge` is to judge: is this all? */

@@ -13,7 +13,6 @@ export const known: ReadonlySet<string> = new Set([
   'context',
   'forgets unseen',
   'half-closed',
-  'never parsed',
   'odd bodies',
   'reports at login',
   'too long',

@@ -66,6 +66,8 @@ async function stress(): Promise<number> {
   }
   const seed = Number(given.seed)
   const figures = new Figures()
+  const stop = new AbortController()
+  process.once('SIGINT', () => stop.abort())
   await using cluster = await startTestCluster()
   usePostgres(cluster.facts)
   await using stage = await openStage()
@@ -78,12 +80,12 @@ async function stress(): Promise<number> {
   }, interval)
   const random = new Random(seed)
   try {
-    for (let number = 0; elapsed() < Number(given.seconds); number++) {
+    for (let number = 0; elapsed() < Number(given.seconds) && !stop.signal.aborted; number++) {
       const plan = plans[number % plans.length]!
       const seconds = Math.min(Number(given.round), Math.max(1, Number(given.seconds) - elapsed()))
       const round = { ...plan, seconds, seed: random.below(1_000_000_000), twins: 0.35, clients: Number(given.clients) }
       console.log(`round ${number}: ${plan.mode}, seed ${round.seed}, ${JSON.stringify(plan.settings)}`)
-      await play(stage, { ...round, kinds: wanted, known: leftOut }, figures)
+      await play(stage, { ...round, kinds: wanted, known: leftOut, stop: stop.signal }, figures)
     }
     return 0
   } catch (error) {

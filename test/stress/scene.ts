@@ -38,6 +38,8 @@ export interface Round {
   /** Names of kinds and checks that are left out. */
   readonly known: ReadonlySet<string>
   readonly settings: Settings
+  /** Ends the round before its time. */
+  readonly stop?: AbortSignal
 }
 
 export interface Scene {
@@ -90,7 +92,7 @@ export async function play(stage: Stage, round: Round, figures = new Figures()):
     const work = Promise.all([administer(scene, random.fork()), ...customers.map((customer) => customer.run())])
     work.catch((error: unknown) => fail(scene, error))
     const deadline = performance.now() + round.seconds * 1000
-    while (!scene.isOver && performance.now() < deadline) await sleep(20)
+    while (!scene.isOver && round.stop?.aborted !== true && performance.now() < deadline) await sleep(20)
     scene.isOver = true
     await Promise.race([work.catch(() => {}), sleep(patience, undefined, { ref: false })])
     if (scene.failure !== undefined) throw scene.failure

@@ -7,6 +7,8 @@ import type { Exchange } from './exchange.js'
 /** What PostgreSQL answered. */
 export interface Answer {
   readonly lines: readonly string[]
+  /** Of the same messages. */
+  readonly bodies: readonly Buffer[]
   /** It is not waiting for more of a COPY, nor for a Sync: what comes next is a new exchange. */
   readonly isSettled: boolean
   /** It has closed the connection. */
@@ -35,17 +37,20 @@ export class Twin implements AsyncDisposable {
     const token = `twin ${this.#next++}`
     client.send(bytes, settling, query(`select '${token}' as x`))
     const lines: string[] = []
+    const bodies: Buffer[] = []
     try {
-      while (lines.at(-1) !== `D ${token}`) lines.push(await client.line())
-      lines.push(...(await client.lines(2)))
+      while (lines.at(-3) !== `D ${token}`) {
+        lines.push(await client.line())
+        bodies.push(client.latestBody)
+      }
     } catch (error) {
       if (!(error instanceof Ended)) throw error
-      return { lines, isSettled: false, isOver: true }
+      return { lines, bodies, isSettled: false, isOver: true }
     }
     // Sync's own ReadyForQuery, and the marker's four messages.
     const asked = lines.slice(0, -5)
     const isSettled = asked.at(-1)?.startsWith('Z ') === true && lines.at(-5) === asked.at(-1)
-    return { lines: isSettled ? asked : lines.slice(0, -4), isSettled, isOver: false }
+    return { lines: isSettled ? asked : lines.slice(0, -4), bodies, isSettled, isOver: false }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
