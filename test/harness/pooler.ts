@@ -52,7 +52,7 @@ export interface ConnectOptions {
 }
 
 /** How long a fact may be waited for, ms: far more than it takes. */
-const patience = 20_000
+const patience = 40_000
 
 /** Remembers its lines: `WARNING C-0x5500: db/user@host text`. */
 class MemoryLog implements Log {
