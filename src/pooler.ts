@@ -167,6 +167,7 @@ class OwnPooler implements Pooler {
           administration: this.up().admin,
           role,
           log: {
+            debug: (text) => this.log.debug(text, who),
             info: (text) => this.log.info(text, who),
             warning: (text) => this.log.warning(text, who),
             error: (text) => this.log.error(text, who),

@@ -17,7 +17,7 @@ export interface ConsoleOptions {
   readonly administration: Administration
   readonly role: Role
   /** Where the commands and errors of this client are logged. */
-  readonly log: { info(text: string): void; warning(text: string): void; error(text: string): void }
+  readonly log: { readonly [Level in 'debug' | 'info' | 'warning' | 'error']: (text: string) => void }
   /** Sends bytes to the client; false: no more until `drained` is called. */
   write(bytes: Buffer): boolean
   /** Stop and go on reading from the client. What is read already may still be given to `receive`. */
@@ -165,6 +165,7 @@ export class AdminConsole {
     const text = readQuery(body)
     if (this.#administration.config().settings.disable_pqexec) throw new PgError('pqexec_disallowed')
     this.#extended.forgetUnnamed()
+    this.#options.log.debug(`got admin query: ${withoutValues(text)}`)
     try {
       const command = parseCommand(text, this.#options.role, this.#administration.config())
       if (command.does === 'show') this.#output.add(describeTable(command.table))

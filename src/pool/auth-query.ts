@@ -26,6 +26,7 @@ export class AuthQuery {
     const { settings } = context.config
     const authUser = database.config.authUser ?? settings.auth_user
     if (authUser === undefined) return undefined
+    if (context.log.verbose > 0) context.log.debug(`auth_query as ${authUser}: looking up ${user}`)
     const where = this.databaseToAsk(database)
     const pool = this.registry.authPool(where, authUser)
     const server = await this.acquire(pool)

@@ -145,6 +145,8 @@ export class Cancels {
    * @returns whether the server has taken it
    */
   async stop(server: ServerSession): Promise<boolean> {
+    const { log } = this.context
+    if (log.verbose > 0) log.debug('sending cancel request', server)
     server.cancels++
     this.active++
     try {

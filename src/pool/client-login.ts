@@ -67,6 +67,7 @@ export async function logInClient(
 ): Promise<Credentials> {
   const { settings } = context.config
   const method: Method = settings.auth_type === 'hba' ? hbaMethod(request, sources) : { name: settings.auth_type }
+  if (context.log.verbose > 0) context.log.debug(`login method: ${method.name}`, request.who)
   if (method.name === 'any') return anyUser(request, sources, context)
   if (method.name === 'reject') throw new PgError('login_rejected')
   const { address } = request.origin

@@ -10,6 +10,7 @@ import { type CancelRequest, maxStartupPacket, readStartupPacket, type StartupMe
 import type { Context } from './context.js'
 import type { MessageReader } from './reader.js'
 import type { ClientTls } from './tls-files.js'
+import { traceStartup } from './trace.js'
 
 /** Where a client comes from, and how its connection is protected. */
 export interface Arrival {
@@ -64,6 +65,7 @@ export async function negotiateStartup(
     if (packet.kind === 'cancel') return { packet, arrival: current }
     if (packet.kind === 'startup') {
       if (mustEncrypt(current, context)) throw new PgError('ssl_required')
+      traceStartup(context, packet.parameters, who)
       return { packet, arrival: current }
     }
     if (asked.has(packet.kind) || current.tls !== '') throw new PgError('startup_twice')

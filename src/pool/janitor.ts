@@ -6,6 +6,7 @@ import type { ClientSession } from './client-session.js'
 import type { Database } from './database.js'
 import type { Pool } from './pool.js'
 import type { Registry } from './registry.js'
+import { traceWaiting } from './trace.js'
 
 /** How often it looks, ms: as pgbouncer's. */
 const period = 333
@@ -122,6 +123,7 @@ export class Janitor {
     }
     this.trim(pool)
     pool.demand()
+    traceWaiting(pool, now)
     pool.keepMinimum()
     if (over(now - pool.emptySince, settings.pool_idle_timeout * 1000)) this.registry.forgetPool(pool)
   }

@@ -8,6 +8,7 @@ import type { ClientSession } from './client-session.js'
 import type { Pool } from './pool.js'
 import type { ServerSession } from './server-session.js'
 import { noSettings, restoring } from './session-settings.js'
+import { traceLink, traceRelease } from './trace.js'
 
 export class Recycler {
   private readonly pool: Pool
@@ -40,12 +41,17 @@ export class Recycler {
     const { pool } = this
     if (server.state === 'closed' || server.relay === undefined) return
     if (pool.isTooOld(server, now)) server.retire('server lifetime over')
-    if (server.closeNeeded || pool.isPaused) return pool.serve(server)
+    const { context } = pool
+    if (server.closeNeeded || pool.isPaused) {
+      traceRelease(context, server, 'close')
+      return pool.serve(server)
+    }
     if (server.relay.status !== backend.Idle || server.relay.isMixed) {
       server.relay.isMixed = false
       return this.run(server, 'ROLLBACK', () => this.recycle(server))
     }
     const reset = server.isSoiled ? 'DISCARD ALL' : this.resetQuery
+    traceRelease(context, server, reset === '' ? 'idle' : 'tested')
     if (reset === '') return pool.serve(server, now)
     this.run(server, reset, () => {
       server.parameters.doubt()
@@ -67,6 +73,8 @@ export class Recycler {
 
   /** A query of the pooler's own; the server is closed where it fails or leaves a transaction open. */
   private run(server: ServerSession, text: string, then: () => void): void {
+    const { log } = this.pool.context
+    if (log.verbose > 0) log.debug(`resetting: ${text}`, server)
     if (server.state !== 'tested') this.pool.move(server, 'tested')
     server.ask(frontend.query(text), (answer) => {
       if (answer instanceof Error) return // the loss is told elsewhere
@@ -84,6 +92,8 @@ export class Recycler {
     const text = this.pool.context.config.settings.server_check_query
     this.pool.move(server, 'tested')
     if (text === '') return this.pool.serve(server)
+    const { log } = this.pool.context
+    if (log.verbose > 0) log.debug(`P: checking: ${text}`, server)
     server.ask(frontend.query(text === '<empty>' ? '' : text), (answer) => {
       if (answer instanceof Error) return
       if (answer.error !== undefined || answer.status !== backend.Idle) {
@@ -102,7 +112,9 @@ export class Recycler {
     const settings = client.relay?.session?.state.settings ?? noSettings
     const restored = settings === server.settings ? null : restoring(server.settings, settings)
     if (restored === null) server.settings = settings
-    if (alignment === null && restored === null) return true
+    const isAligned = alignment === null && restored === null
+    traceLink(this.pool.context, client, server, isAligned)
+    if (isAligned) return true
     client.reserve(server)
     // Behind the parameters, since client_encoding is one of them.
     if (alignment !== null) {

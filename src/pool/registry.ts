@@ -22,6 +22,7 @@ import { Pool, type PoolOwner } from './pool.js'
 import { Room } from './room.js'
 import type { ServerSession } from './server-session.js'
 import { ConnectFailed, ServerSession as Server } from './server-session.js'
+import { traceArrival, traceConnect } from './trace.js'
 
 /** Opens the console for a client that has logged in to it. */
 export type OpenDestination = (role: ConsoleRole, client: ConsoleClient, who: LogPeer) => Destination
@@ -79,6 +80,7 @@ export class Registry implements PoolOwner {
       return
     }
     const client = new ClientSession(this.context, this, socket, arrival)
+    traceArrival(this.context, client, arrival)
     this.clients.add(client)
     void client.run()
   }
@@ -227,6 +229,7 @@ export class Registry implements PoolOwner {
     pool.connecting.add(server)
     pool.database.servers++
     pool.user.servers++
+    traceConnect(pool, server)
     server.connect().then(
       () => {
         if (server.state !== 'closed') pool.onConnected(server)

@@ -143,6 +143,8 @@ export class ServerSession implements ServerEvents, LogPeer {
     this.security = this.context.tls.serversOf(database.config)
     const unixDir = config.settings.unix_socket_dir || '/tmp'
     this.target = await attempt.wait(database.hosts.pick(database.config, unixDir, resolver))
+    const { target } = this
+    if (log.verbose > 1 && target.kind === 'tcp') log.noise(`dns: ${target.name} = ${target.address}`, this)
     const socket = this.openSocket(this.target)
     const reader = new MessageReader(socket)
     attempt.onGivenUp(() => {
@@ -169,6 +171,7 @@ export class ServerSession implements ServerEvents, LogPeer {
     })
     this.key = await attempt.wait(login)
     attempt.check()
+    if (log.verbose > 0) log.debug(`S: login ok, backend ${this.key.pid}`, this)
     const relay = new ServerRelay(
       reader.socket,
       this.parameters,

@@ -23,7 +23,7 @@ export class ConsoleClient {
     this.console = new AdminConsole({
       administration,
       role,
-      log: { info: to('info'), warning: to('warning'), error: to('error') },
+      log: { debug() {}, info: to('info'), warning: to('warning'), error: to('error') },
       write: (bytes) => {
         if (this.ended) throw new Error('written after the end')
         this.written.push(Buffer.from(bytes))

@@ -80,7 +80,7 @@ export class ConsoleServer implements AsyncDisposable {
     const console = new AdminConsole({
       administration: this.#administration,
       role: this.#role,
-      log: { info: to('info'), warning: to('warning'), error: to('error') },
+      log: { debug() {}, info: to('info'), warning: to('warning'), error: to('error') },
       write: (bytes) => socket.write(bytes),
       pause: () => void socket.pause(),
       resume: () => void socket.resume(),

@@ -182,7 +182,10 @@ export const settingVerdicts: Items<SettingName> = {
   unix_socket_group: same('behaviour/limits-settings'),
   unix_socket_mode: same('behaviour/limits-settings'),
   user: same('process/user process/daemon'),
-  verbose: same('observe/log config/load'),
+  verbose: differs(
+    'behaviour/verbose observe/log config/load',
+    'Clients, servers, pools and what they do with whom; neither single packets nor secrets.',
+  ),
 }
 
 export const databaseVerdicts: Items<keyof typeof databaseKeys> = {

@@ -10,6 +10,7 @@ import type { Secret } from '../../src/config/secret.js'
 import type { SettingName } from '../../src/config/settings.js'
 import type { Clock } from '../../src/observe/clock.js'
 import type { Log, LogPeer } from '../../src/observe/log.js'
+import type { LogSettings } from '../../src/observe/log-targets.js'
 import { createPooler, type Pooler } from '../../src/pooler.js'
 import type { Address } from './cluster.js'
 import { postgres } from './postgres.js'
@@ -75,9 +76,18 @@ class MemoryLog implements Log {
     this.#add('LOG', text, who)
   }
 
-  debug(): void {}
-  noise(): void {}
-  reopen(): void {}
+  debug(text: string, who?: LogPeer): void {
+    if (this.verbose >= 1) this.#add('DEBUG', text, who)
+  }
+
+  noise(text: string, who?: LogPeer): void {
+    if (this.verbose >= 2) this.#add('NOISE', text, who)
+  }
+
+  reopen(settings?: LogSettings): void {
+    if (settings !== undefined) this.verbose = settings.verbose
+  }
+
   close(): void {}
 
   #add(level: string, text: string, who: LogPeer | undefined): void {

@@ -20,6 +20,26 @@ test("it starts with pgbouncer's lines, in its order", async () => {
   expect(await accepts(setup.port)).toBe(true)
 })
 
+test('-v and -v -v: DEBUG and NOISE are in the log', async () => {
+  using setup = await makeSetup()
+  for (const [words, levels] of [
+    [['-v'], ['DEBUG']],
+    [
+      ['-v', '-v'],
+      ['DEBUG', 'NOISE'],
+    ],
+  ] as const) {
+    await using running = await startReady([...words, setup.ini])
+    const client = await connectTo('postgres', setup.port)
+    await client.query('select 1')
+    await client.end()
+    const seen = running.lines().map((line) => line.split(' ', 1)[0]!)
+    expect(['DEBUG', 'NOISE'].filter((level) => seen.includes(level))).toEqual(levels)
+    running.kill('SIGINT')
+    await running.ended
+  }
+})
+
 test('the pid file is there when it is ready, and gone when it has ended', async () => {
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) {
     using setup = await makeSetup()
