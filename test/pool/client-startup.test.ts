@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { mustEncrypt, type SslMode } from '../../src/config/settings.js'
 import { silentLog } from '../../src/observe/log.js'
 import { type Arrival, negotiateStartup } from '../../src/pool/client-startup.js'
 import type { Context } from '../../src/pool/context.js'
@@ -19,11 +20,11 @@ const cancel = packet(i32(80877102), i32(7), 'abcd')
 
 const arrival = { kind: 'tcp', tls: '' } as Arrival
 
-function begin(options: { sslmode?: string; kind?: 'tcp' | 'unix' } = {}) {
+function begin(options: { sslmode?: SslMode; kind?: 'tcp' | 'unix' } = {}) {
   const socket = new FakeSocket()
   const context = {
-    config: { settings: { client_tls_sslmode: options.sslmode ?? 'disable' } },
-    tls: { clients: undefined },
+    config: { settings: { ignore_startup_parameters: [] } },
+    tls: { clients: undefined, mustEncrypt: mustEncrypt(options.sslmode ?? 'disable') },
     log: silentLog,
   } as unknown as Context
   const who = { logPrefix: 'C-0x0', ptr: '0x0' }
@@ -138,7 +139,7 @@ test('direct TLS is refused where TLS is off', async () => {
   expect(socket.taken().length).toBe(0)
 })
 
-test.each(['require', 'verify-ca', 'verify-full'])(
+test.each(['require', 'verify-ca', 'verify-full'] as const)(
   'client_tls_sslmode=%s: a client without TLS is refused, over a Unix socket it is not',
   async (sslmode) => {
     const plain = begin({ sslmode })
@@ -150,11 +151,14 @@ test.each(['require', 'verify-ca', 'verify-full'])(
   },
 )
 
-test.each(['disable', 'allow', 'prefer'])('client_tls_sslmode=%s: a client without TLS is let in', async (sslmode) => {
-  const { socket, outcome } = begin({ sslmode })
-  await send(socket, startup)
-  expect((await outcome).packet.kind).toBe('startup')
-})
+test.each(['disable', 'allow', 'prefer'] as const)(
+  'client_tls_sslmode=%s: a client without TLS is let in',
+  async (sslmode) => {
+    const { socket, outcome } = begin({ sslmode })
+    await send(socket, startup)
+    expect((await outcome).packet.kind).toBe('startup')
+  },
+)
 
 test('a client that leaves, at each stage', async () => {
   for (const before of [[], [sslRequest], [startup.subarray(0, 3)], [startup.subarray(0, 9)]]) {
