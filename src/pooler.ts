@@ -20,10 +20,11 @@ import { versionText } from './observe/version.js'
 import { PoolAdministration } from './pool/administration.js'
 import { arrivalOf, listenOptions } from './pool/arrivals.js'
 import { readAuthFiles } from './pool/auth-files.js'
-import type { ClientSession } from './pool/client-session.js'
 import type { Context } from './pool/context.js'
+import { consoleApart, drainServers, dropEverything } from './pool/ending.js'
 import { Resolver } from './pool/hosts.js'
 import { Janitor } from './pool/janitor.js'
+import { leavePromise, withoutPromise } from './pool/leave-promise.js'
 import { trackedNames } from './pool/parameters.js'
 import { StatementTable } from './pool/prepared.js'
 import { reconfigure } from './pool/reconfigure.js'
@@ -32,7 +33,6 @@ import { Judgements } from './pool/session-classify.js'
 import { Statistics } from './pool/statistics.js'
 import type { Administration, Notice, ShutdownMode } from './pool/status.js'
 import { isOfTls, TlsFiles, tlsNotApplied } from './pool/tls-files.js'
-import { PgError } from './protocol/errors.js'
 
 export interface PoolerOptions {
   /** Path of a pgbouncer.ini, the settings as an object, or a Config that was loaded before. */
@@ -106,6 +106,7 @@ class OwnPooler implements Pooler {
   private listeners: Listener[] = []
   private resolveStopped!: () => void
   private isStopped = false
+  private started: Promise<void> | undefined
   private latestChange: Promise<void> = Promise.resolve()
 
   constructor(options: PoolerOptions) {
@@ -128,8 +129,12 @@ class OwnPooler implements Pooler {
     return this.up().admin
   }
 
-  async start(): Promise<void> {
-    if (this.running !== undefined) return
+  start(): Promise<void> {
+    this.started ??= this.bringUp()
+    return this.started
+  }
+
+  private async bringUp(): Promise<void> {
     const { config: source } = this.options
     const config = isLoaded(source) ? source : await loadConfig(source, this.options.load)
     if (!isLoaded(source)) for (const warning of config.warnings) this.log.warning(warning)
@@ -137,6 +142,7 @@ class OwnPooler implements Pooler {
     for (const warning of files.warnings) this.log.warning(warning)
     const tls = await TlsFiles.read(config)
     for (const warning of tls.warnings) this.log.warning(warning)
+    this.refuseClosed()
     const clock = this.options.clock ?? systemClock
     const context: Context = {
       config,
@@ -152,7 +158,7 @@ class OwnPooler implements Pooler {
           maxTtl: context.config.settings.dns_max_ttl,
           failureTtl: context.config.settings.dns_nxdomain_ttl,
         }),
-        (name, addresses) => this.running?.registry.retireAddresses(name, addresses),
+        (name, addresses) => leavePromise(() => this.running?.registry.retireAddresses(name, addresses)),
       ),
       tls,
       isPaused: false,
@@ -193,9 +199,10 @@ class OwnPooler implements Pooler {
     const { settings } = this.up().context.config
     try {
       for (const options of listenOptions(settings, fds)) {
-        this.listeners.push(
-          await Listener.open(options, (socket, kind, isOwnUser) => this.welcome(socket, kind, isOwnUser)),
-        )
+        const listener = await Listener.open(options, (...accepted) => this.welcome(...accepted))
+        this.listeners.push(listener)
+        if (this.isStopped) listener.close() // it was closed while this one was being opened
+        this.refuseClosed()
       }
     } catch (error) {
       await this.close()
@@ -293,12 +300,15 @@ class OwnPooler implements Pooler {
   private async apply(next: Config, tls: TlsFiles): Promise<void> {
     const { context, registry } = this.up()
     const files = await readAuthFiles(next.settings)
+    this.refuseClosed()
     for (const warning of files.warnings) this.log.warning(warning)
     if (tls !== context.tls) for (const warning of tls.warnings) this.log.warning(warning)
-    context.config = next
-    context.tls = tls
-    this.log.reopen(next.settings)
-    reconfigure(registry, files)
+    withoutPromise(() => {
+      context.config = next
+      context.tls = tls
+      this.log.reopen(next.settings)
+      reconfigure(registry, files)
+    })
   }
 
   async show<Name extends ShowName>(name: Name): Promise<readonly ShowRow<Name>[]> {
@@ -321,7 +331,7 @@ class OwnPooler implements Pooler {
       void this.close()
     }
     const limit = seconds > 0 ? context.clock.after(seconds * 1000, giveUp) : undefined
-    const isDone = mode === 'wait_for_servers' ? this.drainServers() : () => consoleApart(registry).length === 0
+    const isDone = mode === 'wait_for_servers' ? drainServers(registry) : () => consoleApart(registry).length === 0
     await registry.until(() => this.isStopped || isDone())
     limit?.cancel()
     if (this.isStopped) return this.stopped
@@ -330,41 +340,25 @@ class OwnPooler implements Pooler {
     await this.close()
   }
 
-  /** @returns whether all servers are free and closed; clients that want one from now on are told by the janitor */
-  private drainServers(): () => boolean {
-    const { registry, context } = this.up()
-    context.isPaused = true
-    for (const client of consoleApart(registry)) {
-      if (client.isWaiting || client.phase === 'login') client.fail(new PgError('server_shutting_down'))
-    }
-    for (const pool of registry.pools()) {
-      for (const server of [...pool.idle, ...pool.used, ...pool.connecting]) server.close('server shutting down')
-    }
-    return () => [...registry.pools()].every((pool) => pool.size === 0)
-  }
-
   async close(): Promise<void> {
     if (this.isStopped) return this.stopped
     this.isStopped = true
     for (const listener of this.listeners) listener.close()
-    const running = this.running
-    if (running !== undefined) {
-      const { registry, janitor, statistics } = running
-      registry.isClosing = true
-      registry.refuseFrom(0)
-      janitor.stop()
-      statistics.stop()
-      for (const client of [...registry.clients]) {
-        if (client.console !== undefined) client.close('pooler is shutting down')
-        else client.fail(new PgError('server_shutting_down'))
-      }
-      for (const pool of registry.pools()) for (const server of pool.servers()) server.close('pooler is shutting down')
+    try {
+      this.running?.janitor.stop()
+      this.running?.statistics.stop()
+      if (this.running !== undefined) dropEverything(this.running.registry)
+    } finally {
+      this.resolveStopped()
     }
-    this.resolveStopped()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
+  }
+
+  private refuseClosed(): void {
+    if (this.isStopped) throw new Error('the pooler has been closed')
   }
 
   private up(): Running {
@@ -374,11 +368,6 @@ class OwnPooler implements Pooler {
 }
 
 const nothing = (): void => {}
-
-/** Nobody waits for the clients of the console. */
-function consoleApart(registry: Registry): ClientSession[] {
-  return [...registry.clients].filter((client) => client.console === undefined)
-}
 
 /** Whoever owns a socket until its session does. */
 const nobody = { onBytes() {}, onDrain() {}, onGone() {} }

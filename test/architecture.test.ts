@@ -124,11 +124,7 @@ describe('hot files', () => {
     ['src/pool/exchange.ts', /new Array\(size\)/, 'a queue that grows, by doubling'],
     ['src/pool/pool.ts', /return \[\.\.\.this\.active/, 'for SHOW'],
     ['src/pool/pool.ts', /throw new Error\(/, 'a defect of ours'],
-    [
-      'src/pool/pool.ts',
-      /new PgError\(|failed = |failed\.push\(/,
-      'a connection attempt that failed, and those it is told to',
-    ],
+    ['src/pool/pool.ts', /arrived = \[/, 'once a connection'],
     ['src/pool/prepared.ts', /new Statement\(/, 'a text seen for the first time'],
     ['src/pool/prepared-notes.ts', /new PreparedNote\(|: PreparedNote =>$/, 'once for a Parse or Close of a name'],
     ['src/pool/second-run.ts', /new Ask\(ignore\)/, 'a plan gone stale'],

@@ -15,6 +15,7 @@ export async function openLdap(server: string, options: LdapOptions, signal: Abo
   const host = hostname.replace(/^\[|\]$/g, '')
   const isEncrypted = protocol === 'ldaps:'
   const ca = options.caFile === undefined ? undefined : await readFile(options.caFile)
+  signal.throwIfAborted() // nothing is opened for a login that has ended meanwhile
   const socket = connect({ host, port: Number(port) || (isEncrypted ? 636 : 389) })
   const abort = (): void => void socket.destroy(new Error('no answer in time'))
   signal.addEventListener('abort', abort)

@@ -4,6 +4,7 @@ import type { Config } from '../config/load.js'
 import { PgError } from '../protocol/errors.js'
 import type { ClientSession } from './client-session.js'
 import type { Database } from './database.js'
+import { withoutPromise } from './leave-promise.js'
 import type { Registry } from './registry.js'
 import type { Statistics } from './statistics.js'
 import {
@@ -121,38 +122,43 @@ export class PoolAdministration implements Administration {
 
   async pause(name: string | undefined, signal: AbortSignal): Promise<void> {
     const { registry } = this
-    this.refuseWhileStopped()
-    const database = name === undefined ? undefined : this.findOrMake(name)
-    if (database === undefined) registry.context.isPaused = true
-    else database.paused = true
-    for (const pool of registry.pools(database)) {
-      for (const server of [...pool.idle, ...pool.used, ...pool.connecting]) server.close('pause mode')
-    }
+    const database = withoutPromise(() => {
+      this.refuseWhileStopped()
+      const paused = name === undefined ? undefined : this.findOrMake(name)
+      if (paused === undefined) registry.context.isPaused = true
+      else paused.paused = true
+      for (const pool of registry.pools(paused)) {
+        for (const server of [...pool.idle, ...pool.used, ...pool.connecting]) server.close('pause mode')
+      }
+      return paused
+    })
     await registry.until(() => this.count(database, ['active', 'tested']) === 0, signal)
   }
 
   resume(name: string | undefined): void {
-    const { registry } = this
-    const database = name === undefined ? undefined : this.find(name)
-    if (database === undefined) {
-      if (registry.isClosing) throw new AdminError('pooler is shutting down')
-      const { isPaused } = registry.context
-      if (!isPaused && !registry.isSuspended && this.killed.size === 0) {
-        throw new AdminError('pooler is not paused/suspended')
+    withoutPromise(() => {
+      const { registry } = this
+      const database = name === undefined ? undefined : this.find(name)
+      if (database === undefined) {
+        if (registry.isClosing) throw new AdminError('pooler is shutting down')
+        const { isPaused } = registry.context
+        if (!isPaused && !registry.isSuspended && this.killed.size === 0) {
+          throw new AdminError('pooler is not paused/suspended')
+        }
+        registry.context.isPaused = false
+        if (registry.isSuspended) registry.wake()
+        for (const one of this.killed) one.paused = false
+        this.killed.clear()
+      } else {
+        if (!database.paused) throw new AdminError(`database ${name} is not paused`)
+        database.paused = false
+        this.killed.delete(database)
       }
-      registry.context.isPaused = false
-      if (registry.isSuspended) registry.wake()
-      for (const one of this.killed) one.paused = false
-      this.killed.clear()
-    } else {
-      if (!database.paused) throw new AdminError(`database ${name} is not paused`)
-      database.paused = false
-      this.killed.delete(database)
-    }
-    for (const pool of registry.pools(database)) {
-      pool.serveWaiting()
-      pool.demand()
-    }
+      for (const pool of registry.pools(database)) {
+        pool.serveWaiting()
+        pool.demand()
+      }
+    })
   }
 
   disable(name: string): void {
@@ -164,25 +170,31 @@ export class PoolAdministration implements Administration {
   }
 
   kill(name: string | undefined): void {
-    this.refuseWhileStopped()
-    const databases = name === undefined ? [...this.registry.databases.values()] : [this.findOrMake(name)]
-    for (const database of databases) {
-      if (name === undefined && !database.paused) this.killed.add(database)
-      database.paused = true
-      this.registry.dropConnections(database, new PgError('database_removed'))
-    }
+    withoutPromise(() => {
+      this.refuseWhileStopped()
+      const databases = name === undefined ? [...this.registry.databases.values()] : [this.findOrMake(name)]
+      for (const database of databases) {
+        if (name === undefined && !database.paused) this.killed.add(database)
+        database.paused = true
+        this.registry.dropConnections(database, new PgError('database_removed'))
+      }
+    })
   }
 
   killClient(id: number): void {
-    for (const client of this.registry.clients) {
-      if (client.id === id) return client.fail(new PgError('admin_disconnect'))
-    }
-    throw new AdminError('client not found')
+    withoutPromise(() => {
+      for (const client of this.registry.clients) {
+        if (client.id === id) return client.fail(new PgError('admin_disconnect'))
+      }
+      throw new AdminError('client not found')
+    })
   }
 
   reconnect(name: string | undefined): void {
-    const database = name === undefined ? undefined : this.findOrMake(name)
-    this.registry.retireServers(database, 'database configuration changed')
+    withoutPromise(() => {
+      const database = name === undefined ? undefined : this.findOrMake(name)
+      this.registry.retireServers(database, 'database configuration changed')
+    })
   }
 
   async waitClose(name: string | undefined, signal: AbortSignal): Promise<void> {
@@ -203,8 +215,10 @@ export class PoolAdministration implements Administration {
     if ([...registry.databases.values()].some((database) => database.paused)) {
       throw new AdminError('cannot suspend with paused databases')
     }
-    registry.isSuspended = true
-    for (const client of clients) if (client.console === undefined) client.relay?.socket.pause()
+    withoutPromise(() => {
+      registry.isSuspended = true
+      for (const client of clients) if (client.console === undefined) client.relay?.socket.pause()
+    })
     const isQuiet = (client: ClientSession): boolean =>
       client.phase !== 'login' && !client.isWaiting && client.server?.relay?.isQuiet !== false
     const limit = context.clock.after(context.config.settings.suspend_timeout * 1000, () => {

@@ -4,9 +4,11 @@ import { parseStoredSecret } from '../auth/secrets.js'
 import { PgError } from '../protocol/errors.js'
 import { extendedQuery } from '../protocol/frontend.js'
 import type { Answer } from './ask.js'
+import type { Attempt } from './attempt.js'
 import type { KnownUser } from './client-login.js'
 import type { Database } from './database.js'
-import type { Pool } from './pool.js'
+import { leavePromise } from './leave-promise.js'
+import type { Pool, Waiter } from './pool.js'
 import type { Registry } from './registry.js'
 import type { ServerSession } from './server-session.js'
 
@@ -19,39 +21,66 @@ export class AuthQuery {
 
   /**
    * What the server knows of a user; undefined: nothing, or there is no auth_user to ask as.
+   * @param attempt the login that it is for: who has left neither waits for a server nor keeps one busy
    * @throws PgError where it can't be asked, or answers with an error
    */
-  async find(database: Database, user: string): Promise<KnownUser | undefined> {
+  async find(database: Database, user: string, attempt: Attempt): Promise<KnownUser | undefined> {
     const { context } = this.registry
     const { settings } = context.config
     const authUser = database.config.authUser ?? settings.auth_user
     if (authUser === undefined) return undefined
     if (context.log.verbose > 0) context.log.debug(`auth_query as ${authUser}: looking up ${user}`)
     const where = this.databaseToAsk(database)
+    const text = database.config.authQuery ?? settings.auth_query
     const pool = this.registry.authPool(where, authUser)
-    const server = await this.acquire(pool)
-    let answer: Answer
-    try {
-      answer = await server.query(extendedQuery(database.config.authQuery ?? settings.auth_query, [user]))
-    } catch {
-      throw new PgError('server_crashed')
-    }
-    pool.release(server)
-    if (answer.error !== undefined) {
-      context.log.warning(`S: error in auth_query: ${answer.error.message}`, server)
-      throw new PgError('auth_query_failed')
-    }
-    return this.read(answer, server)
+    const answer = await attempt.wait(this.ask(pool, extendedQuery(text, [user]), attempt))
+    // As pgbouncer, the last of several rows.
+    const [name, secret] = answer.rows.at(-1) ?? []
+    if (typeof name !== 'string') return undefined // no row, or one of nulls, as functions that give a record do
+    return { name, stored: parseStoredSecret(secret ?? null) }
   }
 
-  private acquire(pool: Pool): Promise<ServerSession> {
+  /** Rejects with PgError; settles not at all once the attempt has been given up. */
+  private ask(pool: Pool, query: Buffer, attempt: Attempt): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const onRefused = (error: PgError): void => {
-        // What the server says to the auth_user is not for those who have not shown who they are: it is in the log.
-        reject(error.condition === 'passed_on' ? new PgError('auth_query_failed') : error)
-      }
-      pool.acquire({ waitingSince: 0, wantsAlignment: false, onServer: resolve, onRefused })
+      leavePromise(() => {
+        if (attempt.isOver) return
+        let asked: ServerSession | undefined
+        const waiter: Waiter = {
+          waitingSince: 0,
+          wantsAlignment: false,
+          onRefused: (error) => reject(refusal(error, pool)),
+          onServer: (server) => {
+            asked = server
+            server.ask(query, (answer) => {
+              asked = undefined
+              forget()
+              if (answer instanceof Error) return reject(new PgError('server_crashed'))
+              const error = this.problemOf(answer, server)
+              if (server.state !== 'closed') pool.release(server)
+              if (error === undefined) resolve(answer)
+              else reject(error)
+            })
+          },
+        }
+        const forget = attempt.onGivenUp(() => {
+          pool.waiting.delete(waiter)
+          if (asked !== undefined) pool.owner.cancel(asked)
+        })
+        pool.acquire(waiter)
+      })
     })
+  }
+
+  /** Why an answer is of no use; the server is closed where it is none to this query. */
+  private problemOf({ error, columns }: Answer, server: ServerSession): PgError | undefined {
+    if (error !== undefined) {
+      this.registry.context.log.warning(`S: error in auth_query: ${error.message}`, server)
+      return new PgError('auth_query_failed')
+    }
+    if (columns === 2) return undefined
+    server.close(`expected 2 columns from auth_query, not ${columns}`)
+    return new PgError('auth_query_failed')
   }
 
   private databaseToAsk(database: Database): Database {
@@ -65,16 +94,20 @@ export class AuthQuery {
     if (where.disabled) throw new PgError('auth_database_disabled', name)
     return where
   }
+}
 
-  private read(answer: Answer, server: ServerSession): KnownUser | undefined {
-    if (answer.columns !== 2) return this.refuse(server, `expected 2 columns from auth_query, not ${answer.columns}`)
-    const [name, secret] = answer.rows[0] ?? []
-    if (typeof name !== 'string') return undefined // no row, or one of nulls, as functions that give a record do
-    return { name, stored: parseStoredSecret(secret ?? null) }
-  }
+/** What a server says of the database that was asked for, and not of the auth_user. */
+const ofDatabase: ReadonlySet<string> = new Set([
+  '3D000', // invalid_catalog_name: it does not exist
+  '55000', // object_not_in_prerequisite_state: it does not accept connections
+])
 
-  private refuse(server: ServerSession, text: string): never {
-    server.close(text)
-    throw new PgError('auth_query_failed')
-  }
+/**
+ * What a server says to the auth_user is not for those who have not shown who they are, nor for those who come when it is
+ * remembered: it is in the log.
+ */
+function refusal(error: PgError, { launcher: { failure } }: Pool): PgError {
+  const said = error.condition === 'server_login_failing' ? failure : error
+  if (said?.condition !== 'passed_on' || ofDatabase.has(said.sqlstate)) return error
+  return new PgError('auth_query_failed')
 }

@@ -2,7 +2,7 @@
 
 import { ConnectionLost } from '../protocol/conversation.js'
 import { cancelRequest } from '../protocol/frontend.js'
-import { Attempt } from './attempt.js'
+import type { Attempt } from './attempt.js'
 import type { Context } from './context.js'
 import { dial } from './dial.js'
 import type { ServerAddress } from './hosts.js'
@@ -28,17 +28,18 @@ export class CancelExpired extends Error {
 }
 
 /**
- * Resolves when the other side has taken the request and closed the connection.
+ * Resolves when the other side has taken the request and closed the connection; nothing stays open, however it ends.
+ * @param attempt given up when nobody wants it delivered any more
  * @param where looked up already, or being looked up
  * @throws CancelExpired, LookupFailed, or an Error with the system's code such as ECONNREFUSED
  */
 export async function deliverCancel(
+  attempt: Attempt,
   { clock }: Context,
   where: ServerAddress | Promise<ServerAddress>,
   key: Buffer,
   { tls, limit, onConnected }: Delivery,
 ): Promise<void> {
-  const attempt = new Attempt()
   attempt.limit(clock, limit, () => new CancelExpired())
   try {
     const target = await attempt.wait(Promise.resolve(where))
@@ -53,6 +54,6 @@ export async function deliverCancel(
     reader.write(cancelRequest(key.readInt32BE(0), key.subarray(4)))
     await attempt.wait(reader.closed())
   } finally {
-    attempt.giveUp(new ConnectionLost('over')) // however it ended, nothing is to stay open
+    attempt.giveUp(new ConnectionLost('over'))
   }
 }

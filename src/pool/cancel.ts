@@ -4,8 +4,10 @@ import { randomFillSync, timingSafeEqual } from 'node:crypto'
 import type { Socket } from '../io/socket.js'
 import type { LogPeer } from '../observe/log.js'
 import type { CancelRequest } from '../protocol/frontend.js'
+import { Attempt } from './attempt.js'
 import { CancelExpired, deliverCancel } from './cancel-delivery.js'
 import type { Context } from './context.js'
+import { leavePromise } from './leave-promise.js'
 import { Peers } from './peers.js'
 import type { ServerSession } from './server-session.js'
 
@@ -39,6 +41,9 @@ type Outcome =
 
 const sent = 'successfully sent cancel request'
 
+/** How long requests may still be on their way when the pooler is down, ms. */
+const lastMoment = 1000
+
 /** Requests that may be on their way to servers at a time; more are dropped. */
 const mostRequests = 1000
 
@@ -63,6 +68,7 @@ export class Cancels {
   private readonly byKey = new Map<string, Cancellable>()
   /** Requests being passed on. */
   active = 0
+  private readonly deliveries = new Set<Attempt>()
 
   constructor(context: Context) {
     this.context = context
@@ -106,6 +112,14 @@ export class Cancels {
     log.info(`closing because: ${outcome} (age=${Math.trunc((clock.now() - who.connectedAt) / 1000)}s)`, who)
   }
 
+  /** The pooler is down: what is on its way to servers has a moment left, for queries that ended with their clients. */
+  end(): void {
+    this.peers.end()
+    this.context.clock.after(lastMoment, () => {
+      for (const attempt of [...this.deliveries]) attempt.giveUp(new Error('pooler is shutting down'))
+    })
+  }
+
   /** Whose key it is, also where peers that passed it on have counted its hops down. */
   private find(key: Buffer): Cancellable | undefined {
     const original = Buffer.from(key)
@@ -128,7 +142,7 @@ export class Cancels {
     if (target === undefined) return 'cancel request for idle client'
     if (target !== 'waiting' && target !== 'console')
       return (await this.stop(target)) ? sent : 'failed to send cancel request'
-    client.cancelWaiting()
+    leavePromise(() => client.cancelWaiting())
     return `cancel request for ${target} client`
   }
 
@@ -157,18 +171,22 @@ export class Cancels {
       server.retire('cancel request failed')
       return false
     } finally {
-      this.active--
-      server.cancels--
-      if (server.cancels === 0) server.pool.onCancelled(server)
+      leavePromise(() => {
+        this.active--
+        server.cancels--
+        if (server.cancels === 0) server.pool.onCancelled(server)
+      })
     }
   }
 
   private async deliver({ target, tls, security, key }: ServerSession): Promise<void> {
     if (target === undefined) return
-    await deliverCancel(this.context, target, Buffer.concat([pidBytes(key.pid), key.secret]), {
+    const attempt = new Attempt()
+    this.deliveries.add(attempt)
+    await deliverCancel(attempt, this.context, target, Buffer.concat([pidBytes(key.pid), key.secret]), {
       tls: tls === '' ? undefined : security,
       limit: this.context.config.settings.cancel_wait_timeout * 1000,
-    })
+    }).finally(() => this.deliveries.delete(attempt))
   }
 }
 

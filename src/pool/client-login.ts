@@ -12,6 +12,7 @@ import type { LogPeer } from '../observe/log.js'
 import { isUtf8Text, textOf } from '../protocol/byte-text.js'
 import type { Conversation } from '../protocol/conversation.js'
 import { PgError } from '../protocol/errors.js'
+import type { Attempt } from './attempt.js'
 import type { AuthFiles } from './auth-files.js'
 import type { Context } from './context.js'
 import type { Database } from './database.js'
@@ -41,12 +42,14 @@ export interface LoginRequest {
   readonly origin: ClientOrigin
   /** For the log. */
   readonly who: LogPeer
+  /** Given up when the client has left: nothing is asked for it any more. */
+  readonly attempt: Attempt
 }
 
 export interface LoginSources {
   readonly files: AuthFiles
   /** Asks the server, where auth_query applies; undefined: no such user. */
-  readonly lookUp: (database: Database, user: string) => Promise<KnownUser | undefined>
+  readonly lookUp: (database: Database, user: string, attempt: Attempt) => Promise<KnownUser | undefined>
   readonly failures: FailedLogins
 }
 
@@ -70,12 +73,14 @@ export async function logInClient(
   if (context.log.verbose > 0) context.log.debug(`login method: ${method.name}`, request.who)
   if (method.name === 'any') return anyUser(request, sources, context)
   if (method.name === 'reject') throw new PgError('login_rejected')
+  const { attempt } = request
   const { address } = request.origin
-  await sources.failures.admission(address, request.user)
+  await sources.failures.admission(address, request.user, attempt)
   try {
     return await proveUser(client, method, request, sources, context)
   } catch (error) {
-    if (error instanceof PgError && guessed.has(error.condition)) await sources.failures.delay(address, request.user)
+    if (error instanceof PgError && guessed.has(error.condition))
+      await sources.failures.delay(address, request.user, attempt)
     throw error
   }
 }
@@ -117,7 +122,7 @@ function anyUser(request: LoginRequest, sources: LoginSources, { log }: Context)
 async function findUser(request: LoginRequest, sources: LoginSources): Promise<KnownUser | undefined> {
   const stored = sources.files.users.get(request.user)
   if (stored !== undefined && stored.kind !== 'none') return { name: request.user, stored }
-  const asked = request.database && (await sources.lookUp(request.database, request.user))
+  const asked = request.database && (await sources.lookUp(request.database, request.user, request.attempt))
   return asked ?? (stored && { name: request.user, stored })
 }
 
@@ -177,7 +182,7 @@ const directoryTimeout = 10_000
 async function proveByLdap(
   client: Conversation,
   options: LdapOptions | undefined,
-  { user, who }: LoginRequest,
+  { user, who, attempt }: LoginRequest,
   { files }: LoginSources,
   { clock, log }: Context,
 ): Promise<Credentials> {
@@ -186,15 +191,17 @@ async function proveByLdap(
   const password = new Secret(textOf(bytes))
   const abort = new AbortController()
   const timer = clock.after(directoryTimeout, () => abort.abort())
+  const keep = attempt.onGivenUp(() => abort.abort())
   try {
     const isText = isUtf8Text(password.reveal() + user) // directories speak nothing else
     if (!isText || !(await checkLdap(options, user, password, abort.signal))) throw new PgError('ldap_failed')
   } catch (error) {
     if (!(error instanceof LdapFailed)) throw error
-    log.warning(error.message, who)
+    if (!attempt.isOver) log.warning(error.message, who)
     throw new PgError('ldap_failed')
   } finally {
     timer.cancel()
+    keep()
   }
   return { user, stored: files.users.get(user) ?? unknown, password }
 }

@@ -3,33 +3,24 @@
 import type { Socket } from '../io/socket.js'
 import type { LogPeer } from '../observe/log.js'
 import * as backend from '../protocol/backend.js'
-import { ConnectionLost } from '../protocol/conversation.js'
 import { type Condition, PgError } from '../protocol/errors.js'
-import type { StartupMessage } from '../protocol/frontend.js'
 import type { Cancellable } from './cancel.js'
-import { logInClient } from './client-login.js'
-import { ClientRelay } from './client-relay.js'
-import { type Arrival, negotiateStartup } from './client-startup.js'
-import { ClientStatements } from './client-statements.js'
-import { logInToConsole, openConsole } from './console-login.js'
+import { ClientEntry } from './client-entry.js'
+import type { ClientRelay } from './client-relay.js'
+import type { Arrival } from './client-startup.js'
 import { type Context, pointer } from './context.js'
-import { type Database, Timeouts, type User } from './database.js'
+import type { Database, Timeouts, User } from './database.js'
 import type { DestinationRelay } from './destination.js'
 import { ParameterSet } from './parameters.js'
 import type { Pool, Waiter } from './pool.js'
 import { MessageReader } from './reader.js'
 import type { Registry } from './registry.js'
 import type { ClientEvents } from './relay-events.js'
-import { endReplication, openReplication } from './replication.js'
+import { endReplication } from './replication.js'
 import type { ServerRelay } from './server-relay.js'
 import type { ServerSession } from './server-session.js'
-import { watchSession } from './session-watch.js'
-import { type ClientStartup, readClientStartup, replicationWords } from './startup-parameters.js'
+import type { ClientStartup } from './startup-parameters.js'
 import { isCarried } from './uncarried.js'
-import { reportOf, setParameters, welcomeMessages } from './welcome.js'
-
-/** The newest protocol is 3.2: longer cancel keys. */
-const newestMinor = 2
 
 export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer {
   readonly id: number
@@ -42,6 +33,8 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   address: string
   tls = ''
   replication: ClientStartup['replication'] = 'none'
+  /** What it has been let into; it counts there until it leaves. */
+  entered: { readonly database: Database; readonly user: User } | undefined
   pool: Pool | undefined
   relay: ClientRelay | undefined
   /** Instead of a pool: the admin console. */
@@ -65,8 +58,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   private readonly context: Context
   private readonly registry: Registry
   private readonly reader: MessageReader
-  private arriving: Waiter | undefined
-  private entered: { database: Database; user: User } | undefined
+  private readonly entry: ClientEntry
 
   constructor(context: Context, registry: Registry, socket: Socket, arrival: Arrival) {
     this.id = context.nextId++
@@ -78,6 +70,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     this.connectedAt = this.quietSince = context.clock.now()
     this.connectedDate = context.clock.date()
     this.reader = new MessageReader(socket)
+    this.entry = new ClientEntry(context, registry, this, this.reader)
   }
 
   get ptr(): string {
@@ -92,142 +85,19 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     return this.pool !== undefined && this.pool.waiting.size > 0 && this.pool.waiting.has(this)
   }
 
-  /** The database it has been let into. */
-  get databaseObject(): Database | undefined {
-    return this.entered?.database
+  /** It has not been closed, by whatever was done for it just now. */
+  get stays(): boolean {
+    return this.phase !== 'closed'
+  }
+
+  /** Waits for its pool's first server, to be welcomed. */
+  get isArriving(): boolean {
+    return this.phase === 'login' && this.pool !== undefined
   }
 
   /** From the first packet to the welcome. Never rejects. */
-  async run(): Promise<void> {
-    try {
-      const packet = await this.negotiate()
-      if (packet === undefined) return
-      await this.enter(packet)
-    } catch (error) {
-      this.refuse(error)
-    }
-  }
-
-  private async negotiate(): Promise<StartupMessage | undefined> {
-    const result = await negotiateStartup(this.reader, this.origin, this.context, this)
-    this.origin = result.arrival
-    this.tls = result.arrival.tls
-    const packet = result.packet
-    if (packet.kind === 'startup') return packet
-    this.phase = 'closed'
-    this.registry.leave(this)
-    await this.registry.cancels.request(packet, this.reader.socket, this)
-    return undefined
-  }
-
-  private async enter(packet: StartupMessage): Promise<void> {
-    const { context, registry, reader } = this
-    const { settings } = context.config
-    const startup = readClientStartup(packet.parameters, settings, context.tracked)
-    this.user = startup.user
-    this.database = startup.database
-    this.replication = startup.replication
-    this.minor = Math.min(packet.minor, newestMinor)
-    if (packet.minor > newestMinor || startup.protocolOptions.length > 0) {
-      reader.write(backend.negotiateProtocolVersion(this.minor, startup.protocolOptions))
-    }
-    if (settings.log_connections) {
-      const tls = this.tls === '' ? 'no' : this.tls
-      context.log.info(
-        `login attempt: db=${startup.database} user=${startup.user} tls=${tls} replication=${replicationWords[startup.replication]}`,
-        this,
-      )
-    }
-    if (startup.database === 'pgbouncer') {
-      for (const [name, value] of startup.parameters) this.parameters.set(name, value)
-      return this.enterConsole()
-    }
-    registry.checkArrival(this.id)
-    const database = registry.databaseNamed(startup.database)
-    const credentials = await logInClient(
-      reader,
-      {
-        user: startup.user,
-        database,
-        databaseName: startup.database,
-        replication: startup.replication,
-        origin: { ...this.origin, tls: this.tls !== '' },
-        who: this,
-      },
-      registry.loginSources,
-      context,
-    )
-    if (database === undefined) {
-      if (settings.log_connections) {
-        context.log.info(`login failed: db=${startup.database} user=${startup.user}`, this)
-      }
-      throw new PgError('no_such_database', startup.database)
-    }
-    this.user = credentials.user // whom auth_query names; with auth_type any, whoever has come is the forced user
-    this.entered = registry.admit(database, this.user)
-    const pool =
-      startup.replication === 'none'
-        ? registry.poolFor(this.entered.database, credentials)
-        : openReplication(registry, this, this.entered.database, credentials, startup)
-    this.pool = pool
-    this.timeouts = new Timeouts(context, this.entered.database, this.entered.user, pool)
-    pool.clients.add(this)
-    await this.welcomed(pool)
-    const addsHost = settings.application_name_add_host && !pool.isReplication
-    setParameters(this, startup, pool.defaults, addsHost)
-    this.welcome(pool)
-  }
-
-  private async enterConsole(): Promise<void> {
-    const role = await logInToConsole(this.registry, this, this.reader)
-    this.phase = 'ready'
-    this.console = openConsole(this.registry, this, this.reader, role)
-  }
-
-  /** Waits for the pool's first server, whose parameters the client is welcomed with. */
-  private async welcomed(pool: Pool): Promise<void> {
-    if (pool.isWelcoming) return
-    await new Promise<void>((resolve, reject) => {
-      const waiter: Waiter = {
-        waitingSince: this.context.clock.now(),
-        wantsAlignment: false,
-        onServer: () => resolve(),
-        onRefused: reject,
-      }
-      this.arriving = waiter
-      pool.arrive(waiter)
-      this.reader.watch(() => this.close('client unexpected eof'))
-    })
-    this.arriving = undefined
-    if ((this.phase as string) === 'closed') throw new ConnectionLost('closed during login')
-  }
-
-  private welcome(pool: Pool): void {
-    const { context, reader } = this
-    const { settings } = context.config
-    this.registry.cancels.register(this, this.minor)
-    reader.write(welcomeMessages(reportOf(pool), this.parameters, this.cancelKey, settings.login_notify_message))
-    this.phase = 'ready'
-    this.quietSince = context.clock.now()
-    pool.counters.clientLogins++
-    const relay = new ClientRelay(
-      reader.socket,
-      this.parameters,
-      new ClientStatements(context.statements, this.parameters),
-      pool.counters,
-      this,
-      settings.max_packet_size,
-      pool.limits.poolMode === 'session' ? 0 : settings.max_prepared_statements,
-      context.clock,
-    )
-    relay.refuseQuery = settings.disable_pqexec
-    relay.refusesBlocks = pool.limits.poolMode === 'statement'
-    relay.session = watchSession(this, relay, pool)
-    this.relay = relay
-    reader.socket.owner = relay
-    if (pool.isReplication) this.acquire() // its own, whatever it is going to say
-    if (reader.rest.length > 0) relay.onBytes(reader.rest)
-    if (this.phase === 'ready' && !this.registry.isSuspended) reader.socket.resume()
+  run(): Promise<void> {
+    return this.entry.run()
   }
 
   // The relay's events.
@@ -358,16 +228,6 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     if (config.settings.log_pooler_errors) log.warning(`pooler error: ${error.message}`, this)
   }
 
-  private refuse(error: unknown): void {
-    if (error instanceof PgError) return this.fail(error)
-    if (error instanceof ConnectionLost) {
-      if (this.user === '(nouser)' && this.reader.rest.length === 0) return this.close('')
-      return this.close('client unexpected eof')
-    }
-    this.context.log.error(`login failed: ${(error as Error).message}`, this)
-    this.fail(new PgError('config_error'))
-  }
-
   /** Ends the session; what it has is given back, or closed where its state is not known. */
   close(reason: string): void {
     if (this.phase === 'closed') return
@@ -381,11 +241,9 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     this.registry.cancels.forget(this)
     this.relay?.close()
     this.console?.end(reason)
-    if (this.relay === undefined)
-      this.reader.fail(new ConnectionLost(reason)) // somebody may be waiting in it
+    this.entry.giveUp(reason)
     ;(this.relay?.socket ?? this.reader.socket).end()
     this.pool?.waiting.delete(this)
-    if (this.arriving !== undefined) this.pool?.arriving.delete(this.arriving)
     this.pool?.clients.delete(this)
     if (this.pool?.isReplication) endReplication(this.pool)
     if (this.entered !== undefined) this.registry.depart(this.entered)

@@ -1,6 +1,7 @@
 // Who may use the virtual database "pgbouncer", and as what: decided before any password is asked for.
 
 import { PgError } from '../protocol/errors.js'
+import type { Attempt } from './attempt.js'
 import { logInClient } from './client-login.js'
 import type { ClientSession } from './client-session.js'
 import type { ConsoleRole } from './destination.js'
@@ -18,6 +19,7 @@ export async function logInToConsole(
   registry: Registry,
   client: ClientSession,
   reader: MessageReader,
+  attempt: Attempt,
 ): Promise<ConsoleRole> {
   const { settings } = registry.context.config
   const { user, origin } = client
@@ -38,6 +40,7 @@ export async function logInToConsole(
       replication: 'none',
       origin: { ...origin, tls: origin.tls !== '' },
       who: client,
+      attempt,
     },
     registry.loginSources,
     registry.context,

@@ -4,7 +4,7 @@ import type { DatabaseConfig } from '../config/databases.js'
 import type { SessionStateMode } from '../config/settings.js'
 import type { UserConfig } from '../config/users.js'
 import type { Context } from './context.js'
-import { HostList } from './hosts.js'
+import { HostList } from './host-list.js'
 import type { Pool } from './pool.js'
 import type { PoolMode } from './status.js'
 

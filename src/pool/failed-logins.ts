@@ -2,6 +2,7 @@
 
 import { type Address, parseAddress, unmapAddress } from '../auth/address.js'
 import type { Clock } from '../observe/clock.js'
+import type { Attempt } from './attempt.js'
 
 /** The answer to the first failure waits this long, ms; to each after it twice as long as to the one before. */
 const firstDelay = 25
@@ -44,14 +45,14 @@ export class FailedLogins {
    * Resolves when a password may be checked: at once, but for a pair that has failed too often for somebody who waits for
    * answers. Then right passwords wait too, or silence would tell that a password is wrong.
    */
-  async admission(address: string, user: string): Promise<void> {
+  async admission(address: string, user: string, attempt: Attempt): Promise<void> {
     const known = this.pairs.get(pairOf(address, user))
     if (known === undefined || known.inStretch < many || this.clock.now() - known.stretchStart > memory) return
-    await this.wait(this.longest() * 1000)
+    await this.wait(this.longest() * 1000, attempt)
   }
 
   /** Notes a failure; resolves when its answer may be given. */
-  async delay(address: string, user: string): Promise<void> {
+  async delay(address: string, user: string, attempt: Attempt): Promise<void> {
     const pair = pairOf(address, user)
     const now = this.clock.now()
     const known = this.pairs.get(pair) ?? { count: 0, at: now, stretchStart: now, inStretch: 0 }
@@ -65,12 +66,16 @@ export class FailedLogins {
     this.pairs.delete(pair)
     this.pairs.set(pair, known)
     if (this.pairs.size > mostPairs) this.pairs.delete(this.pairs.keys().next().value!)
-    await this.wait(Math.min(this.longest() * 1000, firstDelay * 2 ** Math.min(known.count - 1, 30)))
+    await this.wait(Math.min(this.longest() * 1000, firstDelay * 2 ** Math.min(known.count - 1, 30)), attempt)
   }
 
-  private wait(ms: number): Promise<void> {
+  private wait(ms: number, attempt: Attempt): Promise<void> {
     if (ms <= 0) return Promise.resolve()
-    return new Promise((resolve) => this.clock.after(ms, resolve))
+    const over = new Promise<void>((resolve) => {
+      const timer = this.clock.after(ms, resolve)
+      attempt.onGivenUp(() => timer.cancel())
+    })
+    return attempt.wait(over)
   }
 }
 

@@ -1,10 +1,15 @@
-// Where the servers of a database are: host names looked up and remembered, several hosts taken in turn.
+// Where servers are: host names looked up and remembered, their addresses taken in turn.
 
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
-import type { DatabaseConfig } from '../config/databases.js'
 import type { Clock } from '../observe/clock.js'
 import type { DnsStatus } from './status.js'
+
+/** As configured: name, address, folder of a Unix socket. */
+export interface Host {
+  readonly name: string
+  readonly port: number
+}
 
 /** What to connect to: an address and port, or a Unix socket. `name`: as configured, for TLS and SHOW. */
 export type ServerAddress =
@@ -63,15 +68,23 @@ export class Resolver {
 
   /**
    * One address of the name; several are taken in turn.
+   * @param isFailing passed over while there are others
    * @throws LookupFailed
    */
-  async address(name: string): Promise<string> {
+  async address(name: string, isFailing: (address: string) => boolean = () => false): Promise<string> {
     if (isIP(name) !== 0) return name
-    const known = await this.find(name)
-    if (known.addresses.length === 0) throw new LookupFailed(`could not look up ${name}`)
+    const { addresses } = await this.find(name)
+    if (addresses.length === 0) throw new LookupFailed(`could not look up ${name}`)
     const turn = this.turns.get(name) ?? 0
-    this.turns.set(name, turn + 1)
-    return known.addresses[turn % known.addresses.length]!
+    const inTurn = addresses.map((_, n) => addresses[(turn + n) % addresses.length]!)
+    const address = inTurn.find((candidate) => !isFailing(candidate)) ?? inTurn[0]!
+    this.turns.set(name, addresses.indexOf(address) + 1)
+    return address
+  }
+
+  /** What is known of a name without looking it up; none: nothing. */
+  addressesOf(name: string): readonly string[] {
+    return isIP(name) !== 0 ? [name] : (this.known.get(name)?.addresses ?? [])
   }
 
   /** For SHOW DNS_HOSTS. */
@@ -106,29 +119,17 @@ export class Resolver {
   }
 }
 
-/** @param host name, address, folder of a Unix socket (`/dir`), or the same in the abstract namespace (`@name`) */
-export async function locate(host: string, port: number, resolver: Resolver): Promise<ServerAddress> {
+/**
+ * @param host name, address, folder of a Unix socket (`/dir`), or the same in the abstract namespace (`@name`)
+ * @throws LookupFailed
+ */
+export async function locate(
+  host: string,
+  port: number,
+  resolver: Resolver,
+  isFailing?: (address: string) => boolean,
+): Promise<ServerAddress> {
   if (host.startsWith('/')) return { kind: 'unix', path: `${host}/.s.PGSQL.${port}`, port }
   if (host.startsWith('@')) return { kind: 'unix', path: `\0${host.slice(1)}/.s.PGSQL.${port}`, port }
-  return { kind: 'tcp', name: host, address: await resolver.address(host), port }
-}
-
-/** The hosts of one database, in turn or the first that answers (`load_balance_hosts`). */
-export class HostList {
-  private next = 0
-
-  /** @param unixDir `unix_socket_dir`, for a database without a host */
-  async pick(database: DatabaseConfig, unixDir: string, resolver: Resolver): Promise<ServerAddress> {
-    const hosts = database.hosts
-    const index = hosts.length === 0 ? 0 : this.next % hosts.length
-    if (database.loadBalanceHosts === 'round-robin') this.next = index + 1
-    const port = (database.ports.length > 1 ? database.ports[index] : database.ports[0]) ?? 5432
-    const host = hosts[index] ?? unixDir
-    return locate(host, port, resolver)
-  }
-
-  /** The host in use failed: the next one is tried first from now on. */
-  failed(database: DatabaseConfig): void {
-    if (database.loadBalanceHosts === 'disable') this.next++
-  }
+  return { kind: 'tcp', name: host, address: await resolver.address(host, isFailing), port }
 }

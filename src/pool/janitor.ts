@@ -52,7 +52,8 @@ export class Janitor {
     const login = this.registry.context.config.settings.client_login_timeout * 1000
     for (const client of this.registry.clients) {
       if (client.phase === 'login') {
-        if (login > 0 && now - client.connectedAt > login) client.fail(this.loginTimeout(client))
+        if (client.isArriving) this.lookAtWaiting(client, now)
+        if (client.stays && over(now - client.connectedAt, login)) client.fail(this.loginTimeout(client))
       } else if (client.phase === 'ready' && client.pool !== undefined) {
         this.lookAtClient(client, now)
       }
@@ -98,7 +99,7 @@ export class Janitor {
     if (over(waited, timeouts.query)) return client.fail(new PgError('query_timeout_waiting'))
     if (over(waited, timeouts.queryWait)) return client.fail(new PgError('query_wait_timeout'))
     const notifyAfter = context.config.settings.query_wait_notify * 1000
-    if (!client.isNotified && over(waited, notifyAfter)) {
+    if (client.phase === 'ready' && !client.isNotified && over(waited, notifyAfter)) {
       client.notify('No server connection available in postgres backend, client being queued')
     }
   }
@@ -123,8 +124,9 @@ export class Janitor {
     }
     this.trim(pool)
     pool.demand()
-    traceWaiting(pool, now)
-    pool.keepMinimum()
+    traceWaiting(pool)
+    pool.launcher.keepMinimum()
+    pool.noteEmpty()
     if (over(now - pool.emptySince, settings.pool_idle_timeout * 1000)) this.registry.forgetPool(pool)
   }
 

@@ -1,6 +1,7 @@
 // The other poolers of [peers], and the CancelRequests on their way to them.
 // https://www.pgbouncer.org/config.html#section-peers
 
+import { Attempt } from './attempt.js'
 import { CancelExpired, deliverCancel } from './cancel-delivery.js'
 import type { Context } from './context.js'
 import { locate } from './hosts.js'
@@ -54,6 +55,12 @@ export class Peers {
     }
   }
 
+  /** The pooler is down. */
+  end(): void {
+    for (const pool of this.pools.values()) pool.close()
+    this.pools.clear()
+  }
+
   status(): PeerPoolStatus[] {
     return [...this.pools.values()].map((pool) => pool.status())
   }
@@ -70,6 +77,7 @@ class PeerPool {
   private readonly context: Context
   private readonly id: number
   private readonly queue = new Set<Waiting>()
+  private readonly attempts = new Set<Attempt>()
   private connecting = 0
   private sending = 0
 
@@ -89,12 +97,16 @@ class PeerPool {
       this.connecting--
       this.sending++
     }
+    const attempt = new Attempt()
+    this.attempts.add(attempt)
     try {
       const peer = this.context.config.peers.get(this.id)
       if (peer === undefined) throw new Error(removed)
       const left = limit > 0 ? Math.max(1, limit - (clock.now() - since)) : 0
-      await deliverCancel(this.context, locate(peer.host, peer.port, resolver), key, { limit: left, onConnected })
+      const where = locate(peer.host, peer.port, resolver)
+      await deliverCancel(attempt, this.context, where, key, { limit: left, onConnected })
     } finally {
+      this.attempts.delete(attempt)
       if (isConnected) this.sending--
       else this.connecting--
       this.beginNext()
@@ -110,10 +122,11 @@ class PeerPool {
     }
   }
 
-  /** The peer is not configured any more. What is being sent already comes to its end. */
+  /** The peer is not configured any more, or the pooler is down: nobody waits for it. */
   close(): void {
     for (const waiting of this.queue) waiting.refuse(new Error(removed))
     this.queue.clear()
+    for (const attempt of [...this.attempts]) attempt.giveUp(new Error(removed))
   }
 
   status(): PeerPoolStatus {

@@ -4,10 +4,11 @@
 import type { Credentials } from '../auth/server-login.js'
 import { Counters } from '../observe/stats.js'
 import * as backend from '../protocol/backend.js'
-import { PgError } from '../protocol/errors.js'
+import type { PgError } from '../protocol/errors.js'
 import type { ClientSession } from './client-session.js'
 import type { Context } from './context.js'
 import type { Database, Limits, User } from './database.js'
+import { Launcher } from './launch.js'
 import { ParameterSet } from './parameters.js'
 import { Recycler } from './recycle.js'
 import { ServerList } from './server-list.js'
@@ -87,15 +88,13 @@ export class Pool {
   readonly clients = new Set<ClientSession>()
   /** Clients that wait for the first server, to be welcomed. */
   readonly arriving = new Set<Waiter>()
-  /** The latest connection attempt's failure, until one succeeds; and when it was. */
-  failure: PgError | undefined
-  failedAt = 0
   /** When a server was last closed for its age, ms on the clock. */
   lastLifetimeClose = Number.NEGATIVE_INFINITY
   /** Since when it has had neither clients nor servers; infinite while it has. */
   emptySince = Number.POSITIVE_INFINITY
   readonly owner: PoolOwner
-  private readonly recycler: Recycler
+  readonly recycler: Recycler
+  readonly launcher: Launcher
 
   constructor(
     context: Context,
@@ -117,6 +116,7 @@ export class Pool {
     this.credentials = login
     this.defaults = new ParameterSet(context.tracked)
     this.recycler = new Recycler(this)
+    this.launcher = new Launcher(this)
   }
 
   /** Servers in any state. */
@@ -125,7 +125,7 @@ export class Pool {
   }
 
   /** Servers that count to `pool_size`: those of replication clients as well. */
-  private get counted(): number {
+  get counted(): number {
     if (this.isReplication || this.database.replicationPools.size === 0) return this.size
     return this.size + this.database.replicationServers(this.user)
   }
@@ -191,8 +191,9 @@ export class Pool {
     if (!this.isPaused && this.waiting.size === 0) {
       const server = this.takeIdle()
       if (server !== null) return this.assign(waiter, server, waiter.waitingSince)
-      if (this.failure !== undefined && this.size === 0 && !this.isRetryDue) {
-        waiter.onRefused(new PgError('server_login_failing', this.failure.message))
+      const { refusal } = this.launcher
+      if (refusal !== undefined) {
+        waiter.onRefused(refusal)
         return false
       }
     }
@@ -203,10 +204,8 @@ export class Pool {
 
   /** Waits for the first server of the pool, for its parameters; fails at once where connecting has been failing. */
   arrive(waiter: Waiter): void {
-    if (this.failure !== undefined && this.size === 0 && !this.isRetryDue) {
-      waiter.onRefused(new PgError('server_login_failing', this.failure.message))
-      return
-    }
+    const { refusal } = this.launcher
+    if (refusal !== undefined) return waiter.onRefused(refusal)
     this.arriving.add(waiter)
     this.demand()
   }
@@ -259,57 +258,16 @@ export class Pool {
     }
   }
 
-  /** Starts what is needed for those who wait: a check of a used server, or new connections. */
+  /** Starts what is needed for those who wait. */
   demand(): void {
-    if (this.isPaused) return
-    let wanted = this.waiting.size + (this.arriving.size > 0 && !this.isWelcoming ? 1 : 0)
-    wanted -= this.connecting.size + this.tested.size
-    for (const server of this.used) {
-      if (wanted <= 0) return
-      wanted--
-      this.recycler.check(server)
-    }
-    while (wanted > 0 && this.mayConnect() && this.owner.makeRoom(this)) {
-      wanted--
-      this.owner.connect(this)
-    }
+    this.launcher.demand()
   }
 
-  /** `min_pool_size`: kept up while there are clients, or always for a forced user. */
-  keepMinimum(): void {
-    const now = this.context.clock.now()
-    if (this.counted > 0 || this.clients.size > 0) this.emptySince = Number.POSITIVE_INFINITY
-    else if (this.emptySince === Number.POSITIVE_INFINITY) this.emptySince = now
-    if (this.isPaused || this.database.disabled || this.size >= this.limits.minPoolSize) return
-    if (this.clients.size === 0 && this.database.config.user === undefined) return
-    if (this.connecting.size === 0 && this.size < this.limits.poolSize && this.mayConnect()) {
-      if (this.owner.makeRoom(this, false)) this.owner.connect(this)
-    }
-  }
-
-  private mayConnect(): boolean {
-    const now = this.context.clock.now()
-    const settings = this.context.config.settings
-    if (this.failure !== undefined) {
-      // After a failure one attempt at a time, with pauses.
-      if (this.connecting.size > 0 || !this.isRetryDue) return false
-    }
-    const { counted } = this
-    const size = this.limits.poolSize
-    if (counted < size) return true
-    if (counted >= size + this.limits.reservePoolSize || settings.reserve_pool_timeout <= 0) return false
-    const first = this.waiting.values().next().value
-    if (first === undefined || now - first.waitingSince < settings.reserve_pool_timeout * 1000) return false
-    this.context.log.warning(
-      'taking connection from reserve_pool',
-      first.wantsAlignment ? (first as ClientSession) : undefined,
-    )
-    return true
-  }
-
-  /** Has the pause after a failure passed (`server_login_retry`)? */
-  private get isRetryDue(): boolean {
-    return this.context.clock.now() - this.failedAt >= this.context.config.settings.server_login_retry * 1000
+  /** Since when nobody has used it: see `emptySince`. */
+  noteEmpty(): void {
+    const isUsed = this.counted > 0 || this.clients.size > 0 || this.waiting.size > 0
+    if (isUsed) this.emptySince = Number.POSITIVE_INFINITY
+    else if (this.emptySince === Number.POSITIVE_INFINITY) this.emptySince = this.context.clock.now()
   }
 
   /**
@@ -326,29 +284,16 @@ export class Pool {
 
   /** A new server has logged in. */
   onConnected(server: ServerSession): void {
-    this.failure = undefined
+    this.launcher.succeeded()
     this.isWelcoming = true
     if (this.isWelcomeStale) for (const [name, value] of server.parameters.entries()) this.defaults.set(name, value)
     else this.defaults.fill(server.parameters)
     this.isWelcomeStale = false
     this.move(server, 'tested')
-    for (const waiter of this.arriving) waiter.onServer(server, server.connectedAt)
+    const arrived = [...this.arriving]
     this.arriving.clear()
     this.serve(server)
-  }
-
-  onConnectFailed(error: PgError | undefined, text: string): void {
-    this.failure = error ?? new PgError({ sqlstate: '08P01', severity: 'FATAL', text })
-    this.failedAt = this.context.clock.now()
-    if (error === undefined) return
-    // Clients that have been welcomed wait on; logins, and look-ups for them, are told at once.
-    const failed = [...this.waiting].filter((waiter) => !waiter.wantsAlignment)
-    for (const waiter of failed) this.waiting.delete(waiter)
-    if (!this.isWelcoming) {
-      failed.push(...this.arriving)
-      this.arriving.clear()
-    }
-    for (const waiter of failed) waiter.onRefused(error)
+    for (const waiter of arrived) waiter.onServer(server, server.connectedAt)
   }
 
   /** A client is done with its server, which owes nothing. */

@@ -1,4 +1,4 @@
-// Messages of a connection one at a time, while it logs in: the socket is read only as far as somebody waits for it.
+// Messages of a connection one at a time, while it logs in: of what nobody waits for yet, a bounded part is read ahead.
 
 import type { Duplex } from 'node:stream'
 import { Socket, type SocketOwner } from '../io/socket.js'
@@ -13,7 +13,8 @@ export class MessageReader implements SocketOwner, Conversation {
   socket: Socket
   private buffered: Buffer = Buffer.alloc(0)
   private failure: Error | undefined
-  private lost: (() => void) | undefined
+  /** The peer has left, whether anything is waited for or not. */
+  onLost: (() => void) | undefined
   private wake: (() => void) | undefined
 
   constructor(socket: Socket) {
@@ -28,7 +29,7 @@ export class MessageReader implements SocketOwner, Conversation {
 
   onBytes(chunk: Buffer): void {
     this.buffered = this.buffered.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.buffered, chunk])
-    this.socket.pause()
+    if (this.buffered.length > longestMessage) this.socket.pause()
     this.wake?.()
   }
 
@@ -70,14 +71,7 @@ export class MessageReader implements SocketOwner, Conversation {
 
   onGone(): void {
     this.fail(new ConnectionLost('connection lost'))
-    this.lost?.()
-  }
-
-  /** Nothing is wanted of the peer for now; `lost` is called if it leaves. */
-  watch(lost: () => void): void {
-    this.lost = lost
-    if (this.failure instanceof ConnectionLost) lost()
-    else this.socket.resume()
+    this.onLost?.()
   }
 
   /** Whoever waits is told, now and from now on. */

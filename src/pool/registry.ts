@@ -21,7 +21,7 @@ import { FailedLogins } from './failed-logins.js'
 import { Pool, type PoolOwner } from './pool.js'
 import { Room } from './room.js'
 import type { ServerSession } from './server-session.js'
-import { ConnectFailed, ServerSession as Server } from './server-session.js'
+import { type ConnectFailed, ServerSession as Server } from './server-session.js'
 import { traceArrival, traceConnect } from './trace.js'
 
 /** Opens the console for a client that has logged in to it. */
@@ -39,6 +39,8 @@ export class Registry implements PoolOwner {
   files: AuthFiles
   /** What the console's clients did. */
   readonly consoleCounters = new Counters()
+  /** How many of the clients are the console's. */
+  consoles = 0
   /** The pooler is on its way down. */
   isClosing = false
   /** SUSPEND: nothing is read from anybody, and who comes has to wait. */
@@ -69,7 +71,7 @@ export class Registry implements PoolOwner {
   }
 
   get loginSources(): LoginSources {
-    const lookUp: LoginSources['lookUp'] = (database, user) => this.authQuery.find(database, user)
+    const lookUp: LoginSources['lookUp'] = (...login) => this.authQuery.find(...login)
     return { files: this.files, lookUp, failures: this.failures }
   }
 
@@ -93,7 +95,7 @@ export class Registry implements PoolOwner {
   }
 
   leave(client: ClientSession): void {
-    this.clients.delete(client)
+    if (this.clients.delete(client) && client.database === 'pgbouncer') this.consoles--
     this.tellWatchers()
   }
 
@@ -105,9 +107,8 @@ export class Registry implements PoolOwner {
   /** @throws PgError where no more clients may come in */
   checkArrival(id: number): void {
     if (id >= this.refusedFrom) throw new PgError('pooler_shutting_down')
-    let count = 0
-    for (const client of this.clients) if (client.database !== 'pgbouncer') count++
-    if (count > this.context.config.settings.max_client_conn) throw new PgError('too_many_clients')
+    if (this.clients.size - this.consoles > this.context.config.settings.max_client_conn)
+      throw new PgError('too_many_clients')
   }
 
   /** The database of this name; `*` makes one up. */
@@ -155,6 +156,8 @@ export class Registry implements PoolOwner {
   private registered(database: Database): Database {
     const known = this.databases.get(database.name)
     if (known !== undefined) return known
+    // It may have gone from the configuration while the client logged in.
+    if (!database.isAuto || this.databaseNamed(database.name) === undefined) throw new PgError('database_removed')
     this.databases.set(database.name, database)
     this.context.log.info(`registered new auto-database: ${database.name}`)
     return database
@@ -230,24 +233,31 @@ export class Registry implements PoolOwner {
     pool.database.servers++
     pool.user.servers++
     traceConnect(pool, server)
-    server.connect().then(
-      () => {
-        if (server.state !== 'closed') pool.onConnected(server)
-      },
-      (error: unknown) => this.onConnectFailed(pool, server, error),
-    )
+    server.connect((failure) => {
+      if (failure !== undefined) this.onConnectFailed(pool, server, failure)
+      else if (server.state !== 'closed') this.onConnected(pool, server)
+    })
   }
 
-  private onConnectFailed(pool: Pool, server: ServerSession, error: unknown): void {
-    const failure = error instanceof ConnectFailed ? error : new ConnectFailed(String(error), undefined)
+  private onConnected(pool: Pool, server: ServerSession): void {
+    pool.database.hosts.connected(server.host!, server.target!, pool.user.name)
+    pool.onConnected(server)
+  }
+
+  private onConnectFailed(pool: Pool, server: ServerSession, failure: ConnectFailed): void {
     if (server.state === 'closed') return // closed on purpose while it was connecting
     if (failure.error !== undefined) {
       this.context.log.warning(`server login failed: FATAL ${failure.message}`, server)
     }
     if (failure.reason !== undefined) this.context.log.warning(`${failure.message}: ${failure.reason}`, server)
-    pool.database.hosts.failed(pool.database.config)
-    pool.onConnectFailed(failure.error, failure.message)
+    const { database, user } = pool
+    // A server that has said no may have done so to this user alone.
+    const refused = failure.error === undefined ? undefined : user.name
+    if (server.host !== undefined)
+      database.hosts.failed(database.config, server.host, server.target, refused, this.context)
+    pool.launcher.failed(failure.error, failure.message)
     server.close(failure.message)
+    if (database.hosts.hasOther(database.config, user.name, this.context)) pool.demand()
   }
 
   onServerClosed(pool: Pool): void {
@@ -289,8 +299,9 @@ export class Registry implements PoolOwner {
 
   /** Closes all clients and servers of a database. */
   dropConnections(database: Database, error: PgError): void {
-    for (const client of [...this.clients]) if (client.databaseObject === database) client.fail(error)
+    for (const client of [...this.clients]) if (client.entered?.database === database) client.fail(error)
     for (const pool of this.pools(database)) {
+      pool.launcher.refuseWaiting(error) // look-ups for those who are not let in yet
       for (const server of pool.servers()) server.close(error.message)
     }
   }

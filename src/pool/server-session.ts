@@ -13,7 +13,8 @@ import { Attempt } from './attempt.js'
 import type { ClientSession } from './client-session.js'
 import { type Context, pointer } from './context.js'
 import { dial } from './dial.js'
-import { LookupFailed, type ServerAddress } from './hosts.js'
+import { type Host, LookupFailed, type ServerAddress } from './hosts.js'
+import { leavePromise } from './leave-promise.js'
 import { ParameterSet } from './parameters.js'
 import type { Pool } from './pool.js'
 import { ServerStatements } from './prepared.js'
@@ -51,6 +52,8 @@ export class ServerSession implements ServerEvents, LogPeer {
   relay: ServerRelay | undefined
   client: ClientSession | null = null
   key: BackendKey = { pid: 0, secret: Buffer.alloc(4) }
+  /** Which of its database's hosts it is for, and where that is. */
+  host: Host | undefined
   target: ServerAddress | undefined
   tls = ''
   /** How it was to be connected to. */
@@ -121,28 +124,30 @@ export class ServerSession implements ServerEvents, LogPeer {
   }
 
   /**
-   * Connects and logs in, within `server_connect_timeout`.
-   * @throws ConnectFailed; then nothing stays open, whatever it was that was waited for
+   * Connects and logs in, within `server_connect_timeout`; where that fails, nothing stays open, whatever it was that was
+   * waited for.
+   * @param done called once, outside of any promise
    */
-  async connect(): Promise<void> {
+  connect(done: (failure?: ConnectFailed) => void): void {
     const { attempt } = this
     const { clock, config } = this.context
     attempt.limit(clock, config.settings.server_connect_timeout * 1000, () => failed('connect timeout'))
-    try {
-      await this.open(attempt)
-      attempt.succeed()
-    } catch (error) {
-      attempt.giveUp(error as Error) // what was opened is closed
-      throw connectFailure(error)
-    }
+    const ended = this.open(attempt).then(() => attempt.succeed())
+    ended.then(
+      () => leavePromise(done),
+      (error: unknown) => {
+        attempt.giveUp(error as Error) // what was opened is closed
+        leavePromise(() => done(connectFailure(error)))
+      },
+    )
   }
 
   private async open(attempt: Attempt): Promise<void> {
-    const { config, resolver, log } = this.context
+    const { config, log } = this.context
     const database = this.pool.database
     this.security = this.context.tls.serversOf(database.config)
-    const unixDir = config.settings.unix_socket_dir || '/tmp'
-    this.target = await attempt.wait(database.hosts.pick(database.config, unixDir, resolver))
+    this.host = database.hosts.next(database.config, this.pool.user.name, this.context)
+    this.target = await attempt.wait(database.hosts.locate(this.host, this.pool.user.name, this.context))
     const { target } = this
     if (log.verbose > 1 && target.kind === 'tcp') log.noise(`dns: ${target.name} = ${target.address}`, this)
     const socket = this.openSocket(this.target)

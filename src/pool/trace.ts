@@ -26,18 +26,18 @@ export function traceStartup({ log, config }: Context, parameters: ReadonlyMap<s
 }
 
 /** -v: why who waits in a pool is not having a server opened; looked at as often as the janitor looks. */
-export function traceWaiting(pool: Pool, now: number): void {
+export function traceWaiting(pool: Pool): void {
   const { context, database, user, limits, waiting, arriving, connecting, tested } = pool
   if (context.log.verbose < 1 || waiting.size + arriving.size <= connecting.size + tested.size) return
-  const reason = hindrance(pool, now)
+  const reason = hindrance(pool)
   if (reason === undefined) return
   const where = `${database.name}/${user.name}`
   context.log.debug(`launch_new_connection: ${reason}; ${waiting.size + arriving.size} waiting in ${where}`)
 
-  function hindrance(pool: Pool, now: number): string | undefined {
+  function hindrance(pool: Pool): string | undefined {
     if (pool.isPaused) return 'paused'
-    const retry = pool.failedAt + context.config.settings.server_login_retry * 1000 - now
-    if (pool.failure !== undefined && retry > 0) {
+    const retry = pool.launcher.pauseLeft
+    if (retry > 0) {
       return `last failed, not launching new connection yet, still waiting ${Math.ceil(retry / 1000)} s`
     }
     return (

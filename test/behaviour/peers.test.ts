@@ -368,7 +368,7 @@ describe('a reload', () => {
     expect(await pooler.pooler.show('peer_pools')).toEqual([])
   })
 
-  test('ends the wait of requests for a peer that is gone, or makes room for them', async () => {
+  test('makes room for requests, and ends all those for a peer that is gone', async () => {
     await using peer = await FakeBackend.start(async (connection) => {
       await connection.packet()
       await new Promise(() => {})
@@ -382,8 +382,9 @@ describe('a reload', () => {
     await pooler.change({ peers: line(2) })
     await eventually(async () => (await counts())?.sv_active_cancel === 2)
     await pooler.change({ peers: {} })
-    await eventually(() => said(pooler, 'the peer was removed from the configuration') === 2)
+    await eventually(() => said(pooler, 'the peer was removed from the configuration') === 4)
     expect(await pooler.pooler.show('peer_pools')).toEqual([])
+    await Promise.all(peer.connections.map((connection) => connection.ended))
     for (const client of clients) client.vanish()
   })
 

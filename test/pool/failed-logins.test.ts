@@ -1,6 +1,7 @@
 // How long those wait who guess passwords, and that nobody else does.
 
 import { beforeEach, describe, expect, test } from 'vitest'
+import { Attempt } from '../../src/pool/attempt.js'
 import { FailedLogins } from '../../src/pool/failed-logins.js'
 import { ManualClock } from '../harness/manual-clock.js'
 
@@ -30,7 +31,7 @@ async function duration(waiting: Promise<void>): Promise<number> {
 
 async function fail(times: number, address = '10.0.0.1', user = 'anna'): Promise<number[]> {
   const waits: number[] = []
-  for (let n = 0; n < times; n++) waits.push(await duration(failures.delay(address, user)))
+  for (let n = 0; n < times; n++) waits.push(await duration(failures.delay(address, user, new Attempt())))
   return waits
 }
 
@@ -76,7 +77,7 @@ describe('a password is checked', () => {
     longest = 0.001
     await fail(99)
     longest = 2
-    expect(await duration(failures.admission('10.0.0.1', 'anna'))).toBe(0)
+    expect(await duration(failures.admission('10.0.0.1', 'anna', new Attempt()))).toBe(0)
   })
 
   test('at once, where somebody has been failing now and then for hours', async () => {
@@ -84,19 +85,19 @@ describe('a password is checked', () => {
       await fail(1)
       clock.advance(30)
     }
-    expect(await duration(failures.admission('10.0.0.1', 'anna'))).toBe(0)
+    expect(await duration(failures.admission('10.0.0.1', 'anna', new Attempt()))).toBe(0)
   })
 
   test('late, where nobody waited for answers', async () => {
-    void Promise.all(Array.from({ length: 100 }, () => failures.delay('10.0.0.1', 'anna')))
-    expect(await duration(failures.admission('10.0.0.1', 'anna'))).toBe(2)
-    expect(await duration(failures.admission('10.0.0.1', 'bert'))).toBe(0)
+    void Promise.all(Array.from({ length: 100 }, () => failures.delay('10.0.0.1', 'anna', new Attempt())))
+    expect(await duration(failures.admission('10.0.0.1', 'anna', new Attempt()))).toBe(2)
+    expect(await duration(failures.admission('10.0.0.1', 'bert', new Attempt()))).toBe(0)
     clock.advance(61)
-    expect(await duration(failures.admission('10.0.0.1', 'anna'))).toBe(0)
+    expect(await duration(failures.admission('10.0.0.1', 'anna', new Attempt()))).toBe(0)
   })
 })
 
 test('what is remembered is bounded', () => {
-  for (let n = 0; n < 12_000; n++) void failures.delay('10.0.0.1', `user ${n}`)
+  for (let n = 0; n < 12_000; n++) void failures.delay('10.0.0.1', `user ${n}`, new Attempt())
   expect(failures.size).toBe(10_000)
 })

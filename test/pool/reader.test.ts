@@ -18,15 +18,11 @@ async function feed(socket: FakeSocket, pieces: readonly Buffer[]): Promise<void
   }
 }
 
-test('nothing is read before somebody waits for it, nor after', async () => {
+test('nothing is read before somebody waits for it', () => {
   const { socket, reader } = fixture()
   expect(socket.paused).toBe(true)
-  const first = reader.read()
+  void reader.read()
   expect(socket.paused).toBe(false)
-  socket.deliver(query('one'))
-  expect(socket.paused).toBe(true)
-  await first
-  expect(socket.paused).toBe(true)
 })
 
 test('messages come whole, however they are cut', async () => {
@@ -136,13 +132,24 @@ test('a byte can be looked at and stays', async () => {
   expect((await reader.read()).code).toBe(0x51)
 })
 
-test('while nothing is wanted of the peer, its leaving is told', () => {
-  const { socket, reader } = fixture()
+test('that the peer leaves is told, whether anything is waited for or not', async () => {
+  const { reader } = fixture()
   let left = 0
-  reader.watch(() => left++)
-  expect(socket.paused).toBe(false)
+  reader.onLost = () => left++
+  const read = reader.read()
   reader.onGone()
   expect(left).toBe(1)
-  reader.watch(() => left++)
-  expect(left, 'it had left already').toBe(2)
+  await expect(read).rejects.toThrow('connection lost')
+})
+
+test('what nobody waits for is read ahead, up to the length of the longest message', async () => {
+  const { socket, reader } = fixture()
+  const looked = reader.peek()
+  socket.deliver(query('one'))
+  await looked
+  expect(socket.paused).toBe(false)
+  for (let sent = 0; !socket.paused; sent += 1000) {
+    expect(sent).toBeLessThan(70_000)
+    socket.deliver(Buffer.alloc(1000))
+  }
 })
