@@ -1,7 +1,7 @@
 // Clients that are gone without a word, at any moment: their server serves the next one as if they had never been.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { startPooler, type TestPooler } from '../harness/pooler.js'
+import { eventually, startPooler, type TestPooler } from '../harness/pooler.js'
 import { query as ask, createDatabase, type TestDatabase } from '../harness/postgres.js'
 import {
   bind,
@@ -26,7 +26,7 @@ afterAll(() => database.drop())
 
 /** It gets a server at once, finds nothing of others on it, and all is counted rightly. */
 async function isServed(pooler: TestPooler): Promise<void> {
-  const next = await pooler.raw({ user, database: database.name })
+  await using next = await pooler.raw({ user, database: database.name })
   const answer = await next.ask(query("select 'mine' as x, pg_current_xact_id_if_assigned() as y, count(*) from t"))
   expect(answer).toEqual(['T x|y|count', 'D mine|(null)|0', 'C SELECT 1', 'Z I'])
   expect(await next.ask(extended('select $1::text as x', ['mine']), sync)).toContain('D mine')
@@ -42,6 +42,16 @@ async function isServed(pooler: TestPooler): Promise<void> {
   })
 }
 
+/** In place of a line: the server has begun, and a cancel is not too early for it. */
+const sleeps = 'sleeps'
+
+async function untilItSleeps(): Promise<void> {
+  await eventually(async () => {
+    const text = "select 1 from pg_stat_activity where datname = $1 and wait_event = 'PgSleep'"
+    return (await ask(text, { values: [database.name] })).length === 1
+  })
+}
+
 const big = query(`select '${'x'.repeat(100_000)}'`)
 
 /** What it says, and the line that is awaited before it leaves. */
@@ -52,9 +62,9 @@ const scenes: Readonly<Record<string, readonly [bytes: Buffer[], upTo: string]>>
   'within an exchange, nothing of which has been carried out': [[parse('select 1')], ''],
   'within an exchange, part of which has been carried out': [[extended('insert into t values (1)'), flush], 'C'],
   'with a portal open': [[parse('select generate_series(1, 1000)'), bind(), execute('', 2), flush], 's'],
-  'while its query runs': [[query('insert into t values (1); select pg_sleep(10)')], ''],
-  'while its query runs, and more is to come': [[query('select pg_sleep(10)'), query('select 1')], ''],
-  'while its extended query runs': [[extended('select pg_sleep(10)'), sync, extended('select 1'), sync], ''],
+  'while its query runs': [[query('insert into t values (1); select pg_sleep(10)')], sleeps],
+  'while its query runs, and more is to come': [[query('select pg_sleep(10)'), query('select 1')], sleeps],
+  'while its extended query runs': [[extended('select pg_sleep(10)'), sync, extended('select 1'), sync], sleeps],
   'in the middle of a header': [[query('select 1'), big.subarray(0, 3)], 'Z I'],
   'in the middle of a message': [[big.subarray(0, 50_000)], ''],
   'in the middle of a message that names a statement': [[parse(big.toString('latin1'), 's').subarray(0, 50_000)], ''],
@@ -82,18 +92,18 @@ describe.each(['transaction', 'session'] as const)('%s mode', (pool_mode) => {
 
   test.each(Object.entries(scenes))('%s', async (_name, [bytes, upTo]) => {
     for (const how of ['reset', 'end'] as const) {
-      const client = await pooler.raw({ user, database: database.name })
+      await using client = await pooler.raw({ user, database: database.name })
       client.send(...bytes)
       await reach(client, upTo)
       if (how === 'reset') client.vanish()
       else client.stream.end()
       await isServed(pooler)
-      client.stream.destroy()
     }
   })
 
   async function reach(client: RawClient, upTo: string): Promise<void> {
-    if (upTo === '') await pooler.until('SHOW POOLS', (row) => row.sv_active === 1)
+    if (upTo === sleeps) await untilItSleeps()
+    else if (upTo === '') await pooler.until('SHOW POOLS', (row) => row.sv_active === 1)
     else while (!(await client.line()).startsWith(upTo));
   }
 })

@@ -80,11 +80,15 @@ const anything = (author: Author): Exchange => {
   const mayBegin = author.mode !== 'statement'
   const pieces: Buffer[] = []
   let hasUnnamed = false
+  let isOpen = false
   for (let left = random.between(2, 12); left > 0; left--) {
     const next = piece(author, hasUnnamed, mayBegin)
-    pieces.push(next)
-    // A Query does away with the unnamed statement, and behind a ReadyForQuery another server may come.
     const code = String.fromCharCode(next[0]!)
+    // PostgreSQL 18 is left within a transaction, unknown to itself, by a Query in the midst of a batch.
+    if (isOpen && (code === 'Q' || code === 'F')) pieces.push(sync)
+    pieces.push(next)
+    isOpen = 'PBDEC'.includes(code) || (isOpen && code !== 'S' && code !== 'Q' && code !== 'F')
+    // A Query does away with the unnamed statement, and behind a ReadyForQuery another server may come.
     if (code === 'P') hasUnnamed = true
     else if (code === 'Q' || code === 'S' || code === 'F') hasUnnamed = false
   }
