@@ -3,7 +3,7 @@
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import type { Random } from '../harness/random.js'
-import { cancel, Ended, RawClient, terminate } from '../harness/raw-client.js'
+import { cancel, Ended, RawClient, startup, terminate } from '../harness/raw-client.js'
 import { Author } from './author.js'
 import type { Exchange } from './exchange.js'
 import { randomParameters } from './kinds/parameters.js'
@@ -66,7 +66,7 @@ export class Customer {
     const random = this.#random.fork()
     const hasTwin = random.chance(round.twins)
     const user = hasTwin ? twinUser : random.pick(users)
-    const asked = randomParameters(random, round.known.has('values that differ by case'))
+    const asked = randomParameters(random)
     const kinds = round.kinds.filter(({ name, isAsked, modes }) => {
       return (
         !round.known.has(name) && (hasTwin || isAsked !== true) && (modes === undefined || modes.includes(round.mode))
@@ -74,6 +74,7 @@ export class Customer {
     })
     const author = new Author(id, user, round.mode, random, kinds, asked)
     this.#note(`${id} logs in: ${JSON.stringify(asked)}`)
+    if (random.chance(0.03)) return this.#vanishAtDoor({ ...asked, user, database: stage.database }, random)
     await using twin = hasTwin ? await Twin.open({ ...asked, user, database: stage.twins }) : undefined
     // Some are in this very process.
     await using client = random.chance(0.15)
@@ -89,7 +90,7 @@ export class Customer {
       if (first !== undefined) exchanges.push(first)
       else exchanges.push(...author.exchanges(random.pick([1, 1, 1, 2, 3, 6])))
       this.#note(exchanges.map((exchange) => exchange.name).join(', '))
-      if (random.chance(0.02)) return this.#vanishAmid(client, exchanges, random)
+      if (random.chance(batch === 0 ? 0.06 : 0.02)) return this.#vanishAmid(client, exchanges, random)
       if (random.chance(0.05)) exchanges.push(sleeping(author, random.below(80) / 1000))
       const serving =
         exchanges.at(-1)!.name === 'sleep'
@@ -279,6 +280,16 @@ export class Customer {
       client.send(piece)
       if (random.chance(0.5)) await sleep(random.below(6))
     }
+  }
+
+  /** Gone in the midst of its startup packet, or before it is welcomed. */
+  async #vanishAtDoor(parameters: Readonly<Record<string, string>>, random: Random): Promise<void> {
+    await using client = await RawClient.open(this.#scene.pooler.port)
+    const bytes = startup(parameters)
+    client.send(bytes.subarray(0, random.chance(0.5) ? bytes.length : random.below(bytes.length)))
+    if (random.chance(0.5)) await sleep(random.below(4))
+    if (random.chance(0.5)) client.vanish()
+    this.#scene.figures.count('vanished at the door')
   }
 
   /** Gone at any byte, with whatever is under way. */
