@@ -18,8 +18,7 @@ import type { ClientEvents } from './relay-events.js'
 import type { ServerRelay } from './server-relay.js'
 import type { SessionNote } from './session-state.js'
 import type { SessionWatch } from './session-watch.js'
-import { longestSqlStatement, mayNameStatement, readCommand, rewriteQuery } from './sql-statements.js'
-import { Done, Incomplete, Later, StatementNames } from './statement-names.js'
+import { Done, Incomplete, Later, StatementNames, Wait } from './statement-names.js'
 
 export class ClientRelay implements SocketOwner {
   readonly socket: Socket
@@ -48,8 +47,8 @@ export class ClientRelay implements SocketOwner {
   stalled = false
   // Messages of the extended protocol were sent, and no Sync behind them yet.
   private unsynced = false
-  // What `session` wants to know of the Query or Sync at hand.
-  private note: SessionNote | null = null
+  /** What `session` wants to know of the Query or Sync at hand. */
+  note: SessionNote | null = null
   // The exchange at hand was refused: it is read up to its end, and not carried out.
   private refusing = false
 
@@ -76,6 +75,11 @@ export class ClientRelay implements SocketOwner {
   /** Between two messages, and nothing waiting? */
   get isIdle(): boolean {
     return this.backlog.length === 0 && !this.unsynced && !this.stalled && this.frames.atBoundary
+  }
+
+  /** Amid messages of the extended protocol that no Sync has closed yet? */
+  get isInBatch(): boolean {
+    return this.unsynced
   }
 
   /** Is all that the server was sent complete, so that it waits for nothing more? */
@@ -212,8 +216,8 @@ export class ClientRelay implements SocketOwner {
         if (!this.linked(at)) return false
         if (this.session !== null && !this.watched(at)) return false
         this.names.unnamed.drop(this.server!.statements)
-        if (this.names.limit > 0 && this.frames.bodyLength > 8 && !this.unsynced) return this.handleQuery(at)
         if (this.unsynced) this.server!.isMixed = true
+        if (this.names.limit > 0 && this.frames.bodyLength > 8) return this.handleNamed(at)
         this.owe(this.unsynced ? exchange.QueryInBatch : exchange.Query, this.note)
         return true
       case frontend.Sync:
@@ -243,6 +247,7 @@ export class ClientRelay implements SocketOwner {
       case frontend.Execute:
         if (!this.linked(at)) return false
         this.unsynced = true
+        if (this.names.hasPortals) return this.handleNamed(at)
         this.owe(exchange.Execute, null)
         return true
       case frontend.Flush:
@@ -303,40 +308,6 @@ export class ClientRelay implements SocketOwner {
     this.server!.owed.push(kind, this, note)
   }
 
-  /** A Query, which may be PREPARE, EXECUTE or DEALLOCATE. */
-  private handleQuery(at: number): boolean {
-    const { chunk } = this.cutter
-    const end = this.frames.end
-    if (chunk.length > at + 5 && !mayNameStatement(chunk[at + 5]!)) {
-      this.owe(exchange.Query, this.note)
-      return true
-    }
-    if (end > chunk.length && end - at <= longestSqlStatement) {
-      this.hold(at, end - at)
-      return false
-    }
-    const text = end > chunk.length ? '' : chunk.toString('latin1', at + 5, end - 1)
-    const command = readCommand(text)
-    const server = this.server!
-    if (command === undefined || server.copyIn) {
-      this.owe(exchange.Query, this.note)
-      return true
-    }
-    // What its name stands for may hang on the answers to what was sent before.
-    if (server.owed.length > 0) return this.stall(at)
-    this.send(at) // what is asked now on behalf of this statement goes out behind it
-    const rewritten = rewriteQuery(this, text, command)
-    if (rewritten === undefined) {
-      this.owe(exchange.Query, this.note)
-      return command.verb === 'reset' ? this.stall(end) : true // no name is certain before that is answered
-    }
-    this.skip(at)
-    this.send(end)
-    this.owe(exchange.Query, rewritten.note ?? this.note)
-    if (!server.socket.write(rewritten.query)) this.waitFor(server)
-    return command.verb === 'deallocate' ? this.stall(end) : true
-  }
-
   /** A message that may name a prepared statement. */
   private handleNamed(at: number): boolean {
     const names = this.names
@@ -348,6 +319,8 @@ export class ClientRelay implements SocketOwner {
         return false
       case Later:
         return this.stall(at)
+      case Wait:
+        return this.stall(this.frames.end)
       default:
         return this.violation(names.problem, '')
     }

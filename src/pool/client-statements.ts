@@ -1,8 +1,9 @@
 // hot path
 // The prepared statements of one client, by its own names.
 
-import type { Statement, StatementTable } from './prepared.js'
+import type { ServerStatements, Statement, StatementTable } from './prepared.js'
 import { noteOf, type PreparedNote } from './prepared-notes.js'
+import type { CommandText } from './sql-portals.js'
 
 /** Most bytes of statement text that one client may have prepared; and of the names that it has for it. */
 const clientLimit = 16 * 1024 * 1024
@@ -16,6 +17,8 @@ export class Named {
   statement: Statement
   /** What the client was told of the rows that it gives: a digest, or `noRows`; undefined: nothing. */
   told: string | undefined
+  /** Its text is a PREPARE, EXECUTE or DEALLOCATE, and goes to servers by way of `SqlPortals`. */
+  command: CommandText | null = null
 
   constructor(name: string, statement: Statement, told?: string) {
     this.name = name
@@ -51,6 +54,12 @@ export class ClientStatements {
     return this.byName.get(name)
   }
 
+  /** The same for SQL, to which statements that are such SQL themselves are not known. */
+  findForSql(name: string): Named | undefined {
+    const named = this.byName.get(name)
+    return named?.command === null ? named : undefined
+  }
+
   get(name: string): Statement | undefined {
     return this.byName.get(name)?.statement
   }
@@ -76,9 +85,30 @@ export class ClientStatements {
 
   /** Remembers a statement until its Parse is answered; null: this client or all together hold too much. */
   add(name: string, body: Buffer | undefined, sql = ''): Statement | null {
-    if (this.size + (body === undefined ? sql.length : body.length) > clientLimit) return null
-    if (!this.holdName(name)) return null
-    const statement = this.table.take(this.parameters.reading, body, sql)
+    if (!this.mayHold(name, body?.length ?? sql.length)) return null
+    return this.remember(name, this.table.take(this.reading, body, sql))
+  }
+
+  /** The same for one that nobody shares, with `serverName` on servers. */
+  addOwn(name: string, serverName: string, body: Buffer | undefined, sql: string): Statement | null {
+    if (!this.mayHold(name, body?.length ?? sql.length)) return null
+    return this.remember(name, this.table.takeOwn(serverName, this.reading, body, sql))
+  }
+
+  /** A name for a statement of its own on servers. */
+  newName(): string {
+    return this.table.newName()
+  }
+
+  private get reading(): string {
+    return this.parameters.reading
+  }
+
+  private mayHold(name: string, size: number): boolean {
+    return this.size + size <= clientLimit && this.holdName(name)
+  }
+
+  private remember(name: string, statement: Statement | null): Statement | null {
     if (statement === null) {
       this.dropName(name)
       return null
@@ -89,15 +119,24 @@ export class ClientStatements {
   }
 
   /**
-   * The statement as a server is to be given it now: its text read under the parameters that the client has by now, and where
-   * the client is about to be told what rows it gives (`isDescribed`), as the tables are by now.
+   * The statement as a server that lacks it is to be given it now: its text read under the parameters that the client has by now,
+   * and where the client is about to be told what rows it gives (`isDescribed`), as the tables are by now.
    */
   reread(named: Named, isDescribed: boolean): Statement {
     const { statement, name } = named
-    const { reading } = this.parameters
+    const { reading } = this
     const isCurrent = statement.reading === reading && !(isDescribed && this.table.isRetired(statement))
-    if (isCurrent || this.pending.has(name)) return statement
-    const next = this.table.takeAgain(statement, reading)
+    if ((isCurrent && !statement.isOwn) || this.pending.has(name)) return statement
+    return this.replace(named, this.table.takeAgain(statement, reading))
+  }
+
+  /** The name stands for a statement from now on that nobody shares, with the same text. */
+  separate(named: Named): Statement {
+    return this.replace(named, this.table.takeAgain(named.statement, this.reading, true))
+  }
+
+  private replace(named: Named, next: Statement | null): Statement {
+    const { statement } = named
     if (next === null) return statement
     named.statement = next
     this.size += next.key.length - statement.key.length
@@ -131,10 +170,13 @@ export class ClientStatements {
   }
 
   /** The same for a DEALLOCATE, with which the server forgets its statement, too. */
-  deallocate(name: string): PreparedNote | null {
+  deallocate(name: string, server: ServerStatements): PreparedNote | null {
     const before = this.pending.get(name) ?? null
     const named = this.takeOut(name)
-    return named === undefined ? null : noteOf.deallocate(named, this, before)
+    if (named === undefined) return null
+    const wasAnswered = server.isAnswered(named.statement)
+    server.take(named.statement)
+    return noteOf.deallocate(named, this, before, wasAnswered)
   }
 
   private takeOut(name: string): Named | undefined {

@@ -19,14 +19,17 @@ export const Close = 8
 export const ParseAdded = 9
 /** A Describe that the pooler put in: its answer is dropped. */
 export const DescribeAdded = 10
-/** A Parse that was left out, since the server has the statement: its ParseComplete is put in. */
-export const ParseOmitted = 11
 /** A Close that the pooler put in: its CloseComplete is dropped. */
-export const CloseAdded = 12
+export const CloseAdded = 11
+/** A Bind and an Execute that the pooler put in: their answers are dropped. */
+export const BindAdded = 12
+export const ExecuteAdded = 13
+/** A Parse that was left out, since the server has the statement: its ParseComplete is put in. */
+export const ParseOmitted = 14
 /** A Close that was left out: its CloseComplete is put in. */
-export const CloseOmitted = 13
+export const CloseOmitted = 15
 /** Not answered: the client's CopyDone or CopyFail passed here, so a Sync behind it counts. */
-export const CopyEnd = 14
+export const CopyEnd = 16
 
 /** Does the answer to this entry end with ReadyForQuery? */
 export function endsWithReady(kind: number): boolean {
@@ -54,6 +57,10 @@ export function likenessOf(kind: number): number {
       return Describe
     case CloseAdded:
       return Close
+    case BindAdded:
+      return Bind
+    case ExecuteAdded:
+      return Execute
     default:
       return 0
   }

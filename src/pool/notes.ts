@@ -5,7 +5,18 @@ import type { Named } from './client-statements.js'
 import type { PreparedNote } from './prepared-notes.js'
 import type { Renamed } from './reserved-names.js'
 import type { SessionNote } from './session-state.js'
+import type { CommandNote } from './sql-notes.js'
+import type { BoundNote } from './sql-portals.js'
 import type { ShapeNote } from './statement-shape.js'
 import type { UnnamedStatement } from './unnamed-statement.js'
 
-export type Note = Ask | Named | PreparedNote | Renamed | SessionNote | ShapeNote | UnnamedStatement
+export type Note =
+  | Ask
+  | BoundNote
+  | CommandNote
+  | Named
+  | PreparedNote
+  | Renamed
+  | SessionNote
+  | ShapeNote
+  | UnnamedStatement

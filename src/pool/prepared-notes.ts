@@ -20,6 +20,8 @@ export class PreparedNote {
   /** Of a Close: the name that it took away, and the Parse of the same name that was under way. */
   private readonly named: Named | null
   private readonly before: PreparedNote | null
+  /** Of a DEALLOCATE: the statement had been answered. */
+  private readonly wasAnswered: boolean
   answered = false
 
   constructor(
@@ -29,6 +31,7 @@ export class PreparedNote {
     action: number,
     named: Named | null = null,
     before: PreparedNote | null = null,
+    wasAnswered = true,
   ) {
     this.statement = statement
     this.name = name
@@ -36,6 +39,7 @@ export class PreparedNote {
     this.action = action
     this.named = named
     this.before = before
+    this.wasAnswered = wasAnswered
     if (action <= reuse && name !== '') client.expect(name, this)
   }
 
@@ -74,7 +78,7 @@ export class PreparedNote {
       case evict:
         return server.restore(this.statement)
       default:
-        server.restore(this.statement)
+        server.restore(this.statement, this.wasAnswered)
         return this.client.restore(this.named!, this.before)
     }
   }
@@ -93,7 +97,11 @@ export const noteOf = {
   /** A Close that the pooler puts in, of a statement that makes room for another. */
   evict: (statement: Statement, client: ClientStatements): PreparedNote =>
     new PreparedNote(statement, '', client, evict),
-  /** A DEALLOCATE: the name is forgotten already, by client and server. */
-  deallocate: (named: Named, client: ClientStatements, before: PreparedNote | null): PreparedNote =>
-    new PreparedNote(named.statement, named.name, client, deallocate, named, before),
+  /** A DEALLOCATE: the name is forgotten already, by client and server, which `wasAnswered` before. */
+  deallocate: (
+    named: Named,
+    client: ClientStatements,
+    before: PreparedNote | null,
+    wasAnswered: boolean,
+  ): PreparedNote => new PreparedNote(named.statement, named.name, client, deallocate, named, before, wasAnswered),
 }

@@ -27,19 +27,26 @@ export class Statement {
   /** The message that makes it on a server: a Parse, or a Query with PREPARE where only SQL can say its types. */
   readonly create: Buffer
   readonly isSql: boolean
+  /** One client's alone, whatever else has the same text. */
+  readonly isOwn: boolean
   /** The parameters under which its text is read, and with these the text. */
   readonly reading: string
   readonly key: string
   users = 0
 
-  constructor(id: number, reading: string, key: string, create: Buffer, isSql: boolean) {
+  constructor(name: string, reading: string, key: string, create: Buffer, isSql: boolean, isOwn: boolean) {
     this.reading = reading
     this.key = key
-    this.name = prefix + id
-    this.nameBytes = Buffer.from(`${this.name}\0`)
+    this.name = name
+    this.nameBytes = Buffer.from(`${name}\0`)
     this.create = create
     this.isSql = isSql
+    this.isOwn = isOwn
   }
+}
+
+function keyOf(reading: string, body: Buffer | undefined, sql: string): string {
+  return reading + (body === undefined ? sqlMark + sql : body.toString('latin1'))
 }
 
 /** All statements in use, by text and types. */
@@ -62,30 +69,54 @@ export class StatementTable {
    * `sql`: what follows the name in a PREPARE, a character a byte, for a statement that a Parse can't make (`body` undefined).
    */
   take(reading: string, body: Buffer | undefined, sql = ''): Statement | null {
-    const key = reading + (body === undefined ? `${sqlMark}${sql}` : body.toString('latin1'))
+    const key = keyOf(reading, body, sql)
     let statement = this.byKey.get(key)
     if (statement === undefined) {
-      if (this.size + key.length > this.limit) return null
-      const id = this.nextId++
-      const name = prefix + id
-      const create =
-        body === undefined
-          ? message(Query, Buffer.from(`PREPARE "${name}"${sql}\0`, 'latin1'))
-          : message(Parse, Buffer.concat([Buffer.from(`${name}\0`), body]))
-      statement = new Statement(id, reading, key, create, body === undefined)
+      const made = this.make(this.newName(), reading, key, body, sql, false)
+      if (made === null) return null
+      statement = made
       this.byKey.set(key, statement)
-      this.live++
-      this.size += key.length
     }
     statement.users++
     return statement
   }
 
-  /** The same text, read under other parameters. */
-  takeAgain(statement: Statement, reading: string): Statement | null {
+  /** A statement that nobody shares, under a name from `newName`. */
+  takeOwn(name: string, reading: string, body: Buffer | undefined, sql = ''): Statement | null {
+    const statement = this.make(name, reading, keyOf(reading, body, sql), body, sql, true)
+    if (statement !== null) statement.users++
+    return statement
+  }
+
+  /** The same text, read under other parameters, to be shared; or to be one client's own. */
+  takeAgain(statement: Statement, reading: string, isOwn = false): Statement | null {
     const text = statement.key.slice(statement.reading.length)
-    if (statement.isSql) return this.take(reading, undefined, text.slice(sqlMark.length))
-    return this.take(reading, Buffer.from(text, 'latin1'))
+    const body = statement.isSql ? undefined : Buffer.from(text, 'latin1')
+    const sql = statement.isSql ? text.slice(sqlMark.length) : ''
+    return isOwn ? this.takeOwn(this.newName(), reading, body, sql) : this.take(reading, body, sql)
+  }
+
+  /** A name that no server has, nor ever had. */
+  newName(): string {
+    return prefix + this.nextId++
+  }
+
+  private make(
+    name: string,
+    reading: string,
+    key: string,
+    body: Buffer | undefined,
+    sql: string,
+    isOwn: boolean,
+  ): Statement | null {
+    if (this.size + key.length > this.limit) return null
+    this.live++
+    this.size += key.length
+    const create =
+      body === undefined
+        ? message(Query, Buffer.from(`PREPARE "${name}"${sql}\0`, 'latin1'))
+        : message(Parse, Buffer.concat([Buffer.from(`${name}\0`), body]))
+    return new Statement(name, reading, key, create, body === undefined, isOwn)
   }
 
   hold(statement: Statement): void {
@@ -140,6 +171,8 @@ export class ServerStatements {
   private latest: Statement | null = null
   /** Whose the unnamed statement is, by the number of its Parse; 0: there is none, or nobody's. */
   unnamed = 0
+  /** It may have statements that are not known here: SQL that was not understood made or took some. */
+  hasUnknown = false
 
   constructor(table: StatementTable) {
     this.table = table
@@ -232,13 +265,15 @@ export class ServerStatements {
     this.table.drop(evicted)
   }
 
-  restore(evicted: Statement): void {
+  /** @param wasAnswered the Parse that had made it */
+  restore(evicted: Statement, wasAnswered = true): void {
     if (this.known.has(evicted)) this.table.drop(evicted)
-    this.known.set(evicted, answeredBit)
+    this.known.set(evicted, wasAnswered ? answeredBit : 0)
   }
 
   /** DISCARD ALL: what stood behind it in the queue stays. */
   forgetAnswered(): void {
+    this.hasUnknown = false
     for (const [statement, state] of this.known) if ((state & answeredBit) !== 0) this.remove(statement)
   }
 

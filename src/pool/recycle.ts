@@ -50,6 +50,10 @@ export class Recycler {
       server.relay.isMixed = false
       return this.run(server, 'ROLLBACK', () => this.recycle(server))
     }
+    if (server.relay.statements.hasUnknown) {
+      server.relay.statements.hasUnknown = false
+      return this.run(server, 'DEALLOCATE ALL', () => this.recycle(server))
+    }
     const reset = server.isSoiled ? 'DISCARD ALL' : this.resetQuery
     traceRelease(context, server, reset === '' ? 'idle' : 'tested')
     if (reset === '') return pool.serve(server, now)

@@ -13,6 +13,15 @@ const secret = randomBytes(12).toString('hex')
 export const absentName: string = `${prefix}absent_${secret}`
 /** Made, without text, where a name is to be found taken. */
 export const takenName: string = `${prefix}taken_${secret}`
+/** The statement of a client whose text is a PREPARE, EXECUTE or DEALLOCATE, while it is bound or described. */
+export const commandName: string = `${prefix}command_${secret}`
+/** Statement and portal of a PREPARE that the pooler puts in. */
+export const makingName: string = `${prefix}making_${secret}`
+
+/** For rewritten messages, with a terminator. */
+export const absentBytes: Buffer = Buffer.from(`${absentName}\0`)
+export const takenBytes: Buffer = Buffer.from(`${takenName}\0`)
+export const commandBytes: Buffer = Buffer.from(`${commandName}\0`)
 
 /** The note of a message that was sent under another name than its client's. */
 export class Renamed {

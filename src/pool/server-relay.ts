@@ -15,7 +15,7 @@ import type { ParameterSet } from './parameters.js'
 import type { ServerStatements } from './prepared.js'
 import type { ServerEvents } from './relay-events.js'
 import * as words from './server-words.js'
-import { inOwnWords } from './statement-errors.js'
+import { inOwnWords, seeCommand } from './statement-errors.js'
 import { ShapeNote } from './statement-shape.js'
 
 const nothing = Buffer.alloc(0)
@@ -227,6 +227,7 @@ export class ServerRelay implements SocketOwner {
     const length = this.frames.bodyLength
     if (words.isDefinition(chunk, at + 5, length)) return this.statements.retireAll()
     if (words.isSetting(chunk, at + 5, length)) this.parameters.doubt()
+    seeCommand(words.statementVerb(chunk, at + 5, length), this.owed, this.statements)
     if (!words.isReset(chunk, at + 5, length)) return
     this.statements.forgetAnswered()
     this.recipient()?.statements.forgetAnswered()
@@ -339,7 +340,7 @@ export class ServerRelay implements SocketOwner {
   private addOmitted(at: number): void {
     while (!this.failed) {
       const kind = this.owed.kind
-      if (kind < exchange.ParseOmitted || kind === exchange.CloseAdded) return
+      if (kind < exchange.ParseOmitted) return
       if (kind !== exchange.CopyEnd && this.owed.owner !== null) {
         this.collect(at)
         this.add(kind === exchange.ParseOmitted ? backend.parseComplete : backend.closeComplete)

@@ -16,6 +16,8 @@ const createView = Buffer.from('CREATE VIEW\0')
 const set = Buffer.from('SET\0')
 const reset = Buffer.from('RESET\0')
 const discardAll = Buffer.from('DISCARD ALL\0')
+const prepare = Buffer.from('PREPARE\0')
+const deallocate = Buffer.from('DEALLOCATE\0')
 const deallocateAll = Buffer.from('DEALLOCATE ALL\0')
 
 /** Is this the CommandComplete of a command that takes all prepared statements with it? From `start`: its body, `length` bytes. */
@@ -36,6 +38,13 @@ export function isSetting(chunk: Buffer, start: number, length: number): boolean
     default:
       return false
   }
+}
+
+/** Is it that of a PREPARE, or of a DEALLOCATE of one statement? '' where it is neither. */
+export function statementVerb(chunk: Buffer, start: number, length: number): 'prepare' | 'deallocate' | '' {
+  if (length === prepare.length) return chunk.subarray(start, start + length).equals(prepare) ? 'prepare' : ''
+  if (length === deallocate.length) return chunk.subarray(start, start + length).equals(deallocate) ? 'deallocate' : ''
+  return ''
 }
 
 /**

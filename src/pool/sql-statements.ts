@@ -1,156 +1,180 @@
-// PREPARE, EXECUTE and DEALLOCATE as SQL: the same names as in the protocol, so that they hold on whatever server a client gets.
+// PREPARE, EXECUTE and DEALLOCATE as SQL, by whatever protocol: the same names as in messages, so that they hold on whatever server a
+// client gets.
 
+import type { Cutter } from '../io/cutter.js'
+import type { Frames } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
-import { quoteIdentifier, singleStatement, type Token } from '../protocol/sql.js'
-import { Ask } from './ask.js'
+import { quoteIdentifier } from '../protocol/sql.js'
 import type { ClientRelay } from './client-relay.js'
+import * as exchange from './exchange.js'
 import type { Statement } from './prepared.js'
-import { noteOf, type PreparedNote } from './prepared-notes.js'
-import { absentName, Renamed, takenName } from './reserved-names.js'
+import { noteOf } from './prepared-notes.js'
+import { absentName, takenName } from './reserved-names.js'
+import type { Rewriter } from './rewriter.js'
+import { type Command, mayBeCommand, preparedText, readCommands } from './sql-command.js'
+import { CommandNote } from './sql-notes.js'
+import { Done, Incomplete, Later, type StatementNames, statementLimit, Wait } from './statement-names.js'
+import type { StatementProvision } from './statement-provision.js'
 
-/** Longer texts are passed on as they are. */
-export const longestSqlStatement = 256 * 1024
+/** Longer texts are passed on as they are, where they do not begin with the word PREPARE. */
+export const longestText = 256 * 1024
 
-/** What is sent in place of a Query, and what is to be known when it is answered; undefined: the Query as it is. */
-export interface Rewritten {
-  readonly query: Buffer
-  readonly note: PreparedNote | Renamed | null
-}
+export class SqlStatements {
+  private readonly client: ClientRelay
+  private readonly names: StatementNames
+  private readonly out: Rewriter
+  private readonly frames: Frames
+  private readonly cutter: Cutter
+  private readonly provision: StatementProvision
+  // Where in which chunk the next semicolon stands; -1: there is none any more.
+  private semicolon = -1
+  private searched: Buffer | null = null
 
-export interface Command {
-  /** `reset`: DISCARD ALL and DEALLOCATE ALL, which name nothing. */
-  readonly verb: 'prepare' | 'execute' | 'deallocate' | 'reset'
-  readonly name: string
-  /** Where the name stands in the text. */
-  readonly start: number
-  readonly end: number
-}
+  constructor(
+    client: ClientRelay,
+    names: StatementNames,
+    out: Rewriter,
+    frames: Frames,
+    cutter: Cutter,
+    provision: StatementProvision,
+  ) {
+    this.client = client
+    this.names = names
+    this.out = out
+    this.frames = frames
+    this.cutter = cutter
+    this.provision = provision
+  }
 
-/** May a Query whose text begins with this byte be one of the three? Blanks and comments may stand before the word. */
-export function mayNameStatement(firstByte: number): boolean {
-  switch (firstByte | 0x20) {
-    case 0x70: // p
-    case 0x65: // e
-    case 0x64: // d
-      return true
-    default:
-      return firstByte <= 0x20 || firstByte === 0x2f || firstByte === 0x2d // blank, / or -
+  /** Deals with the Query at `at`. */
+  handleQuery(at: number): number {
+    const { frames, client } = this
+    const { chunk } = this.cutter
+    const server = client.server!
+    const kind = client.isInBatch ? exchange.QueryInBatch : exchange.Query
+    const { end } = frames
+    if (end > chunk.length && end - at <= (isPrepare(chunk, at + 5) ? statementLimit : longestText)) {
+      this.names.wanted = end - at
+      return Incomplete
+    }
+    let commands: readonly Command[] | null = null
+    let text = ''
+    if (end <= chunk.length && this.mayHaveCommands(at + 5, end)) {
+      text = chunk.toString('latin1', at + 5, end - 1)
+      commands = readCommands(text, hasEscapes(this.client))
+    }
+    if (commands === null || server.copyIn) {
+      client.owe(kind, client.note)
+      return Done
+    }
+    // What its names stand for may hang on the answers to what was sent before.
+    if (kind === exchange.Query ? server.owed.length > 0 : server.owed.countReady() > 0) return Later
+    if (commands.length === 1 && commands[0]!.verb === 'reset') {
+      client.owe(kind, client.note)
+      return this.wait(kind) // no name is certain before that is answered
+    }
+    const note = new CommandNote(client.note)
+    const query = this.rewrite(at, text, commands, note)
+    if (query === null) return this.names.broken('out_of_memory')
+    this.out.collect(at)
+    this.out.add(query)
+    this.cutter.from = end
+    client.owe(kind, note)
+    return commands.some(({ verb }) => verb === 'deallocate' || verb === 'reset') ? this.wait(kind) : Done
+  }
+
+  /** Amid a batch, which may have failed, no answer comes before its Sync: what is in later ones waits. */
+  private wait(kind: number): number {
+    if (kind === exchange.Query) return Wait
+    this.names.hasTaken = true
+    return Done
+  }
+
+  /** In one of the texts that follow each other in it, if not by its first word. */
+  private mayHaveCommands(start: number, end: number): boolean {
+    const { chunk } = this.cutter
+    if (mayBeCommand(chunk[start]!, chunk[start + 1]!, chunk[start + 2]!)) return true
+    if (this.searched !== chunk) {
+      this.searched = chunk
+      this.semicolon = 0
+    }
+    if (this.semicolon >= 0 && this.semicolon < start) this.semicolon = chunk.indexOf(0x3b, start)
+    return this.semicolon >= 0 && this.semicolon < end - 2
+  }
+
+  /** The Query with names that servers know; what it needs is sent before it. Null: memory for statements is used up. */
+  private rewrite(at: number, text: string, commands: readonly Command[], note: CommandNote): Buffer | null {
+    const { statements } = this.client
+    const known = this.client.server!.statements
+    for (const { name } of commands) {
+      const statement = statements.get(name)
+      if (statement !== undefined) known.touch(statement) // not to be what makes room for the others
+    }
+    const gone = new Set<Statement>()
+    let query = ''
+    let from = 0
+    for (const command of commands) {
+      if (command.verb === 'reset') {
+        // What stands behind it in the text finds nothing.
+        statements.forgetAnswered()
+        known.forgetAnswered()
+        known.hasUnknown = true // should it not come to that
+        continue
+      }
+      const reserved =
+        command.verb === 'prepare'
+          ? this.prepare(at, text, command, note, commands.length)
+          : this.use(at, command, note, gone, commands.length)
+      if (reserved === null) return null
+      query += text.slice(from, command.start) + quoteIdentifier(reserved)
+      from = command.end
+    }
+    return frontend.message(frontend.Query, Buffer.from(`${query}${text.slice(from)}\0`, 'latin1'))
+  }
+
+  private prepare(at: number, text: string, command: Command, note: CommandNote, keep: number): string | null {
+    const { client } = this
+    const { statements } = client
+    if (statements.get(command.name) !== undefined) {
+      // PostgreSQL itself refuses it: with a name that is taken there, too.
+      this.provision.takeName(at)
+      note.add(command, takenName, null, null)
+      return takenName
+    }
+    const { body, sql } = preparedText(text, command)
+    const statement = statements.addOwn(command.name, statements.newName(), body, sql)
+    if (statement === null) return null
+    this.provision.makeRoom(at, keep)
+    client.server!.statements.add(statement)
+    note.add(command, statement.name, statement, noteOf.prepare(statement, command.name, statements))
+    return statement.name
+  }
+
+  /** EXECUTE and DEALLOCATE: the server is given the statement first where it lacks it. */
+  private use(at: number, command: Command, note: CommandNote, gone: Set<Statement>, keep: number): string {
+    const { statements, server } = this.client
+    const named = statements.findForSql(command.name)
+    if (named === undefined) {
+      note.add(command, absentName, null, null)
+      return absentName
+    }
+    const statement = this.provision.current(named, gone.has(named.statement))
+    this.provision.provide(at, statement, keep)
+    if (command.verb === 'execute') {
+      note.add(command, statement.name, statement, null)
+    } else {
+      note.add(command, statement.name, statement, statements.deallocate(command.name, server!.statements))
+      gone.add(statement)
+    }
+    return statement.name
   }
 }
 
-/** Rewrites a Query of a client whose server owes nothing; sends what has to come before it. */
-export function rewriteQuery(client: ClientRelay, text: string, command: Command): Rewritten | undefined {
-  if (command.verb === 'reset') return undefined
-  return command.verb === 'prepare' ? rewritePrepare(client, text, command) : rewriteUse(client, text, command)
+export function isPrepare(chunk: Buffer, start: number): boolean {
+  return chunk.length >= start + 7 && /^prepare$/i.test(chunk.toString('latin1', start, start + 7))
 }
 
-/** `text`: a character a byte (latin1), since only its client knows what encoding it is in. */
-export function readCommand(text: string): Command | undefined {
-  const tokens = singleStatement(text)
-  const verb = tokens?.[0]?.kind === 'word' ? tokens[0].text : undefined
-  if (tokens !== undefined && isReset(tokens)) return { verb: 'reset', name: '', start: 0, end: 0 }
-  if (tokens === undefined || (verb !== 'prepare' && verb !== 'execute' && verb !== 'deallocate')) return undefined
-  const skip = verb === 'deallocate' && isWord(tokens[1], 'prepare') && tokens.length > 2 ? 2 : 1
-  const name = tokens[skip]
-  if (name === undefined || (name.kind !== 'word' && name.kind !== 'quoted')) return undefined
-  if (verb === 'prepare' && isWord(name, 'transaction')) return undefined
-  if (verb === 'deallocate' && tokens.length > skip + 1) return undefined
-  return { verb, name: name.text, start: name.start, end: name.end }
+/** Does a backslash mean something in the plain strings of this client? */
+export function hasEscapes(client: ClientRelay): boolean {
+  return client.parameters.get('standard_conforming_strings') === 'off'
 }
-
-function isReset(tokens: readonly Token[]): boolean {
-  const [verb, object, last] = tokens
-  if (isWord(verb, 'deallocate') && isWord(object, 'prepare') && tokens.length === 3) return isWord(last, 'all')
-  return (isWord(verb, 'deallocate') || isWord(verb, 'discard')) && tokens.length === 2 && isWord(object, 'all')
-}
-
-function isWord(token: Token | undefined, word: string): boolean {
-  return token?.kind === 'word' && token.text === word
-}
-
-function rewritePrepare(client: ClientRelay, text: string, command: Command): Rewritten | undefined {
-  const server = client.server!
-  if (client.statements.get(command.name) !== undefined) {
-    // PostgreSQL itself refuses it: with a name that is taken there, too.
-    server.ask(takeName, new Ask(ignore))
-    return { query: renamed(text, command, takenName), note: new Renamed(takenName, command.name) }
-  }
-  const rest = text.slice(command.end)
-  const statement = client.statements.add(command.name, statementBody(rest), rest)
-  if (statement === null) return undefined
-  if (server.statements.has(statement)) {
-    server.statements.remove(statement)
-    server.ask(Buffer.concat([frontend.closeStatement(statement.name), frontend.sync]), new Ask(ignore))
-  }
-  makeRoom(client)
-  server.statements.add(statement)
-  return {
-    query: renamed(text, command, statement.name),
-    note: noteOf.prepare(statement, command.name, client.statements),
-  }
-}
-
-/** EXECUTE and DEALLOCATE: the server is given the statement first where it lacks it. */
-function rewriteUse(client: ClientRelay, text: string, command: Command): Rewritten | undefined {
-  const named = client.statements.find(command.name)
-  if (named === undefined) {
-    return { query: renamed(text, command, absentName), note: new Renamed(absentName, command.name) }
-  }
-  const { statements } = client.server!
-  const statement = statements.has(named.statement) ? named.statement : client.statements.reread(named, true)
-  makeKnown(client, statement)
-  if (command.verb === 'execute') return { query: renamed(text, command, statement.name), note: null }
-  const note = client.statements.deallocate(command.name)
-  statements.take(statement)
-  return { query: renamed(text, command, statement.name), note }
-}
-
-/** `max_prepared_statements` holds for those made by SQL, too. */
-function makeRoom(client: ClientRelay): void {
-  const server = client.server!
-  const { statements } = server
-  const most = client.names.limit - 1
-  for (let oldest = statements.evict(most); oldest !== null; oldest = statements.evict(most)) {
-    const evicted = oldest
-    const close = Buffer.concat([frontend.closeStatement(evicted.name), frontend.sync])
-    server.ask(close, new Ask(() => statements.release(evicted)))
-  }
-}
-
-function makeKnown(client: ClientRelay, statement: Statement): void {
-  const server = client.server!
-  if (server.statements.has(statement)) return server.statements.touch(statement)
-  client.counters.serverParses++
-  makeRoom(client)
-  server.statements.add(statement)
-  const bytes = statement.isSql ? statement.create : Buffer.concat([statement.create, frontend.sync])
-  const done = (answer: unknown): void => {
-    const failed = answer instanceof Error || (answer as { error?: unknown }).error !== undefined
-    if (failed) server.statements.remove(statement)
-    else server.statements.confirm(statement)
-  }
-  server.ask(bytes, new Ask(done))
-}
-
-/**
- * `[(types)] AS query`: without types it is what a Parse says, and shared with those who prepare it so; with types, which
- * only the server can look up, it stays SQL.
- */
-function statementBody(rest: string): Buffer | undefined {
-  const as = /^[ \t\n\r\f\v]+as\b/i.exec(rest)
-  if (as === null) return undefined
-  return Buffer.from(`${rest.slice(as[0].length).replace(/[ \t\n\r\f\v;]+$/, '')}\0\0\0`, 'latin1')
-}
-
-function renamed(text: string, command: Command, name: string): Buffer {
-  return queryOf(`${text.slice(0, command.start)}${quoteIdentifier(name)}${text.slice(command.end)}`)
-}
-
-function queryOf(text: string): Buffer {
-  return frontend.message(frontend.Query, Buffer.from(`${text}\0`, 'latin1'))
-}
-
-/** Makes a statement under the name that is to be found taken. */
-const takeName = Buffer.concat([frontend.closeStatement(takenName), frontend.emptyStatement(takenName), frontend.sync])
-
-function ignore(): void {}

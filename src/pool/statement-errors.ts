@@ -1,11 +1,15 @@
 // How clients are told of a server's errors about prepared statements.
 
 import { Ask } from './ask.js'
+import type { ClientRelay } from './client-relay.js'
 import { Named } from './client-statements.js'
+import { type ExchangeQueue, ExecuteAdded } from './exchange.js'
 import type { Note } from './notes.js'
-import type { Statement } from './prepared.js'
+import type { ServerStatements, Statement } from './prepared.js'
 import { PreparedNote } from './prepared-notes.js'
 import { Renamed, reworded } from './reserved-names.js'
+import { CommandNote } from './sql-notes.js'
+import { BoundNote } from './sql-portals.js'
 import { refusedAsStale, ShapeNote, staleError } from './statement-shape.js'
 
 /**
@@ -14,12 +18,25 @@ import { refusedAsStale, ShapeNote, staleError } from './statement-shape.js'
  * @param note of what failed
  */
 export function inOwnWords(chunk: Buffer, at: number, end: number, note: Note | null): Buffer | null {
+  if (note instanceof BoundNote) return inOwnWords(chunk, at, end, note.inner)
   if (note === null || note instanceof Ask || end > chunk.length) return null
   if (note === refusedAsStale) return staleError
   const error = chunk.subarray(at, end)
   if (note instanceof Renamed) return reworded(error, note.reserved, note.name)
+  if (note instanceof CommandNote) return note.inOwnWords(error)
   const statement = statementOf(note)
   return statement === null ? null : reworded(error, statement.name, (note as Named).name)
+}
+
+/** A PREPARE or DEALLOCATE has been carried out for the head. One that nobody here has seen coming leaves the server in doubt. */
+export function seeCommand(
+  verb: 'prepare' | 'deallocate' | '',
+  { kind, owner, note }: ExchangeQueue<ClientRelay, Note>,
+  server: ServerStatements,
+): void {
+  if (verb === '' || (note instanceof CommandNote && note.onCommand(verb, server))) return
+  if (kind === ExecuteAdded || note instanceof Ask) return
+  if (owner === null || owner.names.limit > 0) server.hasUnknown = true
 }
 
 /** The statement that a message named, where it did so with a name of the client's. */

@@ -9,10 +9,14 @@ import type { ClientRelay } from './client-relay.js'
 import type { Named } from './client-statements.js'
 import * as exchange from './exchange.js'
 import { noRows, type Statement, telling } from './prepared.js'
-import { noteOf, type PreparedNote } from './prepared-notes.js'
-import { absentName, Renamed, takenName } from './reserved-names.js'
+import { noteOf } from './prepared-notes.js'
+import { absentBytes, absentName, commandBytes, Renamed, takenBytes, takenName } from './reserved-names.js'
+import { Rewriter } from './rewriter.js'
 import { SecondRun } from './second-run.js'
-import { noteOfDescribe, refusedAsStale, ShapeNote } from './statement-shape.js'
+import { type CommandText, type Resolved, SqlPortals } from './sql-portals.js'
+import { SqlStatements } from './sql-statements.js'
+import { StatementProvision } from './statement-provision.js'
+import { isShown, noteOfDescribe, refusedAsStale, ShapeNote } from './statement-shape.js'
 import { longestKept, UnnamedStatement } from './unnamed-statement.js'
 
 /** What became of a message. */
@@ -23,6 +27,8 @@ export const Incomplete = 1
 export const Later = 2
 /** `problem` says what is wrong with it. */
 export const Broken = 3
+/** Done, and what comes behind it can be judged only when it has been answered. */
+export const Wait = 4
 
 /** Where the names in a message that is longer than this are looked for. */
 const nameReach = 1024
@@ -30,7 +36,7 @@ const nameReach = 1024
 const longestNames = 64 * 1024
 
 /** Longest named Parse, bytes: as much as one client may have prepared in all. */
-const statementLimit = 16 * 1024 * 1024
+export const statementLimit = 16 * 1024 * 1024
 
 /** PostgreSQL's own limit for a message (MaxAllocSize); a name that grows keeps it within what a length word can say. */
 const longestMessage = 0x3fffffff
@@ -38,29 +44,27 @@ const longestMessage = 0x3fffffff
 /** Most answers that a server may owe when another is to come from here: nothing else slows a client that sends only such. */
 const mostOwed = 1024 * 1024
 
-const absent = bytesOf(`${absentName}\0`)
-const taken = bytesOf(`${takenName}\0`)
-const closeTaken = frontend.closeStatement(takenName)
-const makeTaken = frontend.emptyStatement(takenName)
-
-/** Code and length of a message that is rewritten, on their way to where pieces are gathered. */
-const head = Buffer.alloc(5)
-
 export class StatementNames {
-  /** Most statements kept on a server (`max_prepared_statements`); 0: names are not touched. */
-  limit: number
   wanted = 0
+  /** A DEALLOCATE is on its way in a batch: what comes in later ones hangs on whether it was carried out. */
+  hasTaken = false
   problem: Condition = 'broken_parse'
   private readonly client: ClientRelay
   private readonly frames: Frames
   private readonly cutter: Cutter
+  private readonly out: Rewriter
   readonly secondRun: SecondRun
   readonly unnamed = new UnnamedStatement()
+  private readonly provision: StatementProvision
+  private readonly sql: SqlStatements
+  private readonly portals: SqlPortals
   // What the Bind, or Describe of a statement, at hand names; null: nothing of ours.
   private used: Named | null = null
   // The portal of the latest Bind, and what it was bound to.
   private portal = ''
   private bound: Named | null = null
+  // The command that the Bind or Describe at hand is of.
+  private command: Resolved | null = null
   // What is to be known when the Bind or Describe at hand is refused.
   private refusal: ShapeNote | Renamed | null = null
 
@@ -68,23 +72,45 @@ export class StatementNames {
     this.client = client
     this.frames = frames
     this.cutter = cutter
-    this.limit = limit
+    this.out = new Rewriter(client, frames, cutter, limit)
     this.secondRun = new SecondRun(cutter)
+    this.provision = new StatementProvision(client, this.out)
+    this.sql = new SqlStatements(client, this, this.out, frames, cutter, this.provision)
+    this.portals = new SqlPortals(client, this, this.out, frames, cutter, this.provision)
   }
 
-  /** Deals with the Parse, Bind, Describe or Close that `frames` found at `at`. The client has a server. */
+  /** Most statements kept on a server (`max_prepared_statements`); 0: names are not touched. */
+  get limit(): number {
+    return this.out.limit
+  }
+
+  /** Are there portals of which an Execute has to be seen? */
+  get hasPortals(): boolean {
+    return this.portals.hasPortals
+  }
+
+  /** Deals with the Query, Parse, Bind, Describe, Execute or Close that `frames` found at `at`. The client has a server. */
   handle(at: number): number {
     const frames = this.frames
+    if (this.hasTaken) {
+      if (this.client.server!.owed.countReady() > 0) return Later
+      if (this.client.server!.owed.length === 0) this.hasTaken = false
+    }
     const length = frames.end - at
     const there = this.cutter.chunk.length - at
     if (length > longestMessage) return this.broken('bad_packet_header')
-    const needed = this.lengthNeeded(at, length, there)
+    const { code } = frames
+    const needed = code === frontend.Query || code === frontend.Execute ? 0 : this.lengthNeeded(at, length, there)
     if (needed > statementLimit) return this.broken('out_of_memory')
     if (there < needed) {
       this.wanted = needed
       return Incomplete
     }
     switch (frames.code) {
+      case frontend.Query:
+        return this.sql.handleQuery(at)
+      case frontend.Execute:
+        return this.portals.handleExecute(at)
       case frontend.Parse:
         return this.handleParse(at)
       case frontend.Bind:
@@ -100,7 +126,8 @@ export class StatementNames {
   private lengthNeeded(at: number, length: number, there: number): number {
     if (this.frames.code !== frontend.Parse) return length < nameReach ? length : nameReach
     if (there < 6) return length < 6 ? length : 6
-    return length <= longestKept || this.cutter.chunk[at + 5] !== 0 ? length : 6
+    if (length <= longestKept || this.cutter.chunk[at + 5] !== 0) return length
+    return Math.max(length < 9 ? length : 9, this.portals.lengthNeeded(at + 6, length))
   }
 
   private handleParse(at: number): number {
@@ -110,9 +137,7 @@ export class StatementNames {
     const nameEnd = cutter.chunk.indexOf(0, at + 5)
     if (nameEnd < 0 || nameEnd >= end) return this.broken('broken_parse')
     if (nameEnd === at + 5) {
-      this.unnamed.begin(cutter.chunk, at, end, server.statements)
-      client.owe(exchange.Parse, this.unnamed)
-      return Done
+      return this.handleUnnamedParse(at)
     }
     const name = cutter.chunk.toString('latin1', at + 5, nameEnd)
     if (client.statements.get(name) !== undefined) {
@@ -120,7 +145,8 @@ export class StatementNames {
       this.failDuplicate(at, nameEnd, name)
       return Done
     }
-    if (this.isUncertain(name, undefined)) return Later
+    const sql = this.portals.readParse(nameEnd + 1)
+    if (this.isUncertain(name, undefined) || (sql !== null && server.owed.countReady() > 0)) return Later
     const statement = client.statements.add(name, cutter.chunk.subarray(nameEnd + 1, end))
     if (statement === null) return this.broken('out_of_memory')
     if (this.isUncertain(name, statement)) {
@@ -128,15 +154,35 @@ export class StatementNames {
       return Later
     }
     client.counters.clientParses++
-    this.collect(at)
+    if (sql !== null) {
+      this.portals.parseNamed(at, name, client.statements.find(name)!, sql)
+      return Done
+    }
+    this.out.collect(at)
     if (server.statements.has(statement)) {
       if (server.owed.length > mostOwed) return this.broken('out_of_memory')
       server.statements.touch(statement)
       client.owe(exchange.ParseOmitted, noteOf.reuse(statement, name, client.statements))
     } else {
-      this.addParse(statement, noteOf.prepare(statement, name, client.statements), exchange.Parse)
+      this.out.addParse(statement, noteOf.prepare(statement, name, client.statements), exchange.Parse)
     }
     cutter.from = end
+    return Done
+  }
+
+  private handleUnnamedParse(at: number): number {
+    const { client, unnamed, cutter } = this
+    const { owed, statements } = client.server!
+    const sql = this.portals.readParse(at + 6)
+    if (sql === null) {
+      this.portals.unnamed = null
+      unnamed.begin(cutter.chunk, at, this.frames.end, statements)
+    } else {
+      if (owed.countReady() > 0) return Later
+      unnamed.beginUnkept(statements)
+      this.portals.parseUnnamed(at, sql)
+    }
+    client.owe(exchange.Parse, unnamed)
     return Done
   }
 
@@ -145,17 +191,17 @@ export class StatementNames {
     const portalEnd = chunk.indexOf(0, at + 5)
     const nameEnd = portalEnd < 0 ? -1 : chunk.indexOf(0, portalEnd + 1)
     if (nameEnd < 0 || nameEnd >= this.frames.end) return this.unended(at)
-    this.used = null
-    this.refusal = null
     if (nameEnd > portalEnd + 1) {
       if (!this.rename(at, portalEnd + 1, nameEnd)) return Later
       this.client.counters.binds++
-    } else if (!this.unnamed.isThere(this.client, this, at)) {
+    } else if (!this.findUnnamed(at)) {
       return Later
     }
     this.portal = portalEnd === at + 5 ? '' : chunk.toString('latin1', at + 5, portalEnd)
     this.bound = this.used
-    this.client.owe(exchange.Bind, this.refusal ?? this.used)
+    const note = this.refusal ?? this.used
+    const isTold = this.command !== null || this.hasPortals
+    this.client.owe(exchange.Bind, isTold ? this.portals.attach(this.portal, this.command, note) : note)
     return Done
   }
 
@@ -167,7 +213,7 @@ export class StatementNames {
     if (this.isNamedStatement(at, nameEnd)) {
       if (!this.rename(at, at + 6, nameEnd)) return Later
     } else if (this.cutter.chunk[at + 5] === 0x53) {
-      if (!this.unnamed.isThere(this.client, this, at)) return Later
+      if (!this.findUnnamed(at)) return Later
     } else if (this.bound !== null && this.isBoundPortal(at, nameEnd)) {
       this.used = this.bound
     }
@@ -197,7 +243,7 @@ export class StatementNames {
     if (client.statements.isPending(name) && client.server!.owed.countReady() > 0) return Later
     if (client.statements.get(name) === undefined && this.isUncertain(name, undefined)) return Later
     if (client.server!.owed.length > mostOwed) return this.broken('out_of_memory')
-    this.collect(at)
+    this.out.collect(at)
     cutter.from = this.frames.end
     client.owe(exchange.CloseOmitted, client.statements.detach(name))
     return Done
@@ -240,10 +286,14 @@ export class StatementNames {
    */
   private rename(at: number, start: number, end: number): boolean {
     const { client } = this
+    this.used = null
+    this.refusal = null
+    this.command = null
     const name = this.cutter.chunk.toString('latin1', start, end)
     const known = client.server!.statements
     const named = client.statements.find(name)
     let statement = named?.statement
+    if (named !== undefined && named.command !== null) return this.renameCommand(at, start, end, named.command)
     let told = named?.told
     if (told === telling) {
       if (client.server!.owed.countReady() > 0) return false // it may come to nothing
@@ -253,7 +303,7 @@ export class StatementNames {
     if (named !== undefined) {
       const isKnown = known.has(named.statement)
       if (!isKnown || (told !== undefined && known.shapeOf(named.statement) !== told)) {
-        isDescribed = this.secondRun.isUnderWay || this.isShown(at, start)
+        isDescribed = this.secondRun.isUnderWay || isShown(this.cutter.chunk, this.frames, at, start)
         if (!isKnown) statement = client.statements.reread(named, isDescribed)
       }
     }
@@ -263,17 +313,8 @@ export class StatementNames {
       return true
     }
     this.secondRun.uses(statement, at, client.server!)
-    if (statement.isSql && !known.has(statement)) {
-      // Made by SQL with types, which can't be put in here: the server is to refuse it.
-      this.refuseUnknown(at, start, end, name)
-      return true
-    }
-    if (known.has(statement)) {
-      known.touch(statement)
-    } else {
-      this.collect(at)
-      this.addParse(statement, noteOf.prepare(statement, '', client.statements), exchange.ParseAdded)
-    }
+    if (known.has(statement)) known.touch(statement)
+    else this.provision.provideInBatch(at, statement)
     if (!isDescribed && this.mustCompare(statement, told)) {
       if (!known.isAsked(statement)) this.askShape(at, statement)
       return false
@@ -281,14 +322,37 @@ export class StatementNames {
     this.used = named
     const shape = known.shapeOf(statement)
     if (isDescribed || told === undefined || shape === undefined || shape === told)
-      this.replace(at, start, end, statement.nameBytes)
+      this.out.replace(at, start, end, statement.nameBytes)
     else this.refuse(at, start, end, statement)
+    return true
+  }
+
+  /** The same where the name stands for a PREPARE, EXECUTE or DEALLOCATE. */
+  private renameCommand(at: number, start: number, end: number, text: CommandText): boolean {
+    if (this.client.server!.owed.countReady() > 0) return false
+    this.command = this.portals.make(at, text)
+    this.out.replace(at, start, end, commandBytes)
+    this.refusal = new Renamed(this.command.reserved, text.command.name)
+    return true
+  }
+
+  /** The client's own unnamed statement, or none; false: that can't be judged yet. */
+  private findUnnamed(at: number): boolean {
+    this.used = null
+    this.refusal = null
+    this.command = null
+    if (!this.unnamed.isThere(this.client, this.out, at)) return false
+    const { unnamed } = this.portals
+    if (unnamed === null || this.unnamed.number === 0) return true
+    this.portals.prepareFor(at, unnamed)
+    this.command = unnamed
+    this.refusal = new Renamed(unnamed.reserved, unnamed.source.command.name)
     return true
   }
 
   /** A name that stands for nothing: PostgreSQL is made to say so, by a name that no statement has. */
   private refuseUnknown(at: number, start: number, end: number, name: string): void {
-    this.replace(at, start, end, absent)
+    this.out.replace(at, start, end, absentBytes)
     this.refusal = new Renamed(absentName, name)
   }
 
@@ -300,8 +364,8 @@ export class StatementNames {
   }
 
   private askShape(at: number, statement: Statement): void {
-    this.collect(at)
-    this.add(frontend.askForRows(statement.name))
+    this.out.collect(at)
+    this.out.add(frontend.askForRows(statement.name))
     this.client.owe(exchange.DescribeAdded, new ShapeNote(statement))
     this.client.server!.statements.setAsked(statement, true)
   }
@@ -311,45 +375,11 @@ export class StatementNames {
     const { client } = this
     client.server!.statements.take(statement)
     client.server!.statements.retireAll()
-    this.collect(at)
-    this.add(frontend.closeStatement(statement.name))
+    this.out.collect(at)
+    this.out.add(frontend.closeStatement(statement.name))
     client.owe(exchange.CloseAdded, noteOf.evict(statement, client.statements))
-    this.replace(at, start, end, absent)
+    this.out.replace(at, start, end, absentBytes)
     this.refusal = refusedAsStale
-  }
-
-  /** Is the client about to be told what rows there will be: by this very Describe, or one of the portal right behind this Bind? */
-  private isShown(at: number, start: number): boolean {
-    const { chunk } = this.cutter
-    const { code, end } = this.frames
-    if (code === frontend.Describe) return true
-    const portal = start - at - 5 // length of its name, with the terminator
-    if (chunk.length < end + 6 + portal || chunk[end] !== frontend.Describe || chunk[end + 5] !== 0x50) return false // P
-    return chunk.compare(chunk, at + 5, start, end + 6, end + 6 + portal) === 0
-  }
-
-  private replace(at: number, start: number, end: number, name: Buffer): void {
-    this.collect(at)
-    head[0] = this.cutter.chunk[at]!
-    head.writeInt32BE(this.frames.bodyLength + 4 + name.length - (end + 1 - start), 1)
-    this.add(head)
-    this.cutter.from = at + 5
-    this.collect(start)
-    this.add(name)
-    this.cutter.from = end + 1
-  }
-
-  private addParse(statement: Statement, note: PreparedNote, kind: number): void {
-    const { client } = this
-    const known = client.server!.statements
-    for (let oldest = known.evict(this.limit - 1); oldest !== null; oldest = known.evict(this.limit - 1)) {
-      this.add(frontend.closeStatement(oldest.name))
-      client.owe(exchange.CloseAdded, noteOf.evict(oldest, client.statements))
-    }
-    client.counters.serverParses++
-    this.add(statement.create)
-    known.add(statement)
-    client.owe(kind, note)
   }
 
   /**
@@ -357,34 +387,13 @@ export class StatementNames {
    * client's Parse under a name that it has an empty statement by.
    */
   private failDuplicate(at: number, nameEnd: number, name: string): void {
-    this.collect(at)
-    this.add(closeTaken)
-    this.client.owe(exchange.CloseAdded, null)
-    this.add(makeTaken)
-    this.client.owe(exchange.ParseAdded, null)
-    this.replace(at, at + 5, nameEnd, taken)
+    this.provision.takeName(at)
+    this.out.replace(at, at + 5, nameEnd, takenBytes)
     this.client.owe(exchange.Parse, new Renamed(takenName, name))
   }
 
-  /** What comes before `to` is set aside to be sent. */
-  collect(to: number): void {
-    const server = this.client.server!
-    if (!this.cutter.collect(server.socket, to)) this.client.waitFor(server)
-  }
-
-  /** And these bytes behind it. */
-  add(bytes: Buffer): void {
-    const server = this.client.server!
-    if (!this.cutter.add(server.socket, bytes)) this.client.waitFor(server)
-  }
-
-  private broken(problem: Condition): number {
+  broken(problem: Condition): number {
     this.problem = problem
     return Broken
   }
-}
-
-/** Names are kept byte by byte (latin1): not every client speaks UTF-8. */
-function bytesOf(text: string): Buffer {
-  return Buffer.from(text, 'latin1')
 }

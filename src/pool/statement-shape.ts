@@ -2,6 +2,8 @@
 
 import { createHash } from 'node:crypto'
 import * as backend from '../protocol/backend.js'
+import type { Frames } from '../protocol/framing.js'
+import * as frontend from '../protocol/frontend.js'
 import type { ClientStatements, Named } from './client-statements.js'
 import { noRows, type ServerStatements, type Statement, telling } from './prepared.js'
 
@@ -74,4 +76,15 @@ function shapeOf(body: Buffer): string {
     at = nameEnd + 19
   }
   return hash.digest('base64')
+}
+
+/**
+ * Is the client about to be told what rows there will be: by the very Describe at `at`, or one of the portal right behind this
+ * Bind? `start`: where the statement's name stands.
+ */
+export function isShown(chunk: Buffer, { code, end }: Frames, at: number, start: number): boolean {
+  if (code === frontend.Describe) return true
+  const portal = start - at - 5 // length of its name, with the terminator
+  if (chunk.length < end + 6 + portal || chunk[end] !== frontend.Describe || chunk[end + 5] !== 0x50) return false // P
+  return chunk.compare(chunk, at + 5, start, end + 6, end + 6 + portal) === 0
 }

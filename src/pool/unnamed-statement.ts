@@ -5,7 +5,7 @@ import * as frontend from '../protocol/frontend.js'
 import type { ClientRelay } from './client-relay.js'
 import * as exchange from './exchange.js'
 import type { ServerStatements } from './prepared.js'
-import type { StatementNames } from './statement-names.js'
+import type { Rewriter } from './rewriter.js'
 
 /** Longest Parse that is kept to be sent again, bytes. */
 export const longestKept = 16 * 1024
@@ -38,6 +38,13 @@ export class UnnamedStatement {
     this.sendTo(server)
   }
 
+  /** The same, and the Parse is not known any more where others come to the server. */
+  beginUnkept(server: ServerStatements): void {
+    this.number = nextNumber++
+    this.kept = null
+    this.sendTo(server)
+  }
+
   private keep(chunk: Buffer, at: number, end: number): void {
     this.kept = Buffer.allocUnsafeSlow(end - at)
     chunk.copy(this.kept, 0, at, end)
@@ -47,19 +54,19 @@ export class UnnamedStatement {
    * A Bind or Describe without a name is at `at`: sees to it that the server has the client's own statement, or none.
    * @returns false where that can't be judged yet
    */
-  isThere(client: ClientRelay, names: StatementNames, at: number): boolean {
+  isThere(client: ClientRelay, out: Rewriter, at: number): boolean {
     if (this.isFresh) return true
     const { owed, statements } = client.server!
     if (owed.countReady() > 0) return false
     if (this.number !== 0 && statements.unnamed === this.number) return true
-    names.collect(at)
+    out.collect(at)
     if (this.kept !== null) {
       this.sendTo(statements)
-      names.add(this.kept)
+      out.add(this.kept)
       client.owe(exchange.ParseAdded, this)
     } else {
       this.drop(statements)
-      names.add(closeUnnamed)
+      out.add(closeUnnamed)
       client.owe(exchange.CloseAdded, null)
     }
     return true

@@ -154,6 +154,20 @@ export function emptyStatement(name: string): Buffer {
   return message(Parse, Buffer.from(`${name}\0\0\0\0`, 'latin1'))
 }
 
+export function closePortal(name: string): Buffer {
+  return message(Close, Buffer.from(`P${name}\0`, 'latin1'))
+}
+
+/** Bind of a statement without parameters. */
+export function bindNothing(portal: string, name: string): Buffer {
+  return message(Bind, Buffer.concat([Buffer.from(`${portal}\0${name}\0`, 'latin1'), Buffer.alloc(6)]))
+}
+
+/** Execute of all that a portal gives. */
+export function executePortal(name: string): Buffer {
+  return message(Execute, Buffer.concat([Buffer.from(`${name}\0`, 'latin1'), Buffer.alloc(4)]))
+}
+
 /** Describe of a statement, and Flush: the answer is waited for. */
 export function askForRows(name: string): Buffer {
   return Buffer.concat([message(Describe, Buffer.from(`S${name}\0`, 'latin1')), message(Flush)])

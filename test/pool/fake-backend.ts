@@ -215,15 +215,17 @@ export class FakeBackend {
   }
 
   private execute(portal: Portal, most: number): void {
-    const count = /^rows (\d+)/.exec(portal.text)?.[1]
+    const name = /^execute (.*)$/.exec(portal.text)?.[1]
+    const text = name === undefined ? portal.text : this.statement(nameIn(name))
+    const count = /^rows (\d+)/.exec(text)?.[1]
     if (count === undefined) {
       if (portal.sent++ > 0) throw new Failure('55000', 'portal cannot be run')
-      return this.run(portal.text, false, [])
+      return this.run(text, false, [])
     }
     if (this.status === 'E') throw aborted
     for (let n = 0; portal.sent < Number(count); n++) {
       if (most > 0 && n === most) return this.say('s')
-      this.row(`${portal.text} ${portal.tag} ${++portal.sent}`)
+      this.row(`${text} ${portal.tag} ${++portal.sent}`)
     }
     this.say('C', z(`SELECT ${count}`))
   }
@@ -269,6 +271,10 @@ export class FakeBackend {
         return this.run(this.statement(nameIn(text.slice('execute '.length))), isSimple, rest)
       case 'deallocate': {
         const name = nameIn(text.slice('deallocate '.length))
+        if (name === 'all') {
+          for (const one of this.statements.keys()) if (one !== '') this.statements.delete(one)
+          return this.say('C', z('DEALLOCATE ALL'))
+        }
         this.statement(name)
         this.statements.delete(name)
         return this.say('C', z('DEALLOCATE'))

@@ -32,8 +32,14 @@ const sql = fc.oneof(
   fc.constant('do deallocate-all'),
 )
 const message = fc.oneof(
-  { weight: 5, arbitrary: extended },
+  { weight: 6, arbitrary: extended },
   { weight: 2, arbitrary: sql.map((one) => ['query', one] as const) },
+  {
+    weight: 2,
+    arbitrary: fc.array(sql, { minLength: 2, maxLength: 4 }).map((all) => ['query', all.join(';')] as const),
+  },
+  { weight: 2, arbitrary: fc.tuple(sql, name).map(([one, by]) => ['portal', one, by] as const) },
+  { weight: 1, arbitrary: fc.tuple(name, sql).map((all) => ['parse', ...all] as const) },
 )
 
 function bytesOf(step: readonly string[], client: number): Buffer {
@@ -53,8 +59,10 @@ function bytesOf(step: readonly string[], client: number): Buffer {
       return wire.sync
     case 'flush':
       return wire.flush
+    case 'portal':
+      return Buffer.concat([wire.parse(second, first), wire.bind(second, 'p'), wire.execute('p'), wire.close('P', 'p')])
     default:
-      return Buffer.concat([wire.sync, wire.query(first)])
+      return wire.query(first)
   }
 }
 
@@ -110,7 +118,7 @@ test(
           for (const line of lines) {
             const owner = /of-(\d)/.exec(line)?.[1]
             if (owner !== undefined) expect(owner, line).toBe(String(index))
-            if (line.includes('E ')) expect(line).not.toMatch(/PGBOUNCER_[at]/)
+            if (line.includes('E ')) expect(line).not.toMatch(/PGBOUNCER_(?![12]\b)/)
           }
           expect(lines.at(-1)).toBe('Z I')
         }

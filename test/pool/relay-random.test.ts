@@ -2,7 +2,7 @@
 // each gets what a server of its own would have said, and a server changes hands only when it owes nothing.
 
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import * as wire from '../protocol/wire.js'
 import { direct, Rig, type RigClient } from './relay-rig.js'
 
@@ -27,14 +27,24 @@ const extended = fc.oneof(
 )
 
 const sqlName = fc.constantFrom('a', 'b', 'c')
-const sql = fc
-  .oneof(
-    fc.tuple(sqlName, text).map(([name, text]) => `prepare ${name} as ${text}`),
-    sqlName.map((name) => `execute ${name}`),
-    sqlName.map((name) => `deallocate ${name}`),
-  )
-  // Within a batch that no Sync has closed, such a Query is passed on as it is: nobody sends that.
-  .map((text) => [wire.sync, wire.query(text)])
+const sqlCommand = fc.oneof(
+  fc.tuple(sqlName, text).map(([name, text]) => `prepare ${name} as ${text}`),
+  sqlName.map((name) => `execute ${name}`),
+  sqlName.map((name) => `deallocate ${name}`),
+)
+const sql = fc.oneof(
+  sqlCommand.map((text) => [wire.query(text)]),
+  fc.array(fc.oneof(sqlCommand, text), { minLength: 2, maxLength: 4 }).map((all) => [wire.query(all.join(';'))]),
+  fc
+    .tuple(fc.array(fc.tuple(sqlCommand, fc.constantFrom('', '', 'q')), { minLength: 1, maxLength: 3 }), portal)
+    .map(([all, portal]) => [
+      ...all.flatMap(([text, name]) => [
+        ...(name === '' ? [] : [wire.close('S', name)]),
+        ...[wire.parse(name, text), wire.bind(name, portal), wire.execute(portal), wire.close('P', portal)],
+      ]),
+      wire.sync,
+    ]),
+)
 
 const simple = fc.oneof(
   {
@@ -43,7 +53,7 @@ const simple = fc.oneof(
   },
   { weight: 2, arbitrary: transaction.map((word) => [wire.query(word)]) },
   { weight: 1, arbitrary: fc.constant([wire.query('copy out')]) },
-  { weight: 2, arbitrary: sql },
+  { weight: 4, arbitrary: sql },
   { weight: 1, arbitrary: text.map((word) => [wire.functionCall(word)]) },
 )
 
@@ -112,89 +122,86 @@ const ownNames = (preparedLimit: number, clients: number): boolean => preparedLi
 
 /** From outside: a longer hunt. */
 const runs = Number(process.env.FC_RUNS ?? 300)
+vi.setConfig({ testTimeout: 30_000 + 60 * runs })
 
-test(
-  'every client gets its own answers, and a server is given on exactly when it is free',
-  () => {
-    fc.assert(
-      fc.property(setup, ({ programs, servers, preparedLimit, chatters, room, wholeMessages, seed }) => {
-        fc.pre(ownNames(preparedLimit, programs.length))
-        const random = randomFrom(seed)
-        const rig = new Rig({ clients: programs.length, servers: preparedLimit > 0 ? servers : 1, preparedLimit })
-        rig.onRelease = (server) => {
-          server.work()
-          if (!server.backend.isClean) throw new Error(`released too early: ${server.backend.state}`)
-        }
-        for (const { socket } of [...rig.clients, ...rig.servers]) socket.room = room
-        for (const { backend } of rig.servers) {
-          backend.chatter = () => (chatters && random(10) === 0 ? aside : Buffer.alloc(0))
-        }
-        const left = programs.map(({ messages }) => [...messages])
-        const checkQuiet = (client: RigClient): void => {
-          const { server } = client
-          if (server === undefined || !client.relay.sentWhole || !server.relay.isQuiet) return
-          // Should the client leave now, the server would be kept.
-          server.work()
-          if (!server.backend.isAtRest) throw new Error(`not as quiet as it seems: ${server.backend.state}`)
-        }
-        const step = (): void => {
-          const index = random(rig.clients.length)
-          const client = rig.clients[index]!
-          const server = rig.servers[random(rig.servers.length)]!
-          checkQuiet(client)
-          switch (random(8)) {
-            case 0:
-            case 1:
-            case 2: {
-              const mine = left[index]!
-              if (client.socket.paused || mine.length === 0) return
-              if (wholeMessages) return client.socket.deliver(Buffer.concat(mine.splice(0, 1 + random(6))))
-              const bytes = Buffer.concat(mine)
-              const size = 1 + random([12, 5000, 80_000][random(3)]!)
-              left[index] = size < bytes.length ? [bytes.subarray(size)] : []
-              return client.socket.deliver(bytes.subarray(0, size))
-            }
-            case 3:
-            case 4:
-              server.backend.receive(server.socket.taken())
-              server.backend.work(random(4))
-              if (random(4) === 0) server.backend.flush()
-              return
-            case 5:
-            case 6:
-              if (!server.socket.paused && server.backend.sent.length > 0)
-                server.answer(1 + random([12, 5000, 80_000][random(3)]!))
-              return
-            default:
-              client.socket.drain()
-              server.socket.drain()
-              if (random(20) === 0) rig.settle()
+test('every client gets its own answers, and a server is given on exactly when it is free', () => {
+  fc.assert(
+    fc.property(setup, ({ programs, servers, preparedLimit, chatters, room, wholeMessages, seed }) => {
+      fc.pre(ownNames(preparedLimit, programs.length))
+      const random = randomFrom(seed)
+      const rig = new Rig({ clients: programs.length, servers: preparedLimit > 0 ? servers : 1, preparedLimit })
+      rig.onRelease = (server) => {
+        server.work()
+        if (!server.backend.isClean) throw new Error(`released too early: ${server.backend.state}`)
+      }
+      for (const { socket } of [...rig.clients, ...rig.servers]) socket.room = room
+      for (const { backend } of rig.servers) {
+        backend.chatter = () => (chatters && random(10) === 0 ? aside : Buffer.alloc(0))
+      }
+      const left = programs.map(({ messages }) => [...messages])
+      const checkQuiet = (client: RigClient): void => {
+        const { server } = client
+        if (server === undefined || !client.relay.sentWhole || !server.relay.isQuiet) return
+        // Should the client leave now, the server would be kept.
+        server.work()
+        if (!server.backend.isAtRest) throw new Error(`not as quiet as it seems: ${server.backend.state}`)
+      }
+      const step = (): void => {
+        const index = random(rig.clients.length)
+        const client = rig.clients[index]!
+        const server = rig.servers[random(rig.servers.length)]!
+        checkQuiet(client)
+        switch (random(8)) {
+          case 0:
+          case 1:
+          case 2: {
+            const mine = left[index]!
+            if (client.socket.paused || mine.length === 0) return
+            if (wholeMessages) return client.socket.deliver(Buffer.concat(mine.splice(0, 1 + random(6))))
+            const bytes = Buffer.concat(mine)
+            const size = 1 + random([12, 5000, 80_000][random(3)]!)
+            left[index] = size < bytes.length ? [bytes.subarray(size)] : []
+            return client.socket.deliver(bytes.subarray(0, size))
           }
+          case 3:
+          case 4:
+            server.backend.receive(server.socket.taken())
+            server.backend.work(random(4))
+            if (random(4) === 0) server.backend.flush()
+            return
+          case 5:
+          case 6:
+            if (!server.socket.paused && server.backend.sent.length > 0)
+              server.answer(1 + random([12, 5000, 80_000][random(3)]!))
+            return
+          default:
+            client.socket.drain()
+            server.socket.drain()
+            if (random(20) === 0) rig.settle()
         }
-        for (let steps = 0; left.some((messages) => messages.length > 0) && steps < 50_000; steps++) step()
-        rig.settle()
-        expect(left.flat().length, 'bytes that were never read').toBe(0)
-        for (const server of rig.servers) expect(server.desync).toBe('')
-        for (const [index, client] of rig.clients.entries()) {
-          expect(client.closed).toBe('')
-          expect(withoutAsides(client.socket.taken())).toEqual(
-            withoutAsides(direct(Buffer.concat(programs[index]!.messages))),
-          )
-          expect(client.relay.server, 'has been released').toBeNull()
-          expect(client.socket.paused).toBe(false)
-        }
-        for (const server of rig.servers) expect(server.relay.owed.length).toBe(0)
-      }),
-      // A counterexample again.
-      {
-        numRuns: runs,
-        ...(process.env.FC_SEED && { seed: Number(process.env.FC_SEED) }),
-        ...(process.env.FC_PATH && { path: process.env.FC_PATH, endOnFailure: true }),
-      },
-    )
-  },
-  30_000 + 60 * runs,
-)
+      }
+      for (let steps = 0; left.some((messages) => messages.length > 0) && steps < 50_000; steps++) step()
+      rig.settle()
+      expect(left.flat().length, 'bytes that were never read').toBe(0)
+      for (const server of rig.servers) expect(server.desync).toBe('')
+      for (const [index, client] of rig.clients.entries()) {
+        expect(client.closed).toBe('')
+        expect(withoutAsides(client.socket.taken())).toEqual(
+          withoutAsides(direct(Buffer.concat(programs[index]!.messages))),
+        )
+        expect(client.relay.server, 'has been released').toBeNull()
+        expect(client.socket.paused).toBe(false)
+      }
+      for (const server of rig.servers) expect(server.relay.owed.length).toBe(0)
+    }),
+    // A counterexample again.
+    {
+      numRuns: runs,
+      ...(process.env.FC_SEED && { seed: Number(process.env.FC_SEED) }),
+      ...(process.env.FC_PATH && { path: process.env.FC_PATH, endOnFailure: true }),
+    },
+  )
+})
 
 /** Messages as a counterexample shows them. */
 class Program {

@@ -2,6 +2,7 @@
 
 import type { Clock } from '../../src/observe/clock.js'
 import { Counters } from '../../src/observe/stats.js'
+import { Ask } from '../../src/pool/ask.js'
 import { ClientRelay } from '../../src/pool/client-relay.js'
 import { ClientStatements } from '../../src/pool/client-statements.js'
 import { ParameterSet, trackedNames } from '../../src/pool/parameters.js'
@@ -10,6 +11,7 @@ import type { ClientEvents, ServerEvents } from '../../src/pool/relay-events.js'
 import { ServerRelay } from '../../src/pool/server-relay.js'
 import { Idle } from '../../src/protocol/backend.js'
 import type { Condition } from '../../src/protocol/errors.js'
+import * as frontend from '../../src/protocol/frontend.js'
 import { FakeBackend } from './fake-backend.js'
 import { FakeSocket } from './fake-socket.js'
 
@@ -191,6 +193,12 @@ export class Rig {
       client.relay.blockedServer.socket.resume()
       client.relay.blockedServer = null
     }
+    if (!server.relay.statements.hasUnknown) return this.free(server)
+    server.relay.statements.hasUnknown = false
+    server.relay.ask(frontend.query('deallocate all'), new Ask(() => this.free(server)))
+  }
+
+  private free(server: RigServer): void {
     this.idle.push(server)
     this.serveWaiting()
   }

@@ -1,0 +1,81 @@
+// What is to become of the names in a text with PREPARE, EXECUTE and DEALLOCATE, as its statements are answered one by one.
+
+import type { ServerStatements, Statement } from './prepared.js'
+import type { PreparedNote } from './prepared-notes.js'
+import { reworded } from './reserved-names.js'
+import type { SessionNote } from './session-state.js'
+import type { Command } from './sql-command.js'
+
+/** One command of a text. */
+interface Step {
+  readonly verb: Command['verb']
+  /** What stands in place of the client's name. */
+  readonly reserved: string
+  readonly name: string
+  /** What it is for, where that is known; null: it is going to be refused. */
+  readonly statement: Statement | null
+  readonly note: PreparedNote | null
+}
+
+export class CommandNote {
+  private readonly steps: Step[] = []
+  private next = 0
+  /** What the session wants to know of the same text. */
+  private readonly rest: SessionNote | null
+
+  constructor(rest: SessionNote | null) {
+    this.rest = rest
+  }
+
+  add(
+    command: Pick<Command, 'verb' | 'name'>,
+    reserved: string,
+    statement: Statement | null,
+    note: PreparedNote | null,
+  ) {
+    this.steps.push({ verb: command.verb, name: command.name, reserved, statement, note })
+  }
+
+  /**
+   * A CommandComplete says that such a command has been carried out. (That of an EXECUTE says what was executed.)
+   * @returns whether it was meant to be
+   */
+  onCommand(verb: 'prepare' | 'deallocate', server: ServerStatements): boolean {
+    while (this.next < this.steps.length) {
+      const step = this.steps[this.next++]!
+      if (step.verb === verb) {
+        step.note?.confirm(server)
+        return step.note !== null
+      }
+      if (step.verb !== 'execute') return false
+    }
+    return false
+  }
+
+  confirm(server: ServerStatements): void {
+    this.rest?.confirm(server)
+  }
+
+  /** What has been carried out before the error stays; of the rest, what was to be done last is undone first. */
+  undo(server: ServerStatements): void {
+    for (let i = this.steps.length - 1; i >= this.next; i--) this.steps[i]!.note?.undo(server)
+    this.rest?.undo(server)
+  }
+
+  /** The error with the client's own name, where it is about one of these; else null. */
+  inOwnWords(error: Buffer): Buffer | null {
+    for (const { reserved, name } of this.steps) {
+      const told = reworded(error, reserved, name)
+      if (told !== null) return told
+    }
+    return null
+  }
+
+  /** The statement of ours that an error is about, as one that the server lacks. */
+  missing(error: Buffer): Statement | null {
+    return (
+      this.steps.find(({ statement, reserved }) => statement !== null && reworded(error, reserved, '') !== null)
+        ?.statement ?? null
+    )
+  }
+}
