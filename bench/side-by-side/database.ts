@@ -1,9 +1,10 @@
 // The one PostgreSQL that all are measured against: embedded, with pgbench's tables, letting everyone in.
 
-import { findPackage, prepareBinaries } from '../../src/demo/binaries.js'
+import { prepareBinaries } from '../../src/demo/binaries.js'
 import { EmbeddedPostgres } from '../../src/demo/embedded.js'
 import { findFreePort, loopback } from '../../src/demo/port.js'
 import { findServerUser } from '../../src/demo/server-user.js'
+import { installedSource } from '../../src/demo/source.js'
 import { Workspace } from '../../src/demo/workspace.js'
 import { run } from './program.js'
 
@@ -37,7 +38,7 @@ export async function startDatabase(pgbench: string): Promise<Database> {
   const user = await findServerUser()
   const workspace = await Workspace.open({ user })
   try {
-    const binaries = await prepareBinaries(findPackage(), { user, copyTo: workspace.file('binaries') })
+    const binaries = await prepareBinaries(installedSource(), { user, copyTo: workspace.file('binaries') })
     const port = await findFreePort()
     const server = new EmbeddedPostgres({
       name: 'primary',

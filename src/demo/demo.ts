@@ -1,6 +1,6 @@
 // tsbouncer demo: an embedded PostgreSQL primary and standby with the pooler in front, until it is interrupted.
 
-import { type Binaries, findPackage, prepareBinaries } from './binaries.js'
+import { type Binaries, prepareBinaries } from './binaries.js'
 import { Cluster } from './cluster.js'
 import { DemoError } from './demo-error.js'
 import { type PoolerPorts, writeAuthFile, writePoolerConfig } from './pooler-files.js'
@@ -8,6 +8,7 @@ import { findFreePort, loopback, requireFreePort } from './port.js'
 import { lookupStatements, makeSecret, type Role, roleStatement } from './roles.js'
 import { randomPassword } from './secrets.js'
 import { findServerUser } from './server-user.js'
+import { findSource } from './source.js'
 import { Workspace } from './workspace.js'
 
 export interface DemoOptions {
@@ -60,7 +61,7 @@ async function runIn(workspace: Workspace, options: DemoOptions): Promise<void> 
   const who = workspace.user === undefined ? '' : ` as user ${workspace.user.name}`
   print(`Bringing up PostgreSQL${who} in ${workspace.path}`)
   const wanted = { user: workspace.user, copyTo: workspace.file('binaries'), signal }
-  const binaries = await prepareBinaries(findPackage(), wanted)
+  const binaries = await prepareBinaries(await findSource(print, signal), wanted)
   const primary = await findFreePort(port)
   const ports = { pooler: port, primary, standby: await findFreePort(port, primary) }
   await using cluster = await startCluster(workspace, binaries, ports, options)

@@ -15,6 +15,8 @@ export interface Run {
   readonly user?: ServerUser | undefined
   /** Ends the program, and waits until it has ended. */
   readonly signal?: AbortSignal | undefined
+  /** Where to run it, with the environment as it is; without it, in a folder that everyone may enter, less what libpq reads. */
+  readonly cwd?: string
   /** Given to its standard input; secrets come in here, since arguments can be read by everyone. */
   readonly input?: string
 }
@@ -35,10 +37,10 @@ function childEnvironment(): NodeJS.ProcessEnv {
 
 /** Its standard output. Rejects with a DemoError that ends in the program's own words, or with the signal's reason. */
 export function runProgram(file: string, args: readonly string[], run: Run = {}): Promise<string> {
-  const { user, signal, input = '' } = run
+  const { signal, input = '' } = run
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted()
-    const child = spawnOrSay(file, args, user)
+    const child = spawnOrSay(file, args, run)
     let killer: NodeJS.Timeout | undefined
     const interrupt = (): void => {
       signalGroup(child.pid, 'SIGTERM')
@@ -66,7 +68,7 @@ export function runProgram(file: string, args: readonly string[], run: Run = {})
       clearTimeout(killer)
       signal?.removeEventListener('abort', interrupt)
       if (signal?.aborted) reject(signal.reason)
-      else if (failure !== undefined) reject(new DemoError(cannotRun(file, user, failure)))
+      else if (failure !== undefined) reject(new DemoError(cannotRun(file, run.user, failure)))
       else if (code === 0) resolve(output)
       else reject(new DemoError(`${basename(file)} failed (${killedBy ?? `exit code ${code}`})\n${lastLines(errors)}`))
     })
@@ -74,9 +76,13 @@ export function runProgram(file: string, args: readonly string[], run: Run = {})
 }
 
 /** Some errors, EPERM for one, are thrown rather than emitted. */
-function spawnOrSay(file: string, args: readonly string[], user: ServerUser | undefined): ChildProcess {
+function spawnOrSay(file: string, args: readonly string[], { user, cwd }: Run): ChildProcess {
   try {
-    return spawn(file, args, { ...childOptions(user), stdio: ['pipe', 'pipe', 'pipe'] })
+    return spawn(file, args, {
+      ...childOptions(user),
+      ...(cwd !== undefined && { cwd, env: process.env }),
+      stdio: ['pipe', 'pipe', 'pipe'],
+    })
   } catch (error) {
     throw new DemoError(cannotRun(file, user, error as Error))
   }

@@ -2,12 +2,13 @@
 
 import { access, constants } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
-import { findPackage, prepareBinaries } from '../../src/demo/binaries.js'
+import { prepareBinaries } from '../../src/demo/binaries.js'
 import { Cluster } from '../../src/demo/cluster.js'
 import type { EmbeddedPostgres, ServerSettings } from '../../src/demo/embedded.js'
 import { findFreePort, loopback } from '../../src/demo/port.js'
 import { lookupStatements, makeSecret, type Role, roleStatement } from '../../src/demo/roles.js'
 import { findServerUser } from '../../src/demo/server-user.js'
+import { installedSource } from '../../src/demo/source.js'
 import { Workspace } from '../../src/demo/workspace.js'
 
 /**
@@ -89,7 +90,7 @@ export async function startTestCluster(options: TestClusterOptions = {}): Promis
   const user = await findServerUser()
   const workspace = await Workspace.open({ user })
   try {
-    const binaries = await prepareBinaries(findPackage(), { user, copyTo: workspace.file('binaries') })
+    const binaries = await prepareBinaries(installedSource(), { user, copyTo: workspace.file('binaries') })
     const primaryPort = await findFreePort()
     const standbyPort = await findFreePort(primaryPort)
     const secrets = await Promise.all(Object.values(roles).map(makeSecret))

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { TestProject } from 'vitest/node'
+import { DemoError } from '../../src/demo/demo-error.js'
 import { startTestCluster, type TestCluster } from './cluster.js'
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
@@ -13,9 +14,16 @@ const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 let cluster: TestCluster | undefined
 
 export async function setup(project: TestProject): Promise<void> {
-  const [, started] = await Promise.all([buildIfOlder(), startTestCluster()])
+  const [, started] = await Promise.all([buildIfOlder(), startTestCluster().catch(sayAndEnd)])
   cluster = started
   project.provide('postgres', cluster.facts)
+}
+
+/** Without PostgreSQL there is nothing to test with; what to do about it is one sentence, and no stack. */
+function sayAndEnd(error: unknown): never {
+  if (!(error instanceof DemoError)) throw error
+  console.error(error.message)
+  process.exit(1)
 }
 
 export async function teardown(): Promise<void> {
