@@ -162,6 +162,10 @@ function parseMask(tokens: LineTokens, address: Address): Address {
   return mask
 }
 
+/** Node.js does not tell who is at the other end of a Unix socket. */
+const peerWarning =
+  "method peer lets in the pooler's own user only, by a Unix socket that is closed to all others (see docs/operations.md)"
+
 function parseMethod(tokens: LineTokens, maps: ReadonlyMap<string, IdentMap>, warn: (text: string) => void): HbaMethod {
   const { kind, text: name } = tokens.current
   if (kind === 'word' && name === 'ldap') return parseLdap(tokens.takeRest(), warn)
@@ -169,7 +173,7 @@ function parseMethod(tokens: LineTokens, maps: ReadonlyMap<string, IdentMap>, wa
   if (kind !== 'word') throw new BadLine(`unsupported method: buf=${name}`)
   switch (name) {
     case 'peer':
-      warn('method peer refuses everybody: Node.js does not tell who is at the other end of a Unix socket')
+      warn(peerWarning)
       return { name, map: parseMap(tokens, maps) }
     case 'cert':
       return { name, map: parseMap(tokens, maps) }

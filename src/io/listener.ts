@@ -2,7 +2,7 @@
 
 import { chmodSync, chownSync, fstatSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { createServer, type Socket as NetSocket, connect as netConnect, type Server } from 'node:net'
-import { dirname } from 'node:path'
+import { isClosedToOthers, isKnownClosed } from './socket-access.js'
 
 export interface TcpOptions {
   readonly kind: 'tcp'
@@ -118,7 +118,7 @@ export class Listener {
     if (!isAbstract) {
       chmodSync(path, options.mode)
       if (options.group !== '') chownSync(path, process.getuid?.() ?? -1, groupId(options.group))
-      isOwnUser = isClosedToOthers(path, options.folder)
+      isOwnUser = isClosedToOthers(path)
     }
     const description = isAbstract ? `unix:${options.folder}/${name}` : `unix:${path}`
     return new Listener({ server, kind: 'unix', description, port: options.port, path: isAbstract ? '' : path })
@@ -220,28 +220,6 @@ async function removeStale(path: string): Promise<void> {
   })
   if (isAlive) throw refused('unix socket is in use, cannot continue')
   if (statSync(path, { throwIfNoEntry: false })?.isSocket()) rmSync(path, { force: true })
-}
-
-/**
- * May only our own user (and root) connect? Linux checks the write permission of the socket file, and the search
- * permission of its folder; either being ours alone is enough.
- */
-function isClosedToOthers(path: string, folder: string): boolean {
-  if (process.platform !== 'linux' || process.getuid === undefined) return false
-  const uid = process.getuid()
-  const socket = statSync(path)
-  if (socket.uid === uid && (socket.mode & 0o022) === 0) return true
-  const parent = statSync(folder)
-  return parent.uid === uid && (parent.mode & 0o077) === 0
-}
-
-/** The same of a socket that somebody else has made, and whose path may be out of our reach. */
-function isKnownClosed(path: string): boolean {
-  try {
-    return path.startsWith('/') && isClosedToOthers(path, dirname(path))
-  } catch {
-    return false
-  }
 }
 
 function groupId(name: string): number {

@@ -8,6 +8,7 @@ import type { LdapOptions } from '../auth/ldap-options.js'
 import type { StoredSecret } from '../auth/secrets.js'
 import type { Credentials } from '../auth/server-login.js'
 import { Secret } from '../config/secret.js'
+import { ownUserName } from '../io/socket-access.js'
 import type { LogPeer } from '../observe/log.js'
 import { isUtf8Text, textOf } from '../protocol/byte-text.js'
 import type { Conversation } from '../protocol/conversation.js'
@@ -26,6 +27,8 @@ export interface ClientOrigin {
   /** Common name of the client's certificate, where it showed one that was checked. */
   readonly certificateName: string | undefined
   readonly channelBinding: Buffer | undefined
+  /** Came by a Unix socket that only processes of the pooler's own user can open. */
+  readonly isOwnUser: boolean
 }
 
 /** What is known of a user. `name`: as auth_query gives it, or as asked. */
@@ -157,8 +160,15 @@ async function prove(
       }
       return {}
     }
-    case 'peer':
-      throw new PgError('peer_failed') // Node.js does not tell who is at the other end of a Unix socket
+    case 'peer': {
+      // Node.js does not tell who is at the other end of a Unix socket, but it may be that nobody else can be.
+      const name = request.origin.isOwnUser ? ownUserName() : undefined
+      const map = 'map' in method ? method.map : undefined
+      if (name === undefined || known === undefined || !identAllows(map, name, request.user)) {
+        throw new PgError('peer_failed')
+      }
+      return {}
+    }
     case 'password':
     case 'plain':
     case 'md5':

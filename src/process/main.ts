@@ -32,6 +32,8 @@ async function run(command: Command): Promise<number> {
     case 'serve': {
       const { startInBackground, takeBackgroundMark } = await import('./background.js')
       if (command.daemon && !takeBackgroundMark(process.env)) return startInBackground()
+      // For pgrep -x and killall: the kernel's name for the process is the first word of this, and no more may stand there.
+      process.title = program
       const { runDaemon } = await import('./daemon.js')
       const { createPooler } = await import('../pooler.js')
       return runDaemon(command, createPooler)

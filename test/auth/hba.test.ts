@@ -151,7 +151,7 @@ test('a map is found for cert and peer, and has no effect elsewhere', () => {
     { name: 'md5' },
   ])
   expect(warnings).toEqual([
-    'hba line 2: method peer refuses everybody: Node.js does not tell who is at the other end of a Unix socket',
+    "hba line 2: method peer lets in the pooler's own user only, by a Unix socket that is closed to all others (see docs/operations.md)",
     'hba line 3: map=certs has no effect with method md5',
   ])
 })

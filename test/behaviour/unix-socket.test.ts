@@ -1,8 +1,8 @@
 // Clients and servers on Unix sockets, and the user pgbouncer, who needs no password where only our own user can come.
 
-import { chmod, mkdtemp, rm, stat } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
+import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ConfigInput } from '../../src/config/input.js'
@@ -72,9 +72,54 @@ describe('the user pgbouncer on the console', () => {
     expect(await pooler.refusal(asPgbouncer)).toBe('E FATAL 08P01 not allowed')
   })
 
+  test('is, where a folder further up is closed to others', async () => {
+    const inner = join(folder, 'run')
+    await mkdir(inner, { mode: 0o755 })
+    await using listening = await listen({ unix_socket_dir: inner }, 0o700)
+    const client = new RawClient(connect(listening.path.replace(folder, inner)))
+    await client.logIn({ parameters: asPgbouncer })
+    expect((await client.ask(query('SHOW VERSION'))).at(1)).toMatch(/^D PgBouncer /)
+    await client.end()
+  })
+
   test('is nobody special in another database', async () => {
     await using listening = await listen({ auth_type: 'trust' })
     await expect(listening.raw({ user: 'pgbouncer', database: 'postgres' })).rejects.toThrow(Ended)
+  })
+})
+
+describe('HBA method peer', () => {
+  /** With HBA rules, and an ident map by which our own user may be trust_user. */
+  async function listenByHba(rules: string, mode: number): Promise<Listening> {
+    const [auth_hba_file, auth_ident_file, auth_file] = ['hba', 'ident', 'users'].map((name) => join(folder, name))
+    await writeFile(auth_hba_file!, rules)
+    await writeFile(auth_ident_file!, `own "${userInfo().username}" trust_user\n`)
+    await writeFile(auth_file!, '"trust_user" ""\n"scram_user" ""\n"pgbouncer" ""\n')
+    const files = { auth_hba_file: auth_hba_file!, auth_ident_file: auth_ident_file!, auth_file: auth_file! }
+    return listen({ auth_type: 'hba', admin_users: 'pgbouncer', ...files }, mode)
+  }
+
+  const rejected = 'E FATAL 08P01 unix socket login rejected'
+
+  test('as CloudNativePG has it: the console for pgbouncer, where nobody else can come', async () => {
+    await using closed = await listenByHba('local pgbouncer pgbouncer peer\n', 0o700)
+    const client = await closed.raw(asPgbouncer)
+    expect(await client.ask(query('PAUSE'))).toEqual(['C PAUSE', 'Z I'])
+    await client.end()
+    await closed.pooler.close()
+    await using open = await listenByHba('local pgbouncer pgbouncer peer\n', 0o755)
+    await expect(open.raw(asPgbouncer)).rejects.toThrow(rejected)
+  })
+
+  test('our own user is who its name says, or a map; nobody else is', async () => {
+    await using closed = await listenByHba('local all all peer map=own\n', 0o700)
+    const client = await closed.raw({ user: 'trust_user', database: 'postgres' })
+    expect(await client.ask(query('select current_user'))).toContain('D trust_user')
+    await client.end()
+    await expect(closed.raw({ user: 'scram_user', database: 'postgres' })).rejects.toThrow(rejected)
+    await closed.pooler.close()
+    await using open = await listenByHba('local all all peer map=own\n', 0o755)
+    await expect(open.raw({ user: 'trust_user', database: 'postgres' })).rejects.toThrow(rejected)
   })
 })
 

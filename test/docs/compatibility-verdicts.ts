@@ -326,8 +326,8 @@ export const otherVerdicts: Items<string> = {
   ),
   auth_file: better('auth/userlist', 'A warning names the line where reading has ended.'),
   'HBA and ident files': differs(
-    'auth/hba auth/ident',
-    'Method `peer` lets nobody in: Node.js has no peer credentials.',
+    'auth/hba auth/ident behaviour/unix-socket',
+    "Method `peer` lets in the pooler's own user, by a socket that is closed to all others: Node.js has no peer credentials.",
   ),
   'a reload with a mistake': better(
     'behaviour/reload',

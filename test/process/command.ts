@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
-const main = join(root, 'dist', 'process', 'main.js')
+export const main: string = join(root, 'dist', 'process', 'main.js')
 
 export const isRoot = process.getuid?.() === 0
 /** Its number, and that of its group, on Linux. */

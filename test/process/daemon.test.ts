@@ -1,8 +1,10 @@
 // The whole process, as its users start, signal and stop it.
 
-import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
-import { asUser, isRoot, nobody, run } from './command.js'
+import { asUser, isRoot, main, nobody, Running, run } from './command.js'
 import { accepts, connectTo, listenOn, makeSetup, startReady } from './setup.js'
 
 test("it starts with pgbouncer's lines, in its order", async () => {
@@ -19,6 +21,23 @@ test("it starts with pgbouncer's lines, in its order", async () => {
   ])
   expect(await accepts(setup.port)).toBe(true)
 })
+
+test.runIf(process.platform === 'linux').each(['pgbouncer', 'tsbouncer'])(
+  'the process is called %s where the command was',
+  async (name) => {
+    using setup = await makeSetup()
+    const link = join(setup.folder, name)
+    symlinkSync(main, link)
+    await using running = new Running(spawn(process.execPath, [link, ...asUser, setup.ini]))
+    await running.says('process up: ')
+    const pid = String(running.child.pid)
+    expect(readFileSync(`/proc/${pid}/comm`, 'utf8')).toBe(`${name}\n`)
+    const found = spawnSync('pgrep', ['-x', name], { encoding: 'utf8' })
+    if (found.error === undefined) expect(found.stdout.split('\n')).toContain(pid)
+    running.kill('SIGINT')
+    expect(await running.ended).toBe(0)
+  },
+)
 
 test('-v and -v -v: DEBUG and NOISE are in the log', async () => {
   using setup = await makeSetup()
