@@ -236,7 +236,11 @@ export const settings = {
     warned('Node.js decides how often a socket is read in one turn'),
   ),
   scram_iterations: live(integer(1), '4096', 'Iterations for SCRAM secrets made from plaintext passwords.'),
-  server_check_delay: live(seconds, '30', 'A server released less than this long ago needs no check.'),
+  server_check_delay: live(
+    seconds,
+    '30',
+    'A server released less than this long ago needs no check; 0: each use is preceded by one.',
+  ),
   server_check_query: live(
     text,
     '<empty>',

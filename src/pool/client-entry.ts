@@ -143,11 +143,11 @@ export class ClientEntry {
 
   /** Waits for the pool's first server, whose parameters the client is welcomed with. */
   private arrive(pool: Pool, startup: ClientStartup): void {
-    if (pool.isWelcoming) return this.welcome(pool, startup)
+    if (pool.usual.isKnown) return this.agree(pool, startup)
     const waiter: Waiter = {
       waitingSince: this.context.clock.now(),
       wantsAlignment: false,
-      onServer: () => this.orRefused(() => this.welcome(pool, startup)),
+      onServer: () => this.orRefused(() => this.agree(pool, startup)),
       onRefused: (error) => this.client.fail(error),
     }
     this.client.waitingSince = waiter.waitingSince
@@ -155,12 +155,22 @@ export class ClientEntry {
     pool.arrive(waiter)
   }
 
-  private welcome(pool: Pool, startup: ClientStartup): void {
+  /** Gives the client its parameters, for which a server may be asked. */
+  private agree(pool: Pool, startup: ClientStartup): void {
+    this.client.waitingSince = this.context.clock.now()
+    const addsHost = this.context.config.settings.application_name_add_host && !pool.isReplication
+    setParameters(this.client, startup, pool, addsHost, (refusal) =>
+      this.orRefused(() => {
+        if (refusal !== undefined) throw refusal
+        this.welcome(pool)
+      }),
+    )
+  }
+
+  private welcome(pool: Pool): void {
     const { client, context, reader, registry } = this
     const { settings } = context.config
     this.attempt.succeed()
-    const addsHost = settings.application_name_add_host && !pool.isReplication
-    setParameters(client, startup, pool.defaults, addsHost)
     registry.cancels.register(client, client.minor)
     reader.write(welcomeMessages(reportOf(pool), client.parameters, client.cancelKey, settings.login_notify_message))
     client.phase = 'ready'

@@ -24,7 +24,7 @@ export class Launcher {
   demand(): void {
     const { pool } = this
     if (pool.isPaused) return
-    let wanted = pool.waiting.size + (pool.arriving.size > 0 && !pool.isWelcoming ? 1 : 0)
+    let wanted = pool.waiting.size + (pool.arriving.size > 0 && !pool.usual.isKnown ? 1 : 0)
     wanted -= pool.connecting.size + pool.tested.size
     for (const server of pool.used) {
       if (wanted <= 0) return

@@ -1,5 +1,7 @@
 // Tracked parameters of a client or a server, and the SETs that align a server with a client.
 
+import { isUtf8Text } from '../protocol/byte-text.js'
+
 /**
  * What PostgreSQL reports and clients can set, as in pgbouncer 1.26; `track_extra_parameters` adds to it. (Only superusers
  * can set session_authorization: that is left to session_state.)
@@ -16,6 +18,9 @@ const alwaysTracked = [
   'search_path',
 ]
 
+/** Reported, and no client can set it: it tells what its server is, and may change while that runs. */
+export const ofTheServer = 'in_hot_standby'
+
 /** Tracked, and without a part in what the text of a statement means. */
 const meaningless = 'application_name'
 
@@ -25,12 +30,9 @@ export const longestValue = 10_000
 /** Equal to no value. */
 const unknown = '\0'
 
-/** What a decoder puts in place of bytes that are not UTF-8. */
-const undecoded = '\ufffd'
-
 /** May the value be carried: is it whole, and no longer than that? */
 export function isCarriable(value: string): boolean {
-  return value.length <= longestValue && !value.includes(undecoded)
+  return value.length <= longestValue && isUtf8Text(value)
 }
 
 /** A value for a parameter, by its lower-case name; undefined: its default. */
@@ -42,6 +44,11 @@ export interface Alignment {
   /** Statements that do it, each with its semicolon. */
   readonly sql: string
 }
+
+/** Names and values that a client has to be told. */
+type Told = readonly (readonly [name: string, value: string])[]
+
+const nothingToTell: Told = []
 
 /** Which parameters are tracked: lower-case name -> the name as PostgreSQL writes it. */
 export type TrackedNames = ReadonlyMap<string, string>
@@ -60,6 +67,13 @@ export class ParameterSet {
   private readonly lost = new Set<string>()
   /** Those among them that somebody was told of. */
   private readonly told = new Set<string>()
+  /** Of a client: those that it has never set. */
+  private readonly inherited = new Set<string>()
+  private version = 0
+  /** The version of the defaults that it has followed up to. */
+  private followed = -1
+  /** The latest value of in_hot_standby: what a server is, what a client was told. */
+  private standby: string | undefined
   /** Of a server: what it keeps texts in knows all characters. */
   private isUnicode = false
   private cachedKey: string | undefined
@@ -80,6 +94,7 @@ export class ParameterSet {
     if (!isCarriable(value)) return this.lose(key)
     this.silent.delete(key)
     this.lost.delete(key)
+    this.inherited.delete(key)
     this.put(key, value)
     return true
   }
@@ -90,6 +105,7 @@ export class ParameterSet {
    */
   report(name: string, value: string | undefined): boolean {
     const key = name.toLowerCase()
+    if (key === ofTheServer) this.standby = value
     if (key === 'server_encoding') this.isUnicode = value === 'UTF8'
     if (!this.names.has(key)) return false
     const isRead = value !== undefined && (isAscii(value) || (this.values.get('client_encoding') ?? 'UTF8') === 'UTF8')
@@ -99,6 +115,7 @@ export class ParameterSet {
   /** It has a value that nobody else can be given. */
   private lose(key: string): true {
     this.silent.delete(key)
+    this.inherited.delete(key)
     this.lost.add(key)
     this.put(key, unknown)
     return true
@@ -118,8 +135,10 @@ export class ParameterSet {
   }
 
   private put(key: string, value: string | undefined): void {
+    if (this.values.get(key) === value) return
     if (value === undefined) this.values.delete(key)
     else this.values.set(key, value)
+    this.version++
     this.cachedKey = undefined
     if (key !== meaningless) this.cachedReading = undefined
   }
@@ -131,9 +150,32 @@ export class ParameterSet {
     return taken
   }
 
-  /** Takes over what `defaults` has and this set lacks. */
-  fill(defaults: ParameterSet): void {
-    for (const [name, value] of defaults.values) if (!this.values.has(name)) this.set(name, value)
+  /** Takes the place of what it had: what `other` has. */
+  become(other: ParameterSet): void {
+    this.standby = other.standby
+    for (const name of this.names.keys()) {
+      const value = other.values.get(name)
+      this.put(name, value === unknown ? undefined : value)
+    }
+  }
+
+  /**
+   * Has what `defaults` has wherever nothing else was set here, and follows it where it changes.
+   * @returns what is another value now, by the names that PostgreSQL uses
+   */
+  follow(defaults: ParameterSet): Told {
+    if (this.followed === defaults.version) return nothingToTell
+    if (this.followed < 0) this.standby = defaults.standby
+    this.followed = defaults.version
+    const changed: [string, string][] = []
+    for (const name of this.names.keys()) {
+      const value = defaults.values.get(name)
+      if (this.values.get(name) === value || (this.values.has(name) && !this.inherited.has(name))) continue
+      this.put(name, value)
+      this.inherited.add(name)
+      if (value !== undefined) changed.push([this.names.get(name)!, value])
+    }
+    return changed
   }
 
   get key(): string {
@@ -155,6 +197,13 @@ export class ParameterSet {
     return this.cachedReading
   }
 
+  /** The client gets this server. @returns what it has to be told of it */
+  hear(server: ParameterSet): Told {
+    if (server.standby === undefined || this.standby === server.standby) return nothingToTell
+    this.standby = server.standby
+    return [[ofTheServer, server.standby]]
+  }
+
   /** What `server` has to be given for this set to hold there; null where nothing differs. */
   alignment(server: ParameterSet): Alignment | null {
     const changes: Change[] = []
@@ -163,7 +212,7 @@ export class ParameterSet {
       for (const name of set) if (!this.values.has(name)) changes.push([name, undefined])
     }
     if (changes.length === 0) return null
-    return { changes, sql: changes.map(([name, value]) => this.statement(name, value, server.isUnicode)).join('') }
+    return { changes, sql: changes.map(([name, value]) => server.statement(name, value)).join('') }
   }
 
   /**
@@ -192,12 +241,17 @@ export class ParameterSet {
   /**
    * The server has carried out the `alignment` with it. What the server calls it now is what this set has, so that it need
    * not be set again: `ISO` is `ISO, MDY`, and `utf-8` is `UTF8`.
+   * @returns what it calls otherwise, by the names that PostgreSQL uses
    */
-  agree(server: ParameterSet): void {
+  agree(server: ParameterSet): Told {
+    const changed: [string, string][] = []
     for (const [name, value] of this.values) {
       const current = server.values.get(name)
-      if (current !== undefined && server.reports(name) && current !== value) this.put(name, current)
+      if (current === undefined || current === unknown || !server.reports(name) || current === value) continue
+      this.put(name, current)
+      changed.push([this.names.get(name)!, current])
     }
+    return changed
   }
 
   /** The server may have forgotten what it does not report: whoever comes next sets it, or resets it. */
@@ -205,12 +259,17 @@ export class ParameterSet {
     for (const name of this.silent) this.put(name, unknown)
   }
 
-  private statement(name: string, value: string | undefined, isUnicode: boolean): string {
+  private statement(name: string, value: string | undefined): string {
     if (value === undefined) return `RESET ${this.names.get(name)};`
-    const literal = isUnicode ? asciiLiteral(value) : quoteLiteral(value)
+    const literal = this.literal(value)
     // Quoted, a SET would take it for one name.
     if (name === 'search_path') return `SELECT pg_catalog.set_config('search_path',${literal},false);`
     return `SET ${this.names.get(name)}=${literal};`
+  }
+
+  /** A text as this server reads it in whatever client_encoding it has just then; what it can't be told so is in UTF-8. */
+  literal(text: string): string {
+    return this.isUnicode ? asciiLiteral(text) : quoteLiteral(text)
   }
 
   entries(): IterableIterator<[string, string]> {
@@ -232,6 +291,6 @@ function asciiLiteral(text: string): string {
   return `E'${escaped.replaceAll(/[^\0-\x7f]/gu, (character) => `\\U${code(character)}`)}'`
 }
 
-function isAscii(text: string): boolean {
+export function isAscii(text: string): boolean {
   return !/[^\0-\x7f]/.test(text)
 }

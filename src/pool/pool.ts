@@ -9,10 +9,11 @@ import type { ClientSession } from './client-session.js'
 import type { Context } from './context.js'
 import type { Database, Limits, User } from './database.js'
 import { Launcher } from './launch.js'
-import { ParameterSet } from './parameters.js'
 import { Recycler } from './recycle.js'
 import { ServerList } from './server-list.js'
-import type { ServerSession, ServerState } from './server-session.js'
+import type { ServerSession } from './server-session.js'
+import { mayMove, type ServerState } from './server-states.js'
+import { UsualParameters } from './usual-parameters.js'
 
 /** Whoever waits for a server: a client, or a query of the pooler's own. */
 export interface Waiter {
@@ -45,23 +46,6 @@ export interface PoolOwner {
   onServerClosed(pool: Pool): void
 }
 
-/** May a server go from the one state to the other? */
-function mayMove(from: ServerState, to: ServerState): boolean {
-  switch (from) {
-    case 'idle':
-      return to === 'active' || to === 'used' || to === 'tested' || to === 'closed'
-    case 'active':
-      return to === 'idle' || to === 'tested' || to === 'closed'
-    case 'tested':
-      return to === 'idle' || to === 'active' || to === 'closed'
-    case 'connecting':
-    case 'used':
-      return to === 'tested' || to === 'closed'
-    case 'closed':
-      return false
-  }
-}
-
 export class Pool {
   readonly database: Database
   user: User
@@ -71,12 +55,8 @@ export class Pool {
   readonly startup: ServerStartup
   /** What its servers log in with; the latest client login knows best. */
   credentials: Credentials
-  /** Parameters as the first server reported them: for the welcome of clients, and to align what a client left unset. */
-  readonly welcome: Map<string, string> = new Map()
-  readonly defaults: ParameterSet
-  isWelcoming = false
-  /** Servers to come may be others, as after RECONNECT: what they report takes the place of what is known. */
-  isWelcomeStale = false
+  /** What clients have that set nothing themselves. */
+  readonly usual: UsualParameters
   /** Least recently used first. */
   readonly idle: ServerSession[] = []
   readonly connecting = new Set<ServerSession>()
@@ -114,7 +94,7 @@ export class Pool {
     this.user = user
     this.limits = limits
     this.credentials = login
-    this.defaults = new ParameterSet(context.tracked)
+    this.usual = new UsualParameters(context.tracked)
     this.recycler = new Recycler(this)
     this.launcher = new Launcher(this)
   }
@@ -188,6 +168,7 @@ export class Pool {
   /** Gives `waiter` a server now, or puts it in the queue. True: it has been given one. */
   acquire(waiter: Waiter): boolean {
     waiter.waitingSince = this.context.clock.now()
+    if (this.checksEach) while (this.idle.length > 0) this.move(this.idle[0]!, 'used') // since before that was set
     if (!this.isPaused && this.waiting.size === 0) {
       const server = this.takeIdle()
       if (server !== null) return this.assign(waiter, server, waiter.waitingSince)
@@ -219,6 +200,15 @@ export class Pool {
     return null
   }
 
+  /** A free server for a question of the pooler's own, given back by `serve`; null where there is none, or somebody waits. */
+  lend(): ServerSession | null {
+    if (this.isPaused || this.isReplication || this.waiting.size > 0) return null
+    const server = this.takeIdle() ?? this.used.values().next().value
+    if (server === undefined) return null
+    this.move(server, 'tested')
+    return server
+  }
+
   /** True: the waiter can use the server at once; false: it is being aligned, `onServer` comes later. */
   private assign(waiter: Waiter, server: ServerSession, now: number): boolean {
     this.move(server, 'active')
@@ -227,6 +217,21 @@ export class Pool {
     if (waiter.wantsAlignment && !this.recycler.isAligned(waiter as ClientSession, server)) return false
     waiter.onServer(server, now)
     return true
+  }
+
+  /** Is each use of a server preceded by a check? */
+  private get checksEach(): boolean {
+    const { server_check_delay: delay, server_check_query: query } = this.context.config.settings
+    return delay === 0 && query !== '' && !this.isReplication
+  }
+
+  /** A server has been used, and is clean: it is free, or to be checked first. */
+  putBack(server: ServerSession, now: number = this.context.clock.now()): void {
+    if (!this.checksEach || server.closeNeeded || this.isPaused) return this.serve(server, now)
+    server.idleSince = now
+    this.move(server, 'used')
+    this.demand()
+    if (this.used.has(server)) this.owner.onServerIdle()
   }
 
   /** A server is free: the first in the queue gets it, or it becomes idle. */
@@ -241,7 +246,9 @@ export class Pool {
     server.idleSince = now
     this.move(server, 'idle')
     this.serveWaiting()
-    if (this.idle.length > 0) this.owner.onServerIdle()
+    if (this.idle[this.idle.length - 1] !== server) return // somebody has it
+    if (this.checksEach) this.move(server, 'used')
+    this.owner.onServerIdle()
   }
 
   /** Gives idle servers to those who wait, in order. */
@@ -285,10 +292,7 @@ export class Pool {
   /** A new server has logged in. */
   onConnected(server: ServerSession): void {
     this.launcher.succeeded()
-    this.isWelcoming = true
-    if (this.isWelcomeStale) for (const [name, value] of server.parameters.entries()) this.defaults.set(name, value)
-    else this.defaults.fill(server.parameters)
-    this.isWelcomeStale = false
+    this.usual.learnFrom(server)
     this.move(server, 'tested')
     const arrived = [...this.arriving]
     this.arriving.clear()
@@ -329,11 +333,6 @@ export class Pool {
     server.close(reason)
     if (client !== null && nothingSent && this.acquire(client)) client.resume()
     this.demand()
-  }
-
-  onServerParameter(server: ServerSession, name: string, value: string): void {
-    server.parameters.report(name, value)
-    if (!this.isWelcoming || this.isWelcomeStale) this.welcome.set(name, value)
   }
 
   /** Is the server in a state in which it may be given to somebody else? */

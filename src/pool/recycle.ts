@@ -56,7 +56,7 @@ export class Recycler {
     }
     const reset = server.isSoiled ? 'DISCARD ALL' : this.resetQuery
     traceRelease(context, server, reset === '' ? 'idle' : 'tested')
-    if (reset === '') return pool.serve(server, now)
+    if (reset === '') return pool.putBack(server, now)
     this.run(server, reset, () => {
       server.parameters.doubt()
       // That DISCARD ALL takes prepared statements with it is seen where it is answered.
@@ -64,7 +64,7 @@ export class Recycler {
       // What server_reset_query sets, servers are meant to have: it is no client's doing, and stays.
       const undone = certain?.map((change) => ({ ...change, sql: '' }))
       server.settings = undone === undefined ? server.settings.doubted() : server.settings.with(undone)
-      if (!server.isSoiled) return pool.serve(server)
+      if (!server.isSoiled) return pool.putBack(server)
       server.isSoiled = false
       this.recycle(server)
     })
@@ -98,7 +98,9 @@ export class Recycler {
     if (text === '') return this.pool.serve(server)
     const { log } = this.pool.context
     if (log.verbose > 0) log.debug(`P: checking: ${text}`, server)
+    server.isChecked = true
     server.ask(frontend.query(text === '<empty>' ? '' : text), (answer) => {
+      server.isChecked = false
       if (answer instanceof Error) return
       if (answer.error !== undefined || answer.status !== backend.Idle) {
         server.close('test query failed')
@@ -112,6 +114,8 @@ export class Recycler {
   /** Has the server the client's parameters? If not, they are sent, and the client gets the server when they hold. */
   isAligned(client: ClientSession, server: ServerSession): boolean {
     const { parameters } = client
+    tell(client, parameters.hear(server.parameters))
+    tell(client, parameters.follow(this.pool.usual.defaults))
     const alignment = parameters.key === server.parameters.key ? null : parameters.alignment(server.parameters)
     const settings = client.relay?.session?.state.settings ?? noSettings
     const restored = settings === server.settings ? null : restoring(server.settings, settings)
@@ -152,11 +156,16 @@ export class Recycler {
       server.close('invalid server parameter')
       this.pool.demand()
     } else {
-      client.parameters.agree(server.parameters)
+      tell(client, client.parameters.agree(server.parameters))
       client.onServer(server, this.pool.context.clock.now())
       client.resume()
     }
   }
+}
+
+/** The client, which has no server, is told what some of its parameters are now. */
+function tell(client: ClientSession, changed: readonly (readonly [name: string, value: string])[]): void {
+  for (const [name, value] of changed) client.relay!.socket.write(backend.parameterStatus(name, value))
 }
 
 /** Has it been carried out, for good? */

@@ -307,12 +307,10 @@ export class Registry implements PoolOwner {
   }
 
   /**
-   * Closes servers at once where nobody uses them, the others when they are released. What servers are like is learnt anew
-   * from those that take their place.
+   * Closes servers at once where nobody uses them, the others when they are released.
    */
   retireServers(database: Database | undefined, reason: string): void {
     for (const pool of this.pools(database)) {
-      pool.isWelcomeStale = true
       for (const server of pool.servers()) {
         this.retire(server, reason)
       }
@@ -326,7 +324,6 @@ export class Registry implements PoolOwner {
       for (const server of pool.servers()) {
         const { target } = server
         if (target?.kind !== 'tcp' || target.name !== name || !addresses.includes(target.address)) continue
-        pool.isWelcomeStale = true
         this.retire(server, 'server DNS address changed')
       }
     }

@@ -21,11 +21,10 @@ import { ServerStatements } from './prepared.js'
 import { MessageReader } from './reader.js'
 import type { ServerEvents } from './relay-events.js'
 import { ServerRelay } from './server-relay.js'
+import type { ServerState } from './server-states.js'
 import { secureServer } from './server-tls.js'
 import { noSettings, type SettingSet } from './session-settings.js'
 import type { ServerTls } from './tls-files.js'
-
-export type ServerState = 'connecting' | 'idle' | 'used' | 'tested' | 'active' | 'closed'
 
 /** Why a connection attempt failed, in pgbouncer's words where the server itself said nothing. */
 export class ConnectFailed extends Error {
@@ -59,6 +58,10 @@ export class ServerSession implements ServerEvents, LogPeer {
   /** How it was to be connected to. */
   security: ServerTls | undefined
   readonly parameters: ParameterSet
+  /** All that it reported while it logged in; empty once the pool knows. */
+  readonly reported: Map<string, string> = new Map()
+  /** It is being asked something that sets nothing. */
+  isChecked = false
   /** What clients have set here, beyond parameters (`session_state = track`). */
   settings: SettingSet = noSettings
   /** Its session holds what belongs to a client that has left: it is discarded before anyone else comes. */
@@ -172,7 +175,10 @@ export class ServerSession implements ServerEvents, LogPeer {
       },
       keyring: this.context.keyring,
       channelBinding,
-      onParameter: (name, value) => this.pool.onServerParameter(this, name, value),
+      onParameter: (name, value) => {
+        this.parameters.report(name, value)
+        this.reported.set(name, value)
+      },
     })
     this.key = await attempt.wait(login)
     attempt.check()
@@ -271,7 +277,11 @@ export class ServerSession implements ServerEvents, LogPeer {
     this.context.log.info(`server said: ${fields.get('S') ?? 'ERROR'} ${fields.get('M') ?? ''}`, this)
   }
 
-  onParameter(): void {}
+  onParameter(name: string, value: string | undefined): void {
+    if (value === undefined) return
+    if (this.state === 'connecting') this.reported.set(name, value)
+    else this.pool.usual.learn(name, value, this.isChecked)
+  }
 }
 
 function connected(socket: Socket): Promise<void> {

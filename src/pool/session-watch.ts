@@ -27,11 +27,11 @@ export function watchSession(owner: StateOwner, relay: ClientRelay, pool: Pool):
   const { poolMode, sessionState } = pool.limits
   if (sessionState === 'allow' || poolMode === 'session') return null
   const { tracked, judgements } = pool.context
-  const reported = new Map([...tracked].filter(([name]) => pool.defaults.get(name) !== undefined))
+  const reported = new Map([...tracked].filter(([name]) => pool.usual.defaults.get(name) !== undefined))
   const state = new SessionState(owner, sessionState, reported)
   if (sessionState === 'track') {
     // What servers do not report is carried by statements alone, not by two ways that know nothing of each other.
-    const taken = relay.parameters.takeUnreported(pool.defaults)
+    const taken = relay.parameters.takeUnreported(pool.usual.defaults)
     state.settings = state.settings.with(taken.map(([name, value]) => ({ name, sql: setting(name, latin1(value)) })))
   }
   return new SessionWatch(relay, state, judgements)

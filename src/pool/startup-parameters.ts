@@ -42,12 +42,13 @@ export function readClientStartup(
     else if (lower === 'replication') continue
     else if (lower === 'options') parameters.push(...readOptions(value, tracked, ignored))
     else if (ignored.has(lower)) continue
-    else if (lower === 'application_name')
-      parameters.push([lower, value.replaceAll('\ufffd', '?')]) // as PostgreSQL
     else if (tracked.has(lower)) parameters.push([lower, value])
     else throw new PgError('unsupported_startup_parameter', name)
   }
-  for (const [name, value] of parameters) if (!isCarriable(value)) throw new PgError('invalid_startup_parameter', name)
+  for (const [name, value] of parameters) {
+    // Of that, PostgreSQL takes whatever it is.
+    if (name !== 'application_name' && !isCarriable(value)) throw new PgError('invalid_startup_parameter', name)
+  }
   return { user, database: given.get('database') || user, replication, parameters, passedOn, protocolOptions }
 }
 

@@ -2,31 +2,36 @@
 
 import { pgbouncerVersion } from '../observe/version.js'
 import * as backend from '../protocol/backend.js'
+import type { PgError } from '../protocol/errors.js'
+import { askAbout } from './login-question.js'
 import type { ParameterSet } from './parameters.js'
 import type { Pool } from './pool.js'
 import type { ClientStartup } from './startup-parameters.js'
+import { canonicalValue } from './startup-values.js'
 
-/** Gives a client its parameters: what it asked for, and for the rest what its pool's servers have. */
+/**
+ * Gives a client its parameters: what it asked for, as a server calls it, and for the rest what its pool's servers have.
+ * @param done called once, at once or when a server has answered; with PostgreSQL's refusal of a value
+ */
 export function setParameters(
   client: { readonly parameters: ParameterSet; readonly address: string },
   startup: ClientStartup,
-  defaults: ParameterSet,
+  pool: Pool,
   addHost: boolean,
+  done: (refusal: PgError | undefined) => void,
 ): void {
-  const { parameters } = client
-  for (const [name, value] of startup.parameters) {
-    parameters.set(name, name === 'datestyle' ? wholeDateStyle(value, defaults.get(name)) : value)
-  }
-  if (addHost) {
-    parameters.set('application_name', withHost(parameters.get('application_name'), client.address))
-  }
-  parameters.fill(defaults)
-}
-
-/** `ISO` with the order of the default, as in PostgreSQL: on a server that another client has used, it may be another. */
-function wholeDateStyle(value: string, usual = ''): string {
-  const order = /\b(?:mdy|dmy|ymd)\b/i.exec(usual)?.[0]
-  return order !== undefined && /^\s*(?:iso|sql|postgres)\s*$/i.test(value) ? `${value.trim()}, ${order}` : value
+  const { usual } = pool
+  const asked = new Map(startup.parameters)
+  if (addHost) asked.set('application_name', withHost(asked.get('application_name'), client.address))
+  const known = new Map([...asked].map(([name, value]) => [name, canonicalValue(name, value, usual)]))
+  const unknown = [...asked].filter(([name]) => known.get(name) === undefined)
+  askAbout(pool, unknown, (refusal) => {
+    for (const [name, value] of asked) {
+      client.parameters.set(name, known.get(name) ?? usual.spellings.get(name, value) ?? value)
+    }
+    client.parameters.follow(usual.defaults)
+    done(refusal)
+  })
 }
 
 /** As `application_name_add_host` wants it. */
@@ -38,7 +43,7 @@ export function withHost(name: string | undefined, address: string): string {
 export function reportOf(pool: Pool): ReadonlyMap<string, string> {
   const { settings } = pool.context.config
   return new Map([
-    ...pool.welcome,
+    ...pool.usual.reported,
     ['pgbouncer.version', pgbouncerVersion],
     ['pgbouncer.pool_mode', pool.limits.poolMode],
     ['pgbouncer.max_prepared_statements', String(settings.max_prepared_statements)],

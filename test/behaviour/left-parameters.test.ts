@@ -98,9 +98,11 @@ test('parameters of which one is refused leave none behind', async () => {
     { ...settings, track_extra_parameters: 'app.tenant, work_mem' },
     { server: gate },
   )
-  await (await pooler.raw({ user })).ask(query('select 1'))
+  const first = await pooler.raw({ user })
   for (const stays of [true, false]) {
+    await first.ask(query('begin')) // so that no server can be asked at login
     const client = await pooler.raw({ user, parameters: { ...theirs, work_mem: 'nonsense' } })
+    await first.ask(query('commit'))
     gate.shut()
     client.send(query('select 1'))
     await pooler.settles(() => gate.isHolding)

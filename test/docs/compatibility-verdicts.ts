@@ -133,7 +133,7 @@ export const settingVerdicts: Items<SettingName> = {
   resolv_conf: absent(noEffect),
   sbuf_loopcnt: absent(noEffect),
   scram_iterations: same('behaviour/limits-settings'),
-  server_check_delay: same('behaviour/limits'),
+  server_check_delay: same('behaviour/limits behaviour/server-check'),
   server_check_query: same('behaviour/limits'),
   server_connect_timeout: same('behaviour/server-login'),
   server_fast_close: same('behaviour/shutdown-pause'),
@@ -340,8 +340,8 @@ export const otherVerdicts: Items<string> = {
     'What is wrong is told at once; options are read as PostgreSQL reads them.',
   ),
   'parameters carried from server to server': better(
-    'behaviour/parameters pool/parameters',
-    'Each is set once only, whatever its spelling; `DateStyle` keeps the order of the default.',
+    'behaviour/parameters behaviour/left-parameters behaviour/startup-values behaviour/usual-parameters pool/parameters',
+    'Each is set once only, and told as PostgreSQL spells it; none is left to the next client; the newest server counts.',
   ),
   'parameters of its own, told at login': same(
     'pool/welcome admin/console',

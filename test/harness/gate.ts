@@ -2,11 +2,13 @@
 
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import type { Address } from './cluster.js'
-import { lineOf, MessageCutter, message } from './raw-client.js'
+import { MessageCutter, message } from './raw-client.js'
 
 export class Gate implements AsyncDisposable, Address {
   readonly host = '127.0.0.1'
   readonly port: number
+  /** What it says of itself in place of the truth, by parameter. */
+  readonly claims = new Map<string, string>()
   /** The server has said something that is held back. */
   isHolding = false
   readonly #server: Server
@@ -24,8 +26,11 @@ export class Gate implements AsyncDisposable, Address {
       pooler.on('data', (bytes: Buffer) => onward.write(bytes))
       onward.on('data', (bytes: Buffer) => {
         for (const { code, body } of cutter.take(bytes)) {
-          if (code === 'S' && hidden.some((name) => lineOf(code, body).startsWith(`S ${name}=`))) continue
-          this.#pass(() => pooler.write(message(code, body)))
+          const [name = ''] = code === 'S' ? body.toString().split('\0') : []
+          if (hidden.includes(name)) continue
+          const claim = this.claims.get(name)
+          const told = claim === undefined ? body : Buffer.from(`${name}\0${claim}\0`)
+          this.#pass(() => pooler.write(message(code, told)))
         }
       })
       for (const [one, other] of [

@@ -185,6 +185,6 @@ test('the key follows the values', () => {
 
 test('defaults fill what is missing', () => {
   const set = setOf({ TimeZone: 'Asia/Tokyo' })
-  set.fill(setOf({ TimeZone: 'UTC', DateStyle: 'ISO' }))
+  set.follow(setOf({ TimeZone: 'UTC', DateStyle: 'ISO' }))
   expect([set.get('TimeZone'), set.get('DateStyle')]).toEqual(['Asia/Tokyo', 'ISO'])
 })

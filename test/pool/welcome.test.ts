@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
 import { ParameterSet, trackedNames } from '../../src/pool/parameters.js'
+import type { Pool } from '../../src/pool/pool.js'
 import type { ClientStartup } from '../../src/pool/startup-parameters.js'
+import { UsualParameters } from '../../src/pool/usual-parameters.js'
 import { setParameters, welcomeMessages } from '../../src/pool/welcome.js'
 import { linesOf } from '../protocol/wire.js'
 
@@ -33,29 +35,28 @@ test('login_notify_message is a NOTICE in front of ReadyForQuery', () => {
   expect(lines.at(-2)).toBe('N SNOTICE|C00000|Mmaintenance at noon||')
 })
 
-test.each([
-  ['ISO', 'ISO, DMY'],
-  [' sql ', 'sql, DMY'],
-  ['German', 'German'], // means DMY
-  ['YMD', 'YMD'],
-  ['ISO, YMD', 'ISO, YMD'],
-])('DateStyle %s is %s where the order of days and months is DMY', (asked, expected) => {
-  const one = client()
-  const defaults = new ParameterSet(tracked)
-  defaults.set('DateStyle', 'SQL, DMY')
-  setParameters(one, { ...asking(['datestyle', asked]), replication: 'none' }, defaults, false)
-  expect(one.parameters.get('DateStyle')).toBe(expected)
-})
+const fine = (refusal: unknown): void => expect(refusal).toBeUndefined()
+
+/** A pool whose servers have these, and none of them is free. */
+function busyPool(defaults: Record<string, string>): Pool {
+  const usual = new UsualParameters(tracked)
+  usual.isKnown = true
+  for (const [name, value] of Object.entries(defaults)) usual.learn(name, value, true)
+  return { usual, lend: () => null } as unknown as Pool
+}
 
 test('a client has what it asked for, and the defaults for the rest', () => {
   const one = client()
-  const defaults = new ParameterSet(tracked)
-  defaults.set('TimeZone', 'UTC')
-  defaults.set('DateStyle', 'ISO')
-  setParameters(one, asking(['timezone', 'Asia/Tokyo']), defaults, false)
+  setParameters(
+    one,
+    asking(['timezone', 'asia/tokyo']),
+    busyPool({ TimeZone: 'UTC', DateStyle: 'ISO, MDY' }),
+    false,
+    fine,
+  )
   expect([...one.parameters.entries()]).toEqual([
-    ['timezone', 'Asia/Tokyo'],
-    ['datestyle', 'ISO'],
+    ['timezone', 'asia/tokyo'],
+    ['datestyle', 'ISO, MDY'],
   ])
 })
 
@@ -64,6 +65,6 @@ test.each([
   ['', 'app - 10.0.0.1:77'],
 ])('application_name_add_host makes %j %j', (name, expected) => {
   const one = client()
-  setParameters(one, asking(['application_name', name]), new ParameterSet(tracked), true)
+  setParameters(one, asking(['application_name', name]), busyPool({}), true, fine)
   expect(one.parameters.get('application_name')).toBe(expected)
 })
