@@ -127,8 +127,8 @@ export class ClientRelay implements SocketOwner {
   }
 
   /** Is the exchange that failed the only one, and kept? Then nothing more is read until it runs again. */
-  waitToRunAgain(): boolean {
-    if (this.stalled || !this.names.secondRun.isPossible || !this.isIdle) return false
+  waitToRunAgain(isStale: boolean): boolean {
+    if (this.stalled || !this.names.secondRun.isPossible(isStale) || !this.isIdle) return false
     this.stalled = true
     return true
   }

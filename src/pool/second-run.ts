@@ -1,5 +1,5 @@
 // hot path
-// An exchange that is kept until it has begun well: where its prepared statement's plan has gone stale, it is run again.
+// An exchange that is kept until it has begun well: where its prepared statement's plan has gone stale, or it is gone, it is run again.
 
 import type { Cutter } from '../io/cutter.js'
 import { Idle } from '../protocol/backend.js'
@@ -12,40 +12,47 @@ import type { ServerRelay } from './server-relay.js'
 /** Longest exchange that is kept, bytes. */
 const longest = 16 * 1024
 
+/** Where exchanges are kept while they are under way: a client has one only for so long. */
+const rooms: Buffer[] = []
+
 /**
  * PostgreSQL refuses a statement whose result type has changed since it was prepared ("cached plan must not change result
- * type"). An exchange that begins with its Bind or Describe, outside of a transaction, can simply be run again on a fresh
- * statement; but only where it asks for a Describe: a client that relies on an older one would misread the rows.
+ * type"), and one that is gone: deallocated by SQL that nobody here has seen, such as in a DO. An exchange that begins with its
+ * Bind or Describe, outside of a transaction, can simply be run again on a fresh statement. Where the plan was stale, only if it
+ * asks for a Describe: a client that relies on an older one would misread the rows.
  */
 export class SecondRun {
   /** The exchange at hand is the second run of one that had failed. */
   isUnderWay = false
-  private kept: Buffer | null = null
+  /** Is the client told of rows, by the exchange that is kept or run again, before it is given any? */
+  isDescribed = false
+  private room: Buffer | null = null
+  private length = 0
   private statement: Statement | null = null
   private readonly cutter: Cutter
   // Where in the chunk an exchange begins that may be run again; -1: none.
   private from = -1
   private chunk: Buffer | null = null
-  private room: Buffer = Buffer.alloc(0)
 
   constructor(cutter: Cutter) {
     this.cutter = cutter
   }
 
-  /** Is the exchange under way kept? */
-  get isPossible(): boolean {
-    return this.kept !== null
+  /** Is the exchange under way kept, and would it do to run it again? */
+  isPossible(isStale: boolean): boolean {
+    return this.room !== null && (this.isDescribed || !isStale)
   }
 
   /** The exchange has been answered in part, and can't be run again. */
   giveUp(): void {
-    this.kept = null
+    if (this.room !== null) rooms.push(this.room)
+    this.room = null
   }
 
   /** A Bind or Describe at `at` names this statement. */
   uses(statement: Statement, at: number, server: ServerRelay): void {
     if (isFirst(server)) {
-      this.kept = null
+      this.giveUp()
       this.from = server.status === Idle ? at : -1
       this.chunk = this.cutter.chunk
       this.statement = statement
@@ -62,28 +69,50 @@ export class SecondRun {
     this.isUnderWay = false
     if (from < 0 || isSecond || this.chunk !== cutter.chunk) return
     if (from >= at || end !== cutter.chunk.length || end - from > longest) return
-    if (!describesFirst(server)) return
-    // The room of the latest one is used again where it fits: a client's exchanges are mostly alike.
-    if (this.room.length !== end - from) this.room = Buffer.allocUnsafe(end - from)
-    cutter.chunk.copy(this.room, 0, from, end)
-    this.kept = this.room
+    this.isDescribed = describesFirst(server)
+    this.copy(from, end)
+  }
+
+  /** The Query at `at` is an EXECUTE of this statement, and nothing else; null: it is something else. */
+  keepQuery(statement: Statement | null, at: number, end: number, server: ServerRelay): void {
+    const isSecond = this.isUnderWay
+    this.isUnderWay = false
+    this.giveUp()
+    if (isSecond || statement === null || server.status !== Idle) return
+    if (end !== this.cutter.chunk.length || end - at > longest) return
+    this.statement = statement
+    this.isDescribed = true
+    this.copy(at, end)
+  }
+
+  private copy(from: number, end: number): void {
+    this.giveUp()
+    this.room = rooms.pop() ?? Buffer.allocUnsafeSlow(longest)
+    this.length = end - from
+    this.cutter.chunk.copy(this.room, 0, from, end)
   }
 
   /** The exchange, once; the server is made to forget its statement. */
   take(server: ServerRelay): Buffer | null {
-    const { kept, statement } = this
-    this.kept = null
-    if (kept === null || statement === null) return null
+    const { room, statement } = this
+    if (room === null || statement === null) return null
+    const bytes = Buffer.from(room.subarray(0, this.length))
+    this.giveUp()
     server.statements.remove(statement)
     server.ask(Buffer.concat([frontend.closeStatement(statement.name), frontend.sync]), new Ask(ignore))
     this.isUnderWay = true
-    return kept
+    return bytes
   }
 }
 
+/** More left-out Parses than this before its first message, and an exchange is not kept. */
+const mostOmitted = 16
+
 /** Has nothing been sent to the server that it still has to answer? A Parse that was left out may stand before. */
 function isFirst(server: ServerRelay): boolean {
-  for (let i = 0; i < server.owed.length; i++) if (server.owed.kindAt(i) !== exchange.ParseOmitted) return false
+  const { owed } = server
+  if (owed.length > mostOmitted) return false
+  for (let i = 0; i < owed.length; i++) if (owed.kindAt(i) !== exchange.ParseOmitted) return false
   return true
 }
 

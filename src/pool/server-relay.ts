@@ -15,7 +15,7 @@ import type { ParameterSet } from './parameters.js'
 import type { ServerStatements } from './prepared.js'
 import type { ServerEvents } from './relay-events.js'
 import * as words from './server-words.js'
-import { inOwnWords, seeCommand } from './statement-errors.js'
+import { correct, inOwnWords, seeCommand } from './statement-errors.js'
 import { ShapeNote } from './statement-shape.js'
 
 const nothing = Buffer.alloc(0)
@@ -276,30 +276,30 @@ export class ServerRelay implements SocketOwner {
 
   private handleError(at: number): void {
     this.copyIn = false
-    const { kind, owner } = this.owed
-    if (words.isFarewell(this.cutter.chunk, at, this.frames.end)) this.tookLeaveOf = this.recipient()
+    const { kind, owner, note } = this.owed
+    const [chunk, end] = [this.cutter.chunk, this.frames.end]
+    if (words.isFarewell(chunk, at, end)) this.tookLeaveOf = this.recipient()
     if (kind === 0) {
-      if (this.frames.end <= this.cutter.chunk.length)
-        this.events.onStrayError(this.cutter.chunk.subarray(at + 5, this.frames.end))
+      if (end <= chunk.length) this.events.onStrayError(chunk.subarray(at + 5, end))
       return
     }
-    const told = this.failed ? null : inOwnWords(this.cutter.chunk, at, this.frames.end, this.owed.note)
-    if (told !== null) {
-      this.drop(at)
-      this.add(told)
-    }
-    const isStale = words.isStalePlan(this.cutter.chunk, at, this.frames.end)
+    const isStale = words.isStalePlan(chunk, at, end)
     if (isStale) this.statements.retireAll()
+    const isFirst = !this.failed
     if (kind === exchange.Query) this.queryFailed = true
-    if (kind === exchange.Query || kind === exchange.QueryInBatch || this.failed) return
-    this.failed = true
-    if ((kind !== exchange.Bind && kind !== exchange.Describe) || owner === null || this.owed.countReady() !== 1) return
-    if (isStale && owner.waitToRunAgain()) {
+    else if (kind !== exchange.QueryInBatch) this.failed = true
+    if (!isFirst || note === null) return
+    const isMissing = correct(chunk, at, end, note, this.statements)
+    if ((isStale || isMissing) && owner !== null && this.owed.countReady() === 1 && owner.waitToRunAgain(isStale)) {
       this.send(at)
       this.retry = owner
       this.owed.forget(owner)
+      return
     }
-    // An error of a message that the pooler added is the client's all the same: it stands for the statement it asked for.
+    const told = inOwnWords(chunk, at, end, note)
+    if (told === null) return
+    this.drop(at)
+    this.add(told)
   }
 
   private handleParameter(at: number): void {

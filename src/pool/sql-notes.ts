@@ -20,6 +20,8 @@ interface Step {
 export class CommandNote {
   private readonly steps: Step[] = []
   private next = 0
+  // A statement that the server was found to lack.
+  private lost: Statement | null = null
   /** What the session wants to know of the same text. */
   private readonly rest: SessionNote | null
 
@@ -34,6 +36,12 @@ export class CommandNote {
     note: PreparedNote | null,
   ) {
     this.steps.push({ verb: command.verb, name: command.name, reserved, statement, note })
+  }
+
+  /** The statement of an EXECUTE that is the only command. */
+  get executed(): Statement | null {
+    const [step, ...others] = this.steps
+    return step?.verb === 'execute' && others.length === 0 ? step.statement : null
   }
 
   /**
@@ -59,6 +67,7 @@ export class CommandNote {
   /** What has been carried out before the error stays; of the rest, what was to be done last is undone first. */
   undo(server: ServerStatements): void {
     for (let i = this.steps.length - 1; i >= this.next; i--) this.steps[i]!.note?.undo(server)
+    if (this.lost !== null) server.remove(this.lost)
     this.rest?.undo(server)
   }
 
@@ -71,11 +80,14 @@ export class CommandNote {
     return null
   }
 
-  /** The statement of ours that an error is about, as one that the server lacks. */
-  missing(error: Buffer): Statement | null {
-    return (
-      this.steps.find(({ statement, reserved }) => statement !== null && reworded(error, reserved, '') !== null)
-        ?.statement ?? null
-    )
+  /** The statement of ours that an error is about, if that is one that the server was thought to have. */
+  about(error: Buffer): Statement | null {
+    if (error.includes('\0W')) return null // with a context, it is of something that was executed
+    for (const { statement, reserved, verb } of this.steps) {
+      if (statement === null || verb === 'prepare' || reworded(error, reserved, '') === null) continue
+      this.lost = statement
+      return statement
+    }
+    return null
   }
 }

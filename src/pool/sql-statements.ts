@@ -79,6 +79,7 @@ export class SqlStatements {
     this.out.collect(at)
     this.out.add(query)
     this.cutter.from = end
+    this.names.secondRun.keepQuery(kind === exchange.Query && isAlone(text) ? note.executed : null, at, end, server)
     client.owe(kind, note)
     return commands.some(({ verb }) => verb === 'deallocate' || verb === 'reset') ? this.wait(kind) : Done
   }
@@ -168,6 +169,11 @@ export class SqlStatements {
     }
     return statement.name
   }
+}
+
+/** Has the text one statement only? (Where it has a semicolon in a string, it is taken to have several.) */
+function isAlone(text: string): boolean {
+  return !text.trimEnd().slice(0, -1).includes(';')
 }
 
 export function isPrepare(chunk: Buffer, start: number): boolean {

@@ -39,6 +39,37 @@ export function seeCommand(
   if (owner === null || owner.names.limit > 0) server.hasUnknown = true
 }
 
+const missing = Buffer.from('\0C26000\0')
+const taken = Buffer.from('\0C42P05\0')
+
+/**
+ * What an error says about a statement of ours, is so, whatever was thought before: the server lacks it, or has something else
+ * under its name.
+ * @returns whether it was thought otherwise
+ */
+export function correct(chunk: Buffer, at: number, end: number, note: Note, server: ServerStatements): boolean {
+  if (note instanceof BoundNote) return note.inner !== null && correct(chunk, at, end, note.inner, server)
+  if (note instanceof Ask || note instanceof Renamed || end > chunk.length) return false
+  const error = chunk.subarray(at, end)
+  const isMissing = error.includes(missing)
+  if (!isMissing && !error.includes(taken)) return false
+  if (note instanceof PreparedNote) {
+    if (isMissing || reworded(error, note.statement.name, '') === null) return false
+    server.hasUnknown = true
+    return true
+  }
+  if (!isMissing) return false
+  const statement = note instanceof CommandNote ? note.about(error) : named(note, error)
+  if (statement === null) return false
+  server.remove(statement)
+  return true
+}
+
+function named(note: Note, error: Buffer): Statement | null {
+  if (!(note instanceof Named || note instanceof ShapeNote) || note.statement === null) return null
+  return reworded(error, note.statement.name, '') === null ? null : note.statement
+}
+
 /** The statement that a message named, where it did so with a name of the client's. */
 function statementOf(note: Note): Statement | null {
   const isNaming = note instanceof Named || note instanceof PreparedNote || note instanceof ShapeNote

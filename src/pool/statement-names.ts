@@ -92,10 +92,9 @@ export class StatementNames {
   /** Deals with the Query, Parse, Bind, Describe, Execute or Close that `frames` found at `at`. The client has a server. */
   handle(at: number): number {
     const frames = this.frames
-    if (this.hasTaken) {
-      if (this.client.server!.owed.countReady() > 0) return Later
-      if (this.client.server!.owed.length === 0) this.hasTaken = false
-    }
+    const { owed } = this.client.server!
+    if (this.hasTaken && owed.countReady() > 0) return Later
+    if (owed.length === 0) this.hasTaken = false
     const length = frames.end - at
     const there = this.cutter.chunk.length - at
     if (length > longestMessage) return this.broken('bad_packet_header')
@@ -303,7 +302,9 @@ export class StatementNames {
     if (named !== undefined) {
       const isKnown = known.has(named.statement)
       if (!isKnown || (told !== undefined && known.shapeOf(named.statement) !== told)) {
-        isDescribed = this.secondRun.isUnderWay || isShown(this.cutter.chunk, this.frames, at, start)
+        isDescribed =
+          (this.secondRun.isUnderWay && this.secondRun.isDescribed) ||
+          isShown(this.cutter.chunk, this.frames, at, start)
         if (!isKnown) statement = client.statements.reread(named, isDescribed)
       }
     }
