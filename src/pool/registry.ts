@@ -1,5 +1,6 @@
 // All pools by key, the databases and users they belong to, the clients, and the limits above them.
 
+import { learnt } from '../auth/credentials.js'
 import type { StoredSecret } from '../auth/secrets.js'
 import type { Credentials } from '../auth/server-login.js'
 import { autoDatabase } from '../config/load.js'
@@ -194,8 +195,7 @@ export class Registry implements PoolOwner {
   private pool(database: Database, pools: Map<string, Pool>, credentials: Credentials): Pool {
     const known = pools.get(credentials.user)
     if (known !== undefined) {
-      // Keys learnt from an earlier SCRAM login are good for as long as the secret is the same.
-      known.credentials = { ...credentials, keys: credentials.keys ?? known.credentials.keys }
+      known.credentials = learnt(known.credentials, credentials)
       return known
     }
     const user = this.user(credentials.user)
