@@ -258,7 +258,11 @@ export const settings = {
   ),
   server_idle_timeout: live(seconds, '600', 'Close servers that have been idle this long; 0: never.'),
   server_lifetime: live(seconds, '3600', 'Close free servers that are older than this; 0: use each once.'),
-  server_login_retry: live(seconds, '15', 'Pause after a failed connect; meanwhile clients get its error at once.'),
+  server_login_retry: live(
+    seconds,
+    '15',
+    'Pause after a failed connect, for each host; clients get its error at once where there is no other.',
+  ),
   server_reset_query: live(text, 'DISCARD ALL', 'Query run on a server that goes back to the pool, in session mode.'),
   server_reset_query_always: live(flag, '0', 'Run server_reset_query in every mode.'),
   server_round_robin: live(flag, '0', 'Use the server that has been idle longest, rather than the last released.'),

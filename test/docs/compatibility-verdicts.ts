@@ -140,8 +140,8 @@ export const settingVerdicts: Items<SettingName> = {
   server_idle_timeout: same('behaviour/limits'),
   server_lifetime: same('behaviour/limits'),
   server_login_retry: better(
-    'behaviour/server-login behaviour/outage',
-    'Logins are told at once, too; in pgbouncer they wait for a pool that has had no server yet.',
+    'behaviour/server-login behaviour/outage behaviour/hosts-down',
+    'Logins are told at once, too; in pgbouncer they wait for a pool that has had no server yet. The pause is for each host.',
   ),
   server_reset_query: same('behaviour/pool-modes behaviour/session-state'),
   server_reset_query_always: same('behaviour/session-state behaviour/prepared-statements'),
