@@ -1,20 +1,26 @@
 // A connection to an LDAP server, encrypted where it is to be, before the LDAP client has it.
 // RFC 4511 section 4.14 (StartTLS): done here, so that nothing that came in the clear is left in the client's buffers.
 
-import { readFile } from 'node:fs/promises'
 import { connect, isIP, type Socket } from 'node:net'
 import { connect as tlsConnect } from 'node:tls'
 import type { LdapOptions } from './ldap-options.js'
+import type { LdapTrusts } from './ldap-trust.js'
 
 /**
  * @param server `ldap://host:port` or `ldaps://host:port`
+ * @param trusts whom to trust, and how, with TLS
  * @param signal closes the connection, whoever has it then
  */
-export async function openLdap(server: string, options: LdapOptions, signal: AbortSignal): Promise<Socket> {
+export async function openLdap(
+  server: string,
+  options: LdapOptions,
+  trusts: LdapTrusts,
+  signal: AbortSignal,
+): Promise<Socket> {
   const { hostname, port, protocol } = new URL(server)
   const host = hostname.replace(/^\[|\]$/g, '')
   const isEncrypted = protocol === 'ldaps:'
-  const ca = options.caFile === undefined ? undefined : await readFile(options.caFile)
+  const trust = isEncrypted || options.startTls ? await trusts.of(options.caFile) : undefined
   signal.throwIfAborted() // nothing is opened for a login that has ended meanwhile
   const socket = connect({ host, port: Number(port) || (isEncrypted ? 636 : 389) })
   const abort = (): void => void socket.destroy(new Error('no answer in time'))
@@ -22,9 +28,9 @@ export async function openLdap(server: string, options: LdapOptions, signal: Abo
   socket.once('close', () => signal.removeEventListener('abort', abort))
   try {
     await event(socket, 'connect', socket)
-    if (!isEncrypted && !options.startTls) return socket
+    if (trust === undefined) return socket
     if (options.startTls) await requestTls(socket)
-    const secured = tlsConnect({ socket, host, ...(isIP(host) === 0 && { servername: host }), ...(ca && { ca }) })
+    const secured = tlsConnect({ socket, host, ...(isIP(host) === 0 && { servername: host }), ...trust })
     await event(secured, 'secureConnect', socket)
     return secured
   } catch (error) {

@@ -10,7 +10,7 @@ export interface LdapOptions {
   readonly servers: readonly string[]
   /** StartTLS on ldap://. */
   readonly startTls: boolean
-  /** File (PEM) of the authorities that server certificates are checked against; undefined: those Node.js knows. */
+  /** File (PEM) of the authorities that server certificates are checked against; undefined: see LdapTrusts. */
   readonly caFile: string | undefined
   readonly mode: LdapSimpleBind | LdapSearch
 }

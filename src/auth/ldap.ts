@@ -6,6 +6,7 @@ import type { Client } from 'ldapts'
 import type { Secret } from '../config/secret.js'
 import { openLdap } from './ldap-connection.js'
 import type { LdapOptions, LdapSearch, LdapSimpleBind } from './ldap-options.js'
+import type { LdapTrusts } from './ldap-trust.js'
 
 /** The directory could not be asked, or its answer is of no use. The message has no secret. */
 export class LdapFailed extends Error {
@@ -14,6 +15,7 @@ export class LdapFailed extends Error {
 
 /**
  * Has `user` this password? An unknown or ambiguous one has not.
+ * @param trusts whom to trust with TLS
  * @param signal ends the attempt; the connection is closed then
  * @throws LdapFailed where no server gives an answer
  */
@@ -21,6 +23,7 @@ export async function checkLdap(
   options: LdapOptions,
   user: string,
   given: Secret,
+  trusts: LdapTrusts,
   signal: AbortSignal,
 ): Promise<boolean> {
   // An empty password, or an empty name of an entry, is a login as nobody, which succeeds (RFC 4513 section 5.1.2).
@@ -29,7 +32,7 @@ export async function checkLdap(
   for (const server of options.servers) {
     if (signal.aborted) break
     try {
-      return await askServer(server, options, user, given, signal)
+      return await askServer(server, options, user, given, trusts, signal)
     } catch (error) {
       failure = error
     }
@@ -43,11 +46,12 @@ async function askServer(
   options: LdapOptions,
   user: string,
   given: Secret,
+  trusts: LdapTrusts,
   signal: AbortSignal,
 ): Promise<boolean> {
   // Loaded by the first login that needs it.
   const { Client: LdapClient } = await import('ldapts')
-  const socket = await openLdap(server, options, signal)
+  const socket = await openLdap(server, options, trusts, signal)
   const connections = [socket]
   const client = new LdapClient({
     url: 'ldap://localhost', // the connection is made already, and there is only this one

@@ -5,10 +5,12 @@ import { readFile } from 'node:fs/promises'
 import { type HbaRule, parseHba } from '../auth/hba.js'
 import { parseIdent } from '../auth/ident.js'
 import { type LdapOptions, parseLdapOptions } from '../auth/ldap-options.js'
+import { LdapTrusts, warningsOf } from '../auth/ldap-trust.js'
 import type { StoredSecret } from '../auth/secrets.js'
 import { parseUserlist } from '../auth/userlist.js'
 import { ConfigError, located } from '../config/config-error.js'
 import type { Settings } from '../config/settings.js'
+import { readLdapConf } from '../io/ldap-conf.js'
 import { textOf } from '../protocol/byte-text.js'
 
 export interface AuthFiles {
@@ -16,6 +18,8 @@ export interface AuthFiles {
   readonly hba: readonly HbaRule[]
   /** Of auth_ldap_options, where auth_type is ldap. */
   readonly ldap: LdapOptions | undefined
+  /** Of directories that are spoken to over TLS. */
+  readonly ldapTrusts: LdapTrusts
   readonly warnings: readonly string[]
 }
 
@@ -43,7 +47,10 @@ export async function readAuthFiles(settings: Settings): Promise<AuthFiles> {
       warnings.push(`hba line ${byCertificate.line}: method cert refuses everybody: client_tls_ca_file is not set`)
     }
   }
-  return { users: userlist?.users ?? new Map(), hba, ldap: readLdapOptions(settings), warnings }
+  const ldap = readLdapOptions(settings)
+  const conf = readLdapConf()
+  if (ldap !== undefined || hba.some((rule) => rule.method.name === 'ldap')) warnings.push(...warningsOf(conf))
+  return { users: userlist?.users ?? new Map(), hba, ldap, ldapTrusts: new LdapTrusts(conf), warnings }
 }
 
 function readLdapOptions({ auth_type, auth_ldap_options }: Settings): LdapOptions | undefined {

@@ -204,7 +204,8 @@ async function proveByLdap(
   const keep = attempt.onGivenUp(() => abort.abort())
   try {
     const isText = isUtf8Text(password.reveal() + user) // directories speak nothing else
-    if (!isText || !(await checkLdap(options, user, password, abort.signal))) throw new PgError('ldap_failed')
+    if (!isText || !(await checkLdap(options, user, password, files.ldapTrusts, abort.signal)))
+      throw new PgError('ldap_failed')
   } catch (error) {
     if (!(error instanceof LdapFailed)) throw error
     if (!attempt.isOver) log.warning(error.message, who)

@@ -3,6 +3,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { checkLdap, entryName, escapeInFilter, LdapFailed } from '../../src/auth/ldap.js'
 import { parseLdapOptions } from '../../src/auth/ldap-options.js'
+import { LdapTrusts } from '../../src/auth/ldap-trust.js'
 import { Secret } from '../../src/config/secret.js'
 import { LdapServer, type LdapServerOptions } from '../harness/ldap-server.js'
 import { authority, Folder, ours, wrongServers } from '../harness/tls.js'
@@ -29,7 +30,10 @@ async function start(options: LdapServerOptions = {}): Promise<LdapServer> {
 }
 
 const check = (options: string, user: string, password: string, signal = new AbortController().signal) =>
-  checkLdap(parseLdapOptions(options), user, new Secret(password), signal)
+  checkLdap(parseLdapOptions(options), user, new Secret(password), noConf, signal)
+
+/** Without an ldap.conf. */
+const noConf = new LdapTrusts(new Map())
 
 describe('simple bind', () => {
   const options = (server: LdapServer): string =>
@@ -150,11 +154,12 @@ describe('a server that fails', () => {
     await gone[Symbol.asyncDispose]()
     const urls = { ...parseLdapOptions('ldapserver=x ldapprefix=uid= ldapsuffix=,dc=x') }
     const both = { ...urls, servers: [`ldap://127.0.0.1:${gone.port}`, `ldap://127.0.0.1:${server.port}`] }
-    expect(await checkLdap(both, 'anna', new Secret('anna pw'), new AbortController().signal)).toBe(true)
+    expect(await checkLdap(both, 'anna', new Secret('anna pw'), noConf, new AbortController().signal)).toBe(true)
     const none = checkLdap(
       { ...both, servers: both.servers.slice(0, 1) },
       'anna',
       new Secret('x'),
+      noConf,
       new AbortController().signal,
     )
     await expect(none).rejects.toThrow(/^LDAP server ldap:\/\/127\.0\.0\.1:\d+: connect ECONNREFUSED/)

@@ -1,7 +1,7 @@
 // Ways to log in that are not a password in auth_file: certificates, LDAP, HBA rules; and how wrong passwords are slowed.
 
 import { connect } from 'node:net'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { LdapServer } from '../harness/ldap-server.js'
 import { ManualClock } from '../harness/manual-clock.js'
 import { type PoolerOptions, type Settings, startPooler, type TestPooler } from '../harness/pooler.js'
@@ -212,6 +212,37 @@ describe('ldap', () => {
     clock.advance(11)
     expect(await refusal).toBe('E FATAL 08P01 LDAP authentication failed')
     await pooler.settles(() => silent.connections === 0)
+  })
+
+  test('over TLS, whom to trust is what an LDAP library would take from the environment, read again by RELOAD', async () => {
+    const certificate = authority.issue({ hosts: ['127.0.0.1'] })
+    const entries = [{ dn: 'uid=anna,dc=x', password: 'anna pw' }]
+    await using encrypted = await LdapServer.start({ entries, certificate, ldaps: true })
+    const options = `ldapserver=127.0.0.1 ldapport=${encrypted.port} ldapscheme=ldaps ldapprefix="uid=" ldapsuffix=",dc=x"`
+    await using files = await Folder.open({ ca: authority.cert, stranger: stranger.cert })
+    vi.stubEnv('LDAPTLS_CACERT', files.file('stranger'))
+    try {
+      await using pooler = await start({ auth_type: 'ldap', auth_ldap_options: options, auth_failure_delay: 0 })
+      const login = { user: 'anna', password: 'anna pw', database: 'shop' }
+      await expect(pooler.connect(login)).rejects.toThrow('LDAP authentication failed')
+      expect(pooler.logged.some((line) => /LDAP server ldaps:.*: .*certificate/.test(line))).toBe(true)
+      vi.stubEnv('LDAPTLS_CACERT', files.file('ca'))
+      vi.stubEnv('LDAPTLS_CIPHER_SUITE', 'SECURE256')
+      await pooler.pooler.reload()
+      expect(pooler.logged).toContain('WARNING TLS_CIPHER_SUITE of ldap.conf has no effect')
+      expect((await (await pooler.connect(login)).query('select 1 as one')).rows).toEqual([{ one: 1 }])
+    } finally {
+      vi.unstubAllEnvs()
+    }
+  })
+
+  test('what is not UTF-8 is no user of a directory', async () => {
+    await using pooler = await start({ auth_type: 'ldap', auth_ldap_options: simple(), auth_failure_delay: 0 })
+    await using client = await RawClient.open(pooler.port)
+    client.send(startup({ user: Buffer.from('ann\xe9', 'latin1'), database: 'shop' }))
+    expect(await client.line()).toBe('R 3')
+    client.send(passwordMessage('anna pw'))
+    expect(await client.toTheEnd()).toEqual(['E FATAL 08P01 LDAP authentication failed'])
   })
 
   test.each([
