@@ -5,7 +5,7 @@ import { Cutter } from '../io/cutter.js'
 import type { Socket, SocketOwner } from '../io/socket.js'
 import type { Clock } from '../observe/clock.js'
 import type { Counters } from '../observe/stats.js'
-import { readyForQuery } from '../protocol/backend.js'
+import { Idle, readyForQuery } from '../protocol/backend.js'
 import type { Condition } from '../protocol/errors.js'
 import { Cut, Frames, Message } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
@@ -113,6 +113,7 @@ export class ClientRelay implements SocketOwner {
   /** All that was sent has been answered; `isAsk`: the last of it was the pooler's own. */
   onServerQuiet(status: number, isAsk: boolean): void {
     this.unsynced = false // a Query closes a batch as a Sync does, where nothing in it failed
+    if (status === Idle) this.server!.statements.isStrange = false
     if (!isAsk) this.events.onAnswered(status)
     if (this.isIdle) this.events.onQuiet(status)
   }

@@ -130,8 +130,9 @@ export class ClientStatements {
     return this.replace(named, this.table.takeAgain(statement, reading))
   }
 
-  /** The name stands for a statement from now on that nobody shares, with the same text. */
+  /** The name stands from now on for a statement that nobody shares, and no server has, with the same text. */
   separate(named: Named): Statement {
+    if (this.pending.has(named.name)) return named.statement
     return this.replace(named, this.table.takeAgain(named.statement, this.reading, true))
   }
 

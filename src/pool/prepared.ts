@@ -3,6 +3,7 @@
 
 import { Parse, Query } from '../protocol/frontend.js'
 import { message } from '../protocol/message.js'
+import { changesNames } from './name-resolution.js'
 import { prefix } from './reserved-names.js'
 
 /** Most bytes of statement text that all clients together may have prepared; and of the names that they have for it. */
@@ -29,6 +30,8 @@ export class Statement {
   readonly isSql: boolean
   /** One client's alone, whatever else has the same text. */
   readonly isOwn: boolean
+  /** Executed, it may change what names stand for. */
+  readonly changesNames: boolean
   /** The parameters under which its text is read, and with these the text. */
   readonly reading: string
   readonly key: string
@@ -42,6 +45,7 @@ export class Statement {
     this.create = create
     this.isSql = isSql
     this.isOwn = isOwn
+    this.changesNames = !isSql && changesNames(key.slice(reading.length))
   }
 }
 
@@ -173,6 +177,8 @@ export class ServerStatements {
   unnamed = 0
   /** It may have statements that are not known here: SQL that was not understood made or took some. */
   hasUnknown = false
+  /** In the transaction or batch under way, names may stand for something else here than elsewhere. */
+  isStrange = false
 
   constructor(table: StatementTable) {
     this.table = table
@@ -279,6 +285,7 @@ export class ServerStatements {
 
   /** Result types have changed, or may have, on any server: no one is to be given a plan from before. */
   retireAll(): void {
+    this.isStrange = true
     this.table.retireAll()
   }
 

@@ -227,7 +227,7 @@ export class ServerRelay implements SocketOwner {
     const length = this.frames.bodyLength
     if (words.isDefinition(chunk, at + 5, length)) return this.statements.retireAll()
     if (words.isSetting(chunk, at + 5, length)) this.parameters.doubt()
-    seeCommand(words.statementVerb(chunk, at + 5, length), this.owed, this.statements)
+    seeCommand(chunk, at + 5, length, this.owed, this.statements)
     if (!words.isReset(chunk, at + 5, length)) return
     this.statements.forgetAnswered()
     this.recipient()?.statements.forgetAnswered()

@@ -86,6 +86,12 @@ export class SessionState {
     this.tracked = tracked
   }
 
+  /** May the session hold what makes names in a text mean something else than in others? */
+  get mayHold(): boolean {
+    if (this.isAsking || this.doubtfulNames.size > 0) return true
+    return ((this.pins | this.doubtful) & (Temporary | UnknownSettings)) !== 0
+  }
+
   /** For SHOW CLIENTS: `pinned: listen, temp; settings: 2`. */
   describe(): string {
     const pins = words.flatMap(([kind, word]) => ((this.pins & kind) === 0 ? [] : [word]))

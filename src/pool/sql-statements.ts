@@ -7,6 +7,7 @@ import * as frontend from '../protocol/frontend.js'
 import { quoteIdentifier } from '../protocol/sql.js'
 import type { ClientRelay } from './client-relay.js'
 import * as exchange from './exchange.js'
+import { mayAnyChangeNames, mayChangeNames } from './name-resolution.js'
 import type { Statement } from './prepared.js'
 import { noteOf } from './prepared-notes.js'
 import { absentName, takenName } from './reserved-names.js'
@@ -59,8 +60,10 @@ export class SqlStatements {
     }
     let commands: readonly Command[] | null = null
     let text = ''
+    if (mayChangeNames(chunk, at + 5, end)) server.statements.isStrange = true
     if (end <= chunk.length && this.mayHaveCommands(at + 5, end)) {
       text = chunk.toString('latin1', at + 5, end - 1)
+      if (mayAnyChangeNames(text)) server.statements.isStrange = true
       commands = readCommands(text, hasEscapes(this.client))
     }
     if (commands === null || server.copyIn) {

@@ -4,10 +4,12 @@ import { Ask } from './ask.js'
 import type { ClientRelay } from './client-relay.js'
 import { Named } from './client-statements.js'
 import { type ExchangeQueue, ExecuteAdded } from './exchange.js'
+import { hasChangedNames } from './name-resolution.js'
 import type { Note } from './notes.js'
 import type { ServerStatements, Statement } from './prepared.js'
 import { PreparedNote } from './prepared-notes.js'
 import { Renamed, reworded } from './reserved-names.js'
+import { statementVerb } from './server-words.js'
 import { CommandNote } from './sql-notes.js'
 import { BoundNote } from './sql-portals.js'
 import { refusedAsStale, ShapeNote, staleError } from './statement-shape.js'
@@ -28,12 +30,19 @@ export function inOwnWords(chunk: Buffer, at: number, end: number, note: Note | 
   return statement === null ? null : reworded(error, statement.name, (note as Named).name)
 }
 
-/** A PREPARE or DEALLOCATE has been carried out for the head. One that nobody here has seen coming leaves the server in doubt. */
+/**
+ * A command has been carried out for the head: the body of its CommandComplete is in `chunk` from `start`. A PREPARE or DEALLOCATE
+ * that nobody here has seen coming leaves the server in doubt.
+ */
 export function seeCommand(
-  verb: 'prepare' | 'deallocate' | '',
+  chunk: Buffer,
+  start: number,
+  length: number,
   { kind, owner, note }: ExchangeQueue<ClientRelay, Note>,
   server: ServerStatements,
 ): void {
+  if (hasChangedNames(chunk, start, length)) server.isStrange = true
+  const verb = statementVerb(chunk, start, length)
   if (verb === '' || (note instanceof CommandNote && note.onCommand(verb, server))) return
   if (kind === ExecuteAdded || note instanceof Ask) return
   if (owner === null || owner.names.limit > 0) server.hasUnknown = true

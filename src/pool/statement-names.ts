@@ -8,6 +8,7 @@ import * as frontend from '../protocol/frontend.js'
 import type { ClientRelay } from './client-relay.js'
 import type { Named } from './client-statements.js'
 import * as exchange from './exchange.js'
+import { mayChangeNames } from './name-resolution.js'
 import { noRows, type Statement, telling } from './prepared.js'
 import { noteOf } from './prepared-notes.js'
 import { absentBytes, absentName, commandBytes, Renamed, takenBytes, takenName } from './reserved-names.js'
@@ -16,7 +17,7 @@ import { SecondRun } from './second-run.js'
 import { type CommandText, type Resolved, SqlPortals } from './sql-portals.js'
 import { SqlStatements } from './sql-statements.js'
 import { StatementProvision } from './statement-provision.js'
-import { isShown, noteOfDescribe, refusedAsStale, ShapeNote } from './statement-shape.js'
+import { isPortal, isShown, noteOfDescribe, refusedAsStale, ShapeNote } from './statement-shape.js'
 import { longestKept, UnnamedStatement } from './unnamed-statement.js'
 
 /** What became of a message. */
@@ -146,7 +147,7 @@ export class StatementNames {
     }
     const sql = this.portals.readParse(nameEnd + 1)
     if (this.isUncertain(name, undefined) || (sql !== null && server.owed.countReady() > 0)) return Later
-    const statement = client.statements.add(name, cutter.chunk.subarray(nameEnd + 1, end))
+    const statement = this.provision.remember(name, cutter.chunk.subarray(nameEnd + 1, end))
     if (statement === null) return this.broken('out_of_memory')
     if (this.isUncertain(name, statement)) {
       client.statements.remove(name)
@@ -173,6 +174,7 @@ export class StatementNames {
     const { client, unnamed, cutter } = this
     const { owed, statements } = client.server!
     const sql = this.portals.readParse(at + 6)
+    if (mayChangeNames(cutter.chunk, at + 6, this.frames.end)) statements.isStrange = true
     if (sql === null) {
       this.portals.unnamed = null
       unnamed.begin(cutter.chunk, at, this.frames.end, statements)
@@ -213,19 +215,13 @@ export class StatementNames {
       if (!this.rename(at, at + 6, nameEnd)) return Later
     } else if (this.cutter.chunk[at + 5] === 0x53) {
       if (!this.findUnnamed(at)) return Later
-    } else if (this.bound !== null && this.isBoundPortal(at, nameEnd)) {
+    } else if (this.bound !== null && isPortal(this.cutter.chunk, at, nameEnd, this.portal)) {
       this.used = this.bound
     }
     const { statements, server } = this.client
     const note = this.used === null ? null : noteOfDescribe(this.used, statements, server!.statements)
     this.client.owe(exchange.Describe, this.refusal ?? note ?? this.used)
     return Done
-  }
-
-  private isBoundPortal(at: number, nameEnd: number): boolean {
-    const { chunk } = this.cutter
-    if (chunk[at + 5] !== 0x50) return false // P
-    return this.portal === (nameEnd === at + 6 ? '' : chunk.toString('latin1', at + 6, nameEnd))
   }
 
   private handleClose(at: number): number {
@@ -305,7 +301,7 @@ export class StatementNames {
         isDescribed =
           (this.secondRun.isUnderWay && this.secondRun.isDescribed) ||
           isShown(this.cutter.chunk, this.frames, at, start)
-        if (!isKnown) statement = client.statements.reread(named, isDescribed)
+        if (!isKnown) statement = this.provision.fresh(named, isDescribed)
       }
     }
     if (this.isUncertain(name, statement)) return false
@@ -320,6 +316,7 @@ export class StatementNames {
       if (!known.isAsked(statement)) this.askShape(at, statement)
       return false
     }
+    if (statement.changesNames) known.isStrange = true
     this.used = named
     const shape = known.shapeOf(statement)
     if (isDescribed || told === undefined || shape === undefined || shape === told)

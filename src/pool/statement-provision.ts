@@ -27,7 +27,26 @@ export class StatementProvision {
   current(named: Named, isGone = false): Statement {
     const { statements, server } = this.client
     if (isGone) return statements.separate(named)
-    return server!.statements.has(named.statement) ? named.statement : statements.reread(named, true)
+    return server!.statements.has(named.statement) ? named.statement : this.fresh(named, true)
+  }
+
+  /** Do names stand for something else on the server at hand, for now, than they do elsewhere? */
+  private get isStrange(): boolean {
+    const { server, session } = this.client
+    return server!.statements.isStrange || session?.state.mayHold === true
+  }
+
+  /** Remembers a statement by the client's name. What its text means in a strange place, it means for this client alone. */
+  remember(name: string, body: Buffer): Statement | null {
+    const { statements } = this.client
+    return this.isStrange ? statements.addOwn(name, statements.newName(), body, '') : statements.add(name, body)
+  }
+
+  /** What the name stands for, to be made on the server at hand, which lacks it. */
+  fresh(named: Named, isDescribed: boolean): Statement {
+    const { statements } = this.client
+    if (!this.isStrange) return statements.reread(named, isDescribed)
+    return named.statement.isOwn ? named.statement : statements.separate(named)
   }
 
   /** Sees to it that the server has the statement, before what is at `at`. */
