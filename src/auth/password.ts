@@ -3,7 +3,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { bytesOf } from '../protocol/byte-text.js'
 import { md5Hash } from './md5.js'
-import type { ScramKeyring } from './scram-keys.js'
+import { mostIterations, type ScramKeyring } from './scram-keys.js'
 import type { StoredSecret } from './secrets.js'
 
 /**
@@ -25,6 +25,7 @@ export async function verifyPassword(
     case 'md5':
       return same(Buffer.from(stored.hash.reveal()), Buffer.from(md5Hash(given, user).reveal()))
     case 'scram': {
+      if (stored.iterations > mostIterations) return false
       const isRight = (keys: { readonly serverKey: Buffer }) => timingSafeEqual(keys.serverKey, stored.serverKey)
       return isRight(await keyring.keysFor(given, stored.salt, stored.iterations, isRight))
     }

@@ -12,6 +12,15 @@ const saltLength = 16
 
 const derive = promisify(pbkdf2)
 
+/**
+ * PBKDF2 can't be stopped once begun: this many rounds hold one of the four threads of Node's pool for some 0.2 seconds,
+ * 240 times PostgreSQL's default of 4096. Any role can set its own verifier, and a server asks for what it likes.
+ */
+export const mostIterations = 1_000_000
+
+/** Derivations at a time: files and look-ups of names need threads of the pool, too. */
+const mostAtATime = 2
+
 export function hmac(key: Buffer, ...parts: readonly (string | Uint8Array)[]): Buffer {
   const hash = createHmac('sha256', key)
   for (const part of parts) hash.update(part)
@@ -68,6 +77,8 @@ export class ScramKeyring {
   readonly #capacity: number
   readonly #kept = new Map<string, ScramKeys>()
   readonly #running = new Map<string, Promise<ScramKeys>>()
+  #deriving = 0
+  readonly #waiting: { readonly iterations: number; readonly begin: () => void }[] = []
 
   constructor({ key = randomBytes(keyLength), capacity = 4096 }: ScramKeyringOptions = {}) {
     this.#key = key
@@ -102,9 +113,33 @@ export class ScramKeyring {
   #share(name: string, prepared: Uint8Array, salt: Buffer, iterations: number): Promise<ScramKeys> {
     const running = this.#running.get(name)
     if (running !== undefined) return running
-    const started = deriveKeys(prepared, salt, iterations).finally(() => this.#running.delete(name))
+    const derived = this.#turn(iterations).then(() => deriveKeys(prepared, salt, iterations))
+    const started = derived.finally(() => {
+      this.#running.delete(name)
+      this.#deriving--
+      this.#letNextBegin()
+    })
     this.#running.set(name, started)
     return started
+  }
+
+  /** Resolves when a derivation may begin: those that take the least time first. */
+  #turn(iterations: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push({ iterations, begin: resolve })
+      this.#letNextBegin()
+    })
+  }
+
+  #letNextBegin(): void {
+    if (this.#deriving >= mostAtATime || this.#waiting.length === 0) return
+    let cheapest = 0
+    for (const [n, { iterations }] of this.#waiting.entries()) {
+      if (iterations < this.#waiting[cheapest]!.iterations) cheapest = n
+    }
+    const [next] = this.#waiting.splice(cheapest, 1)
+    this.#deriving++
+    next!.begin()
   }
 
   #keep(name: string, keys: ScramKeys): void {

@@ -3,7 +3,7 @@
 
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { Secret } from '../config/secret.js'
-import { hmac, keyLength, type ScramKeyring, ScramKeys, sha256 } from './scram-keys.js'
+import { hmac, keyLength, mostIterations, type ScramKeyring, ScramKeys, sha256 } from './scram-keys.js'
 import { Attributes, checkNonce, malformed, printable, readText, ScramError } from './scram-text.js'
 import { decodeBase64, type StoredSecret } from './secrets.js'
 
@@ -14,11 +14,6 @@ export const scramPlusMechanism = 'SCRAM-SHA-256-PLUS'
 const longestFromClient = 1024
 /** libpq's bound for an authentication request. */
 const longestFromServer = 2000
-/**
- * PBKDF2 can't be stopped once begun: this many rounds hold one of the four threads of Node's pool for some 0.2 seconds,
- * 240 times PostgreSQL's default of 4096. A server that wants more would hardly get within server_connect_timeout.
- */
-const mostIterations = 1_000_000
 
 const bindingHeader = 'p=tls-server-end-point,,'
 

@@ -172,6 +172,9 @@ async function orWrong<T>(step: () => T | Promise<T>): Promise<T> {
   try {
     return await step()
   } catch (error) {
-    throw error instanceof ScramError ? new PgError('unknown_packet') : error
+    if (!(error instanceof ScramError)) throw error
+    throw error.failure === 'too_costly'
+      ? new PgError('server_login_failed', error.message)
+      : new PgError('unknown_packet')
   }
 }

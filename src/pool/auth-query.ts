@@ -20,20 +20,21 @@ export class AuthQuery {
   }
 
   /**
-   * What the server knows of a user; undefined: nothing, or there is no auth_user to ask as.
+   * What the server knows of a user; undefined: nothing, or there is no auth_user to ask as, or nowhere to ask.
+   * @param database that the client asked for; undefined: the console, for which `auth_dbname` is asked
    * @param attempt the login that it is for: who has left neither waits for a server nor keeps one busy
    * @throws PgError where it can't be asked, or answers with an error
    */
-  async find(database: Database, user: string, attempt: Attempt): Promise<KnownUser | undefined> {
+  async find(database: Database | undefined, user: string, attempt: Attempt): Promise<KnownUser | undefined> {
     const { context } = this.registry
     const { settings } = context.config
-    const authUser = database.config.authUser ?? settings.auth_user
-    if (authUser === undefined) return undefined
+    const authUser = database?.config.authUser ?? settings.auth_user
+    const where = authUser === undefined ? undefined : this.databaseToAsk(database)
+    if (authUser === undefined || where === undefined) return undefined
     if (context.log.verbose > 0) context.log.debug(`auth_query as ${authUser}: looking up ${user}`)
-    const where = this.databaseToAsk(database)
-    const text = database.config.authQuery ?? settings.auth_query
+    const text = database?.config.authQuery ?? settings.auth_query
     const pool = this.registry.authPool(where, authUser)
-    const answer = await attempt.wait(this.ask(pool, extendedQuery(text, [user]), attempt))
+    const answer = await attempt.wait(this.ask(pool, database, extendedQuery(text, [user]), attempt))
     // As pgbouncer, the last of several rows.
     const [name, secret] = answer.rows.at(-1) ?? []
     if (typeof name !== 'string') return undefined // no row, or one of nulls, as functions that give a record do
@@ -41,15 +42,19 @@ export class AuthQuery {
   }
 
   /** Rejects with PgError; settles not at all once the attempt has been given up. */
-  private ask(pool: Pool, query: Buffer, attempt: Attempt): Promise<Answer> {
+  private ask(pool: Pool, database: Database | undefined, query: Buffer, attempt: Attempt): Promise<Answer> {
+    const isConsole = database === undefined
     return new Promise((resolve, reject) => {
       leavePromise(() => {
         if (attempt.isOver) return
+        // Whoever is to resume it must get in.
+        if (isConsole && pool.isPaused) return reject(new PgError('auth_query_failed'))
         let asked: ServerSession | undefined
         const waiter: Waiter = {
           waitingSince: 0,
           wantsAlignment: false,
-          onRefused: (error) => reject(refusal(error, pool)),
+          isImpatient: isConsole,
+          onRefused: (error) => reject(pool.database === database ? refusal(error, pool) : hidden(error, pool)),
           onServer: (server) => {
             asked = server
             server.ask(query, (answer) => {
@@ -83,8 +88,8 @@ export class AuthQuery {
     return new PgError('auth_query_failed')
   }
 
-  private databaseToAsk(database: Database): Database {
-    const name = database.config.authDbname ?? this.registry.context.config.settings.auth_dbname
+  private databaseToAsk(database: Database | undefined): Database | undefined {
+    const name = database?.config.authDbname ?? this.registry.context.config.settings.auth_dbname
     if (name === undefined) return database
     const where = this.registry.databaseNamed(name)
     if (where === undefined) {
@@ -96,18 +101,25 @@ export class AuthQuery {
   }
 }
 
-/** What a server says of the database that was asked for, and not of the auth_user. */
+/** What a server says of a database, and not of the auth_user. */
 const ofDatabase: ReadonlySet<string> = new Set([
   '3D000', // invalid_catalog_name: it does not exist
   '55000', // object_not_in_prerequisite_state: it does not accept connections
 ])
 
+/** For a client whose own database was asked: what the server says of that is for it to know. */
+function refusal(error: PgError, pool: Pool): PgError {
+  return ofDatabase.has(saidBy(error, pool)?.sqlstate ?? '') ? error : hidden(error, pool)
+}
+
 /**
- * What a server says to the auth_user is not for those who have not shown who they are, nor for those who come when it is
+ * What a server says to the auth_user is not for those who have not shown who they are, nor for those who come while it is
  * remembered: it is in the log.
  */
-function refusal(error: PgError, { launcher: { failure } }: Pool): PgError {
-  const said = error.condition === 'server_login_failing' ? failure : error
-  if (said?.condition !== 'passed_on' || ofDatabase.has(said.sqlstate)) return error
-  return new PgError('auth_query_failed')
+function hidden(error: PgError, pool: Pool): PgError {
+  return saidBy(error, pool)?.condition === 'passed_on' ? new PgError('auth_query_failed') : error
+}
+
+function saidBy(error: PgError, { launcher }: Pool): PgError | undefined {
+  return error.condition === 'server_login_failing' ? launcher.failure : error
 }

@@ -5,6 +5,7 @@ import { type HbaMethod, matchHba } from '../auth/hba.js'
 import { identAllows } from '../auth/ident.js'
 import { checkLdap, LdapFailed } from '../auth/ldap.js'
 import type { LdapOptions } from '../auth/ldap-options.js'
+import { mostIterations } from '../auth/scram-keys.js'
 import type { StoredSecret } from '../auth/secrets.js'
 import type { Credentials } from '../auth/server-login.js'
 import { Secret } from '../config/secret.js'
@@ -51,8 +52,8 @@ export interface LoginRequest {
 
 export interface LoginSources {
   readonly files: AuthFiles
-  /** Asks the server, where auth_query applies; undefined: no such user. */
-  readonly lookUp: (database: Database, user: string, attempt: Attempt) => Promise<KnownUser | undefined>
+  /** Asks the server, where auth_query applies; undefined: no such user. For the console: without a database. */
+  readonly lookUp: (database: Database | undefined, user: string, attempt: Attempt) => Promise<KnownUser | undefined>
   readonly failures: FailedLogins
 }
 
@@ -107,6 +108,12 @@ async function proveUser(
   }
   const known = await findUser(request, sources)
   if (known === undefined) context.log.info(`no such user: ${request.user}`, request.who)
+  if (known?.stored.kind === 'scram' && known.stored.iterations > mostIterations) {
+    const { iterations } = known.stored
+    context.log.warning(
+      `SCRAM secret of ${known.name} has ${iterations} iterations, at most ${mostIterations} are done`,
+    )
+  }
   const learnt = await prove(client, method, request, known, context)
   return { user: known?.name ?? request.user, stored: known?.stored ?? unknown, ...learnt }
 }
@@ -123,10 +130,19 @@ function anyUser(request: LoginRequest, sources: LoginSources, { log }: Context)
 }
 
 async function findUser(request: LoginRequest, sources: LoginSources): Promise<KnownUser | undefined> {
-  const stored = sources.files.users.get(request.user)
-  if (stored !== undefined && stored.kind !== 'none') return { name: request.user, stored }
-  const asked = request.database && (await sources.lookUp(request.database, request.user, request.attempt))
-  return asked ?? (stored && { name: request.user, stored })
+  const { user, database, databaseName, attempt } = request
+  const stored = sources.files.users.get(user)
+  const ofFile = stored && { name: user, stored }
+  if (stored !== undefined && stored.kind !== 'none') return ofFile
+  const isConsole = databaseName === 'pgbouncer'
+  if (database === undefined && !isConsole) return ofFile
+  try {
+    return (await sources.lookUp(database, user, attempt)) ?? ofFile
+  } catch (error) {
+    // The console is needed most of all when no server can be asked.
+    if (!isConsole || ofFile === undefined || !(error instanceof PgError)) throw error
+    return ofFile
+  }
 }
 
 function hbaMethod(request: LoginRequest, sources: LoginSources): HbaMethod {

@@ -34,6 +34,13 @@ export class Database {
     this.emptySince = now
   }
 
+  /** It has neither clients nor servers, and nobody waits for any. */
+  get isUnused(): boolean {
+    if (this.clients > 0 || this.servers > 0) return false
+    for (const pool of this.specialPools.values()) if (pool.waiting.size > 0) return false
+    return true
+  }
+
   /** Servers of replication clients that are logged in to as this user. */
   replicationServers(user: User): number {
     let count = 0

@@ -44,8 +44,11 @@ export class Janitor {
   /** One that an administrator has stopped is remembered, or it would not be stopped any more. */
   private isForgotten(database: Database, now: number): boolean {
     if (!database.isAuto || database.paused || database.disabled) return false
-    if (database.clients > 0 || database.servers > 0) return false
-    return over(now - database.emptySince, this.registry.context.config.settings.autodb_idle_timeout * 1000)
+    if (!database.isUnused) return false
+    const { autodb_idle_timeout: timeout, server_login_retry: retry } = this.registry.context.config.settings
+    // Whoever is not logged in can name databases: those are kept for as long as it matters that they failed.
+    if (this.registry.isOnlyNamed(database)) return now - database.emptySince >= retry * 1000
+    return over(now - database.emptySince, timeout * 1000)
   }
 
   private lookAtClients(now: number): void {

@@ -7,6 +7,8 @@ import type { Pool, Waiter } from './pool.js'
 export class Launcher {
   /** The latest attempt's failure, until one succeeds. */
   failure: PgError | undefined
+  /** The same for those who come later. */
+  private cached: PgError | undefined
   private failedAt = 0
   private readonly pool: Pool
 
@@ -17,7 +19,7 @@ export class Launcher {
   /** What whoever comes now is told, where connecting has been failing and no server is left to wait for. */
   get refusal(): PgError | undefined {
     if (this.failure === undefined || this.pool.size > 0 || this.pauseLeft === 0) return undefined
-    return new PgError('server_login_failing', this.failure.message)
+    return this.cached
   }
 
   /** Starts what is needed for those who wait: a check of a used server, or new connections. */
@@ -56,13 +58,21 @@ export class Launcher {
    * An attempt has failed; its server is still among those that connect.
    * @param error what a server said, or the pooler of it: those who wait are told where no other server is left, and no
    * other host. Undefined: they wait on, for `query_wait_timeout` at most.
-   * @param text for those who come later
+   * @param text in place of that, for those who come later
    */
   failed(error: PgError | undefined, text: string): void {
     const { pool } = this
-    this.failure = error ?? new PgError({ sqlstate: '08P01', severity: 'FATAL', text })
+    const failing = new PgError('server_login_failing', error?.message ?? text)
+    this.failure = error ?? failing
+    this.cached = failing
     this.failedAt = pool.context.clock.now()
-    if (error !== undefined && pool.size === 1 && !this.hasOtherHost) this.refuseWaiting(error)
+    if (pool.size > 1 || this.hasOtherHost) return
+    if (error !== undefined) return this.refuseWaiting(error)
+    for (const waiter of pool.waiting) {
+      if (waiter.isImpatient !== true) continue
+      pool.waiting.delete(waiter)
+      waiter.onRefused(failing)
+    }
   }
 
   /** Nobody waits any longer. */

@@ -20,6 +20,8 @@ export interface Waiter {
   /** Since when, ms on the clock. */
   waitingSince: number
   readonly wantsAlignment: boolean
+  /** Is told of any failed attempt to connect, and does not wait for the next one. */
+  readonly isImpatient?: boolean
   /** The server is this waiter's from now on. */
   onServer(server: ServerSession, now: number): void
   onRefused(error: PgError): void
@@ -169,8 +171,8 @@ export class Pool {
   acquire(waiter: Waiter): boolean {
     waiter.waitingSince = this.context.clock.now()
     if (this.checksEach) while (this.idle.length > 0) this.move(this.idle[0]!, 'used') // since before that was set
-    if (!this.isPaused && this.waiting.size === 0) {
-      const server = this.takeIdle()
+    if (!this.isPaused) {
+      const server = this.waiting.size === 0 ? this.takeIdle() : null
       if (server !== null) return this.assign(waiter, server, waiter.waitingSince)
       const { refusal } = this.launcher
       if (refusal !== undefined) {

@@ -25,6 +25,9 @@ import type { ServerSession } from './server-session.js'
 import { type ConnectFailed, ServerSession as Server } from './server-session.js'
 import { traceArrival, traceConnect } from './trace.js'
 
+/** Databases that `*` made up for look-ups alone, and that are remembered at a time. */
+const mostNamed = 100
+
 /** Opens the console for a client that has logged in to it. */
 export type OpenDestination = (role: ConsoleRole, client: ConsoleClient, who: LogPeer) => Destination
 
@@ -51,6 +54,8 @@ export class Registry implements PoolOwner {
   private readonly watchers = new Set<() => void>()
   private refusedFrom = Number.POSITIVE_INFINITY
   private readonly parked: (() => void)[] = []
+  /** Databases that `*` made up, and that nobody has been let into yet; who is anybody may name them. */
+  private readonly named = new Set<Database>()
   private readonly room = new Room(() => this.pools())
 
   constructor(
@@ -136,6 +141,7 @@ export class Registry implements PoolOwner {
    */
   admit(asked: Database, userName: string): { database: Database; user: User } {
     const database = this.registered(asked)
+    this.named.delete(database)
     if (database.disabled) throw new PgError('database_disabled', database.name)
     const user = this.user(userName)
     const limits = new Limits(this.context, database, user)
@@ -183,8 +189,25 @@ export class Registry implements PoolOwner {
   /** The pool for the pooler's own look-ups. */
   authPool(asked: Database, user: string): Pool {
     const stored = this.files.users.get(user) ?? { kind: 'none' as const }
+    const isNew = !this.databases.has(asked.name)
     const database = this.registered(asked)
+    if (isNew) this.rememberNamed(database)
     return this.pool(database, database.specialPools, { user, stored })
+  }
+
+  private rememberNamed(database: Database): void {
+    this.named.add(database)
+    if (this.named.size <= mostNamed) return
+    for (const oldest of this.named) {
+      if (!oldest.isUnused) continue
+      this.forgetDatabase(oldest)
+      return
+    }
+  }
+
+  /** Has nobody been let into it yet? Then it is not remembered for long. */
+  isOnlyNamed(database: Database): boolean {
+    return this.named.has(database)
   }
 
   forcedCredentials(database: Database, user: string): Credentials {
@@ -359,6 +382,7 @@ export class Registry implements PoolOwner {
       `dropping database '${database.name}' as it does not exist anymore or inactive auto-database`,
     )
     this.databases.delete(database.name)
+    this.named.delete(database)
   }
 
   /** `min_pool_size` holds before anybody comes where a forced user makes the pool known. */

@@ -71,6 +71,7 @@ export const conditions = {
     'server login has been failing, cached error: %s (server_login_retry)',
   ],
   server_login_wrong_password_type: [protocolViolation, 'FATAL', 'server login failed: wrong password type'],
+  server_login_failed: [protocolViolation, 'FATAL', 'server login failed: %s'],
   invalid_server_parameter: [protocolViolation, 'FATAL', 'invalid server parameter'],
   // configuration and administration
   database_removed: [protocolViolation, 'FATAL', 'database removed'],
