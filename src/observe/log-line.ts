@@ -23,11 +23,17 @@ export function clipped(text: string): string {
 
 /**
  * A text for a log that is read by lines: those after the first are indented by a tab, so that no user name can pass for
- * a line of its own. Control characters, which a terminal would obey, are written as `\x1B`, and so are bytes of names that
- * are not UTF-8: they come as lone surrogates.
+ * a line of its own, and control characters, which a terminal would obey, are written as `\x1B`.
  */
 export function logText(text: string): string {
-  return text.replace(/[^\P{Cc}\t\n]|\p{Cs}/gu, escapeCharacter).replaceAll('\n', '\n\t')
+  return legible(text)
+    .replace(/[^\P{Cc}\t\n]/gu, escapeCharacter)
+    .replaceAll('\n', '\n\t')
+}
+
+/** Bytes of names that are not UTF-8 come as lone surrogates, which most readers of JSON do not take: written as `\xE9`. */
+export function legible(text: string): string {
+  return text.replace(/\p{Cs}/gu, escapeCharacter)
 }
 
 function escapeCharacter(character: string): string {

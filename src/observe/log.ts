@@ -1,7 +1,7 @@
 // The log: pgbouncer's lines, or JSON; written synchronously, so that what a client has seen is in the file.
 
 import { systemClock } from './clock.js'
-import { clipped, type LogLevel, levels } from './log-line.js'
+import { clipped, type LogLevel, legible, levels } from './log-line.js'
 import { type LogSettings, LogTargets, type Surroundings } from './log-targets.js'
 
 /** Whom a line is about: a client or a server. */
@@ -103,7 +103,7 @@ class OwnLog implements Log {
 
   #write(level: LogLevel, text: string, who: LogPeer | undefined): void {
     if (levels[level].value < leastValue(this.#verbose)) return
-    const shown = clipped(text)
+    const shown = legible(clipped(text))
     if (who === undefined) this.#targets.write(level, shown)
     else if (this.#settings.log_format === 'json') this.#targets.write(level, shown, fieldsOf(who))
     else this.#targets.write(level, `${who.logPrefix} ${shown}`)
@@ -117,7 +117,8 @@ function leastValue(verbose: number): number {
 
 /** `socket` is what text lines call it: the letter, and SHOW's `ptr`. */
 function fieldsOf({ logPrefix, id, database, user, address }: LogPeer): object {
-  return { socket: logPrefix.slice(0, logPrefix.indexOf(':')), id, database, user, address }
+  const socket = logPrefix.slice(0, logPrefix.indexOf(':'))
+  return { socket, id, database: legible(database), user: legible(user), address }
 }
 
 /** Says nothing; what a library logs to unless told otherwise. */
@@ -146,7 +147,7 @@ export type PinoLogger = Readonly<
 /** Logs to a service's own pino logger; noise becomes trace, and peers become fields. */
 export function logTo(logger: PinoLogger): Log {
   const to = (level: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace') => (text: string, who?: LogPeer) =>
-    logger[level](who === undefined ? {} : fieldsOf(who), text)
+    logger[level](who === undefined ? {} : fieldsOf(who), legible(text))
   return {
     fatal: to('fatal'),
     error: to('error'),

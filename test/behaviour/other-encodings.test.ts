@@ -272,3 +272,18 @@ test('what a client of another encoding sets goes along with it as it is, and is
   }
   expect(reported.get(first)!.includes(Buffer.from('\ufffd'))).toBe(false)
 })
+
+test('a client of another encoding than its database logs in and works, whatever its application is called', async () => {
+  await using pooler = await start('trust', {
+    userlist: latin1('"trust_user" ""\n'),
+    settings: [latin1('default_pool_size = 1')],
+  })
+  const login = { user: latin1('trust_user'), database: latin1('postgres'), password: secret }
+  const parameters = { client_encoding: latin1('LATIN1'), application_name: latin1('prémier') }
+  await using first = await logIn(pooler.port!, { ...login, parameters })
+  await using second = await logIn(pooler.port!, login)
+  for (let i = 0; i < 2; i++) {
+    expect((await ask(first, "select ascii('é'), current_setting('client_encoding')")).includes('LATIN1')).toBe(true)
+    expect((await ask(second, "select current_setting('client_encoding')")).includes('UTF8')).toBe(true)
+  }
+})

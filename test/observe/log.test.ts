@@ -149,6 +149,19 @@ test('JSON: one object a line, with the peer in fields', () => {
   ])
 })
 
+test('bytes of names that are not UTF-8 are legible: in lines, in JSON, and in the log of a service', () => {
+  const who = { ...client, logPrefix: 'C-0x1: d\udce9p/caf\udce9@x', database: 'd\udce9p', user: 'caf\udce9' }
+  fileLog().info('no such user: caf\udce9', who)
+  expect(texts()).toEqual(['LOG C-0x1: d\\xE9p/caf\\xE9@x no such user: caf\\xE9'])
+  writeFileSync(logfile, '')
+  fileLog({ log_format: 'json' }).info('no such user: caf\udce9', who)
+  expect(written()).not.toContain('\\ud')
+  expect(JSON.parse(written())).toMatchObject({ database: 'd\\xE9p', user: 'caf\\xE9', msg: 'no such user: caf\\xE9' })
+  const lines: string[] = []
+  logTo(pino({}, { write: (text: string) => void lines.push(text) })).info('no such user: caf\udce9', who)
+  expect(JSON.parse(lines[0]!)).toMatchObject({ database: 'd\\xE9p', user: 'caf\\xE9', msg: 'no such user: caf\\xE9' })
+})
+
 test('after a rotation, reopen goes on in a new file', () => {
   const log = fileLog()
   log.info('old')
