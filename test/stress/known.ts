@@ -14,6 +14,5 @@ export const known: ReadonlySet<string> = new Set([
   'forgets unseen',
   'half-closed',
   'odd bodies',
-  'reports at login',
   'too long',
 ])
