@@ -63,6 +63,8 @@ export class ParameterSet {
   private readonly values = new Map<string, string>()
   /** Of a server: what it was given and does not report, such as search_path before PostgreSQL 18. */
   private readonly silent = new Set<string>()
+  /** Of a server with a connect_query: what it does not report, as that has left it. */
+  private readonly presumed = new Map<string, string>()
   /** Those whose values can't be carried. */
   private readonly lost = new Set<string>()
   /** Those among them that somebody was told of. */
@@ -197,6 +199,19 @@ export class ParameterSet {
     return this.cachedReading
   }
 
+  /** Asks a server that has just logged in for what it does not report; '' where that is nothing. */
+  get unreportedQuestion(): string {
+    const names = [...this.names.keys()].filter((name) => !this.values.has(name))
+    if (names.length === 0) return ''
+    const list = names.map(quoteLiteral).join(',')
+    return `SELECT n, pg_catalog.current_setting(n, true) FROM pg_catalog.unnest(ARRAY[${list}]::pg_catalog.text[]) AS n`
+  }
+
+  /** So it is on this server before any client: connect_query may have set it, and RESET would undo that. */
+  presume(name: string, value: string): void {
+    if (value !== '' && isCarriable(value)) this.presumed.set(name, value)
+  }
+
   /** The client gets this server. @returns what it has to be told of it */
   hear(server: ParameterSet): Told {
     if (server.standby === undefined || this.standby === server.standby) return nothingToTell
@@ -259,7 +274,8 @@ export class ParameterSet {
     for (const name of this.silent) this.put(name, unknown)
   }
 
-  private statement(name: string, value: string | undefined): string {
+  private statement(name: string, wanted: string | undefined): string {
+    const value = wanted ?? this.presumed.get(name)
     if (value === undefined) return `RESET ${this.names.get(name)};`
     const literal = this.literal(value)
     // Quoted, a SET would take it for one name.

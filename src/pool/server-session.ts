@@ -222,6 +222,10 @@ export class ServerSession implements ServerEvents, LogPeer {
     if (text === undefined || this.pool.startup.replication === 'physical') return // there SQL is not spoken
     const answer = await this.query(frontend.query(text))
     if (answer.error !== undefined) this.context.log.warning(`connect_query: ${answer.error.message}`, this)
+    const question = this.parameters.unreportedQuestion
+    if (question === '') return
+    const { rows } = await this.query(frontend.query(question))
+    for (const [name, value] of rows) this.parameters.presume(name ?? '', value ?? '')
   }
 
   /** An exchange of the pooler's own. Rejects where the connection is lost. */

@@ -130,3 +130,38 @@ test('what a client itself sets for its session, others do not take for their ow
     }
   }
 })
+
+test('what connect_query has set, and servers do not report, stands again for who asks for nothing', async () => {
+  await using gate = await Gate.start(postgres().primary, older)
+  const connect = "connect_query='set search_path = app; set app.tenant = usual'"
+  const databases = { app: `host=${gate.host} port=${gate.port} dbname=postgres ${connect}` }
+  await using pooler = await startPooler({ ...settings, server_reset_query_always: true }, { databases })
+  const [own, other] = [
+    await pooler.raw({ user, database: 'app', parameters: theirs }),
+    await pooler.raw({ user, database: 'app' }),
+  ]
+  for (let round = 0; round < 3; round++) {
+    expect(await found(own)).toBe('theirs theirs')
+    expect(await found(other)).toBe('app usual')
+  }
+})
+
+test('settings that go along with a client that leaves while they are being given to a server', async () => {
+  await using gate = await Gate.start(postgres().primary, older)
+  await using pooler = await startPooler({ ...settings, session_state: 'track' }, { server: gate })
+  const next = await pooler.raw({ user })
+  for (const leave of ['reset', 'cancel', 'end']) {
+    const client = await pooler.raw({ user, parameters: theirs })
+    await client.ask(query("set work_mem = '7MB'"))
+    expect(await found(next)).toBe('"$user", public ')
+    gate.shut()
+    client.send(query('select 1'))
+    await pooler.settles(() => gate.isHolding)
+    if (leave === 'cancel') await cancel(pooler.port, client.key)
+    else if (leave === 'end') client.stream.end()
+    client.vanish()
+    gate.open()
+    await nextHaveTheirOwn(pooler)
+    expect(await next.ask(query("select current_setting('work_mem') as x"))).toContain('D 4MB')
+  }
+})
