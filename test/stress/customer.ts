@@ -87,11 +87,13 @@ export class Customer {
     for (let batch = 0; batch < lifetime && !this.#scene.isOver; batch++) {
       const exchanges: Exchange[] = []
       const first = batch === 0 && random.chance(0.5) ? author.first() : undefined
-      if (first !== undefined) exchanges.push(first)
-      else exchanges.push(...author.exchanges(random.pick([1, 1, 1, 2, 3, 6])))
+      for (const exchange of first === undefined ? author.exchanges(random.pick([1, 1, 1, 2, 3, 6])) : [first]) {
+        exchanges.push(exchange)
+        if (isAlone(exchange)) break
+      }
       this.#note(exchanges.map((exchange) => exchange.name).join(', '))
       if (random.chance(batch === 0 ? 0.06 : 0.02)) return this.#vanishAmid(client, exchanges, random)
-      if (random.chance(0.05)) exchanges.push(sleeping(author, random.below(80) / 1000))
+      if (!isAlone(exchanges.at(-1)!) && random.chance(0.05)) exchanges.push(sleeping(author, random.below(80) / 1000))
       const serving =
         exchanges.at(-1)!.name === 'sleep'
           ? this.#cancelled(client, twin, exchanges, random)
@@ -136,10 +138,11 @@ export class Customer {
     exchanges: readonly Exchange[],
     random: Random,
   ): Promise<boolean> {
+    const waits = exchanges.at(-1)!.hesitates !== undefined && exchanges.length > 1
+    if (waits && !(await this.#served(client, twin, exchanges.slice(0, -1), random))) return false
     const expected: Exchange[] = []
-    for (const exchange of exchanges) {
-      const last = expected.at(-1)
-      if (last !== undefined && isAlone(last)) break
+    for (const exchange of waits ? exchanges.slice(-1) : exchanges) {
+      if (expected.at(-1)?.isLast === true) break
       expected.push(twin === undefined ? exchange : await this.#asked(twin, exchange))
     }
     const heard = this.#hear(client, expected)
