@@ -54,7 +54,11 @@ const values: Readonly<Record<string, readonly string[]>> = {
 }
 
 export async function administer(scene: Scene, random: Random): Promise<void> {
-  const { pooler, stage, round, figures } = scene
+  const { pooler, stage, round, figures, administered } = scene
+  const note = (what: string): void => {
+    figures.count(what)
+    administered.push(what)
+  }
   await using console = await pooler.raw({ database: 'pgbouncer' })
   const changeable = (await pooler.show('config'))
     .filter((row) => row.changeable === 'yes')
@@ -64,24 +68,24 @@ export async function administer(scene: Scene, random: Random): Promise<void> {
     switch (random.below(6)) {
       case 0:
         pooler.pooler.admin.reconnect(undefined)
-        figures.count('RECONNECT')
+        note('RECONNECT')
         break
       case 1: {
         const abort = AbortSignal.timeout(random.between(1, 50))
         await pooler.pooler.admin.pause(undefined, abort).catch(() => {})
         pooler.pooler.admin.resume(undefined)
-        figures.count('PAUSE')
+        note('PAUSE')
         break
       }
       case 2:
         await pooler.pooler.reload()
-        figures.count('RELOAD')
+        note('RELOAD')
         break
       case 3:
         if (round.isRough) {
           const victims = 'select pid from pg_stat_activity where datname = $1 order by random() limit 1'
           await query(`select pg_terminate_backend(pid) from (${victims}) victims`, { values: [stage.database] })
-          figures.count('kill')
+          note('kill')
         }
         break
       default:
@@ -90,7 +94,12 @@ export async function administer(scene: Scene, random: Random): Promise<void> {
   }
 }
 
-async function set(console: RawClient, { pooler, figures, round }: Scene, name: string, random: Random): Promise<void> {
+async function set(
+  console: RawClient,
+  { pooler, figures, round, administered }: Scene,
+  name: string,
+  random: Random,
+): Promise<void> {
   const row = (await pooler.show('config')).find(({ key }) => key === name)
   const value = random.pick(values[name] ?? [typeof row?.value === 'string' ? row.value : ''])
   // With it, clients in session mode lose their server by a RECONNECT.
@@ -98,5 +107,6 @@ async function set(console: RawClient, { pooler, figures, round }: Scene, name: 
   const text = `SET ${name} = '${value.replaceAll("'", "''")}'`
   const answer = await console.ask(command(text))
   if (answer.at(-2)?.startsWith('C SET') !== true) throw new Error(`${text}: ${answer.join()}`)
-  figures.count('SET')
+  administered.push(text)
+  figures.count('SET by the administrator')
 }

@@ -7,7 +7,7 @@ export const known: ReadonlySet<string> = new Set([
   'COPY that fails, extended',
   'COPY timed out',
   'COPYs',
-  'SQL names',
+  'SET session_state',
   'Terminate behind',
   'anything',
   'context',

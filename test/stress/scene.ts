@@ -48,6 +48,8 @@ export interface Scene {
   readonly pooler: TestPooler
   readonly ledger: Ledger
   readonly figures: Figures
+  /** What the administrator has done, the latest at the end. */
+  readonly administered: string[]
   isOver: boolean
   failure: Error | undefined
 }
@@ -87,7 +89,7 @@ export async function play(stage: Stage, round: Round, figures = new Figures()):
     })
     const random = new Random(round.seed)
     const ledger = { written: new Set<string>(), uncertain: new Set<string>() }
-    const scene: Scene = { round, stage, pooler, ledger, figures, isOver: false, failure: undefined }
+    const scene: Scene = { round, stage, pooler, ledger, figures, administered: [], isOver: false, failure: undefined }
     const customers = Array.from({ length: round.clients }, (_, number) => new Customer(scene, number, random.fork()))
     const work = Promise.all([administer(scene, random.fork()), ...customers.map((customer) => customer.run())])
     work.catch((error: unknown) => fail(scene, error))
@@ -112,6 +114,8 @@ export async function play(stage: Stage, round: Round, figures = new Figures()):
 
 /** The first failure counts, and ends the round. */
 export function fail(scene: Scene, error: unknown): void {
-  scene.failure ??= error instanceof Error ? error : new Error(String(error))
+  const reason = error instanceof Error ? error.message : String(error)
+  const text = `${reason}\nadministered: ${scene.administered.slice(-10).join('; ')}`
+  scene.failure ??= new Error(text, { cause: error })
   scene.isOver = true
 }
