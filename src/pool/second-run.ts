@@ -64,6 +64,8 @@ export class SecondRun {
   /** The Sync of the exchange is at `at` and ends at `end`: keeps it, where it is one that can be run again. */
   keep(at: number, end: number, server: ServerRelay): void {
     const { from, cutter } = this
+    // One that was kept before is not the only one under way any more, or has been answered.
+    this.giveUp()
     this.from = -1
     const isSecond = this.isUnderWay
     this.isUnderWay = false

@@ -27,6 +27,8 @@ const losses = [
 ]
 const isLoss = (line: string): boolean => losses.includes(line)
 
+const forgotten = /^E ERROR 26000 prepared statement "[nq]\d" does not exist$/
+
 export class Customer {
   /** What it did last, the latest at the end. */
   readonly #done: string[] = []
@@ -182,6 +184,7 @@ export class Customer {
   async #hear(client: RawClient, exchanges: readonly Exchange[]): Promise<boolean> {
     const { ledger, round, figures } = this.#scene
     for (const { written = [] } of exchanges) for (const token of written) ledger.uncertain.add(token)
+    const before: string[] = []
     for (const exchange of exchanges) {
       const { lines = [], bodies, judge, until, written = [], name, isLast } = exchange
       const heard: string[] = []
@@ -197,7 +200,10 @@ export class Customer {
           )
         if (judge !== undefined ? !(round.isRough && isLoss(line)) : line === lines[at]) continue
         if (round.isRough && isLoss(line)) return this.#lost(client)
-        throw this.#wrong(name, lines, heard)
+        if (!this.#isForgotten(line)) throw this.#wrong(name, lines, [...before, `${name}:`, ...heard])
+        figures.count('statements that others had the server forget')
+        while (!(await client.line()).startsWith('Z '));
+        break
       }
       const complaint = judge?.(heard)
       if (complaint !== undefined) throw new Error(`${name}: ${complaint}\nheard\n${heard.map(short).join('\n')}`)
@@ -205,6 +211,7 @@ export class Customer {
         const rest = await client.toTheEnd()
         if (rest.length > 0) throw new Error(`${name}: heard more: ${rest.join()}`)
       }
+      before.push(...heard)
       figures.count('exchanges')
       figures.count(`kind ${name.replace(/ [a-z]\w*\d$/, '')}`)
       for (const token of written) {
@@ -214,6 +221,14 @@ export class Customer {
     }
     if (client.unread.length > 0 && !isLoss(client.unread[0]!)) throw new Error(`heard more: ${client.unread.join()}`)
     return true
+  }
+
+  /**
+   * A statement that another client has had its server forget, unseen: the pooler learns of it by this error, and runs again what
+   * stands alone; what was sent behind other exchanges, it cannot.
+   */
+  #isForgotten(line: string): boolean {
+    return this.#scene.figures.of('kind forgets unseen') > 0 && forgotten.test(line)
   }
 
   #wrong(name: string, lines: readonly string[], heard: readonly string[]): Error {

@@ -10,8 +10,6 @@ export const known: ReadonlySet<string> = new Set([
   'SET session_state',
   'Terminate behind',
   'anything',
-  'context',
-  'forgets unseen',
   'half-closed',
   'odd bodies',
   'too long',
