@@ -313,7 +313,7 @@ export class StatementNames {
     if (known.has(statement)) known.touch(statement)
     else this.provision.provideInBatch(at, statement)
     if (!isDescribed && this.mustCompare(statement, told)) {
-      if (!known.isAsked(statement)) this.askShape(at, statement)
+      if (!known.isAsked(statement)) this.askShape(at, statement, name)
       return false
     }
     if (statement.changesNames) known.isStrange = true
@@ -361,10 +361,10 @@ export class StatementNames {
     return !failed || owed.countReady() > 0 // what it belongs to has failed: it will be skipped
   }
 
-  private askShape(at: number, statement: Statement): void {
+  private askShape(at: number, statement: Statement, name: string): void {
     this.out.collect(at)
     this.out.add(frontend.askForRows(statement.name))
-    this.client.owe(exchange.DescribeAdded, new ShapeNote(statement))
+    this.client.owe(exchange.DescribeAdded, new ShapeNote(statement, null, name))
     this.client.server!.statements.setAsked(statement, true)
   }
 

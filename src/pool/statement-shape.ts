@@ -10,8 +10,9 @@ import { noRows, type ServerStatements, type Statement, telling } from './prepar
 /** The note of a Describe, of a statement or of a portal that it was bound to. */
 export class ShapeNote {
   readonly statement: Statement | null
-  /** Who is told, and by what name it goes there; null: the pooler asks for itself. */
+  /** Who is told; null: the pooler asks for itself. */
   private readonly client: ClientStatements | null
+  /** By what name its client knows it. */
   readonly name: string
   /** What the client was told before. */
   private readonly before: string | undefined

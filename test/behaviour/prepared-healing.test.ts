@@ -96,6 +96,20 @@ describe.each([
   })
 })
 
+test('a client that was told of rows elsewhere is told of its own name, too', async () => {
+  await using pooler = await startPooler({ default_pool_size: 1 })
+  const [client, other] = [await pooler.raw({ user }), await pooler.raw({ user })]
+  const text = parse("select 'one' as x", 'mine')
+  await client.ask(text, describing('S', 'mine'), sync)
+  pooler.pooler.admin.reconnect(undefined)
+  // There, nobody has asked for its rows yet.
+  await other.ask(text, sync)
+  await other.ask(query(takeAll))
+  const use = Buffer.concat([bind([], 'mine'), execute(), sync])
+  client.send(Buffer.concat([use, use]))
+  expect(await client.answer(2)).toEqual([missing, 'Z I', ...one])
+})
+
 test('something else under one of our names is not used, and makes way', async () => {
   await using pooler = await startPooler({ default_pool_size: 1 })
   const [client, other] = [await pooler.raw({ user }), await pooler.raw({ user })]
