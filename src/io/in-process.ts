@@ -81,12 +81,12 @@ class Lane {
   }
 }
 
-/** The pooler's end. When its client has ended, it may still write: how long is the pooler's affair. */
+/** The pooler's end. Like a socket's, it ends with its client unless the pooler lets it outlast that (`allowHalfOpen`). */
 class Far extends Duplex {
   private readonly lanes: () => Lanes
 
   constructor(lanes: () => Lanes) {
-    super({ allowHalfOpen: true })
+    super({ allowHalfOpen: false })
     this.lanes = lanes
   }
 
