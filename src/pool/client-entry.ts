@@ -10,6 +10,7 @@ import { ClientRelay } from './client-relay.js'
 import type { ClientSession } from './client-session.js'
 import { negotiateStartup } from './client-startup.js'
 import { ClientStatements } from './client-statements.js'
+import { agreeTerms } from './client-terms.js'
 import { logInToConsole, openConsole } from './console-login.js'
 import type { Context } from './context.js'
 import { Timeouts } from './database.js'
@@ -18,7 +19,6 @@ import type { Pool, Waiter } from './pool.js'
 import type { MessageReader } from './reader.js'
 import type { Registry } from './registry.js'
 import { openReplication } from './replication.js'
-import { watchSession } from './session-watch.js'
 import { type ClientStartup, readClientStartup, replicationWords } from './startup-parameters.js'
 import { reportOf, setParameters, welcomeMessages } from './welcome.js'
 
@@ -183,12 +183,10 @@ export class ClientEntry {
       pool.counters,
       client,
       settings.max_packet_size,
-      pool.limits.poolMode === 'session' ? 0 : settings.max_prepared_statements,
+      0,
       context.clock,
     )
-    relay.refuseQuery = settings.disable_pqexec
-    relay.refusesBlocks = pool.limits.poolMode === 'statement'
-    relay.session = watchSession(client, relay, pool)
+    agreeTerms(client, relay, pool)
     client.relay = relay
     reader.socket.owner = relay
     if (registry.isSuspended) reader.socket.pause()

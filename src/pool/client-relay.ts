@@ -72,6 +72,11 @@ export class ClientRelay implements SocketOwner {
     this.names = new StatementNames(this, this.frames, this.cutter, preparedLimit)
   }
 
+  /** Longest message, bytes (`max_packet_size`). */
+  set maxPacketSize(bytes: number) {
+    this.frames.maxLength = bytes
+  }
+
   /** Between two messages, and nothing waiting? */
   get isIdle(): boolean {
     return this.backlog.length === 0 && !this.unsynced && !this.stalled && this.frames.atBoundary

@@ -8,6 +8,7 @@ import type { Cancellable } from './cancel.js'
 import { ClientEntry } from './client-entry.js'
 import type { ClientRelay } from './client-relay.js'
 import type { Arrival } from './client-startup.js'
+import { adoptTerms, leave, type Terms } from './client-terms.js'
 import { type Context, pointer } from './context.js'
 import type { Database, Timeouts, User } from './database.js'
 import type { DestinationRelay } from './destination.js'
@@ -37,6 +38,10 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   entered: { readonly database: Database; readonly user: User } | undefined
   pool: Pool | undefined
   relay: ClientRelay | undefined
+  /** How it is served. */
+  terms: Terms | undefined
+  /** Settings say otherwise by now: from its next server on, or so that it can't go on. */
+  termsChange: 'none' | 'due' | 'broken' = 'none'
   /** Instead of a pool: the admin console. */
   console: DestinationRelay | undefined
   server: ServerSession | null = null
@@ -105,6 +110,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   acquire(): boolean {
     if (this.isWaiting || this.server !== null) return false
     this.isNotified = false
+    if (this.termsChange === 'due') adoptTerms(this)
     return this.pool!.acquire(this)
   }
 
@@ -151,6 +157,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     if (server === null) return
     if (server.relay!.hadLastWord(this.relay!)) return // its last words were passed on: both end when it has gone
     const mode = pool.limits.poolMode
+    if (this.termsChange === 'broken' && status === backend.Idle) return leave(this)
     if (status !== backend.Idle) {
       if (mode === 'statement') this.fail(new PgError('transaction_blocks'))
       return

@@ -7,6 +7,7 @@ import { autoDatabase } from '../config/load.js'
 import { needsOtherServers } from '../config/reload.js'
 import { PgError } from '../protocol/errors.js'
 import type { AuthFiles } from './auth-files.js'
+import { renewTerms } from './client-terms.js'
 import { Database, Limits } from './database.js'
 import type { Pool } from './pool.js'
 import type { Registry } from './registry.js'
@@ -35,6 +36,7 @@ export function reconfigure(registry: Registry, files: AuthFiles): void {
   for (const pool of registry.pools()) {
     for (const server of pool.servers()) server.recheckTls(tls.serversOf(pool.database.config))
     pool.credentials = renewed(registry, pool, former)
+    for (const client of [...pool.clients]) renewTerms(client)
     pool.serveWaiting()
     pool.demand()
   }

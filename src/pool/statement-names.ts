@@ -53,7 +53,7 @@ export class StatementNames {
   private readonly client: ClientRelay
   private readonly frames: Frames
   private readonly cutter: Cutter
-  private readonly out: Rewriter
+  readonly out: Rewriter
   readonly secondRun: SecondRun
   readonly unnamed = new UnnamedStatement()
   private readonly provision: StatementProvision

@@ -21,12 +21,12 @@ export class Frames {
   end = 0
   /** Bytes of the current body that are still to come in later chunks. */
   bodyLeft = 0
-  private readonly maxLength: number
+  /** Longest message with its length word, bytes (`max_packet_size`). */
+  maxLength: number
   private held: Buffer = nothing
   private heldLength = 0
   private wanted = 0
 
-  /** @param maxLength of a message with its length word, bytes (`max_packet_size`) */
   constructor(maxLength: number) {
     this.maxLength = maxLength
   }

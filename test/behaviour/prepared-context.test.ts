@@ -101,7 +101,7 @@ describe.each([
   test('what is prepared in passing there is not taken by others', async () => {
     await using all = await setUp()
     const { client, neighbour, pooler } = all
-    await client.ask(parse(`${text} and true`, 'c'), describing('S', 'c'), sync)
+    await client.ask(parse(`${text} and true`, 'c'), sync)
     pooler.pooler.admin.reconnect(undefined)
     await pooler.settles(async () => (await pooler.show('servers')).length === 0)
     await client.ask(query('begin'))

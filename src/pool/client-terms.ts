@@ -1,0 +1,95 @@
+// What settings say of how a client is served: in force from its login on, and, where they change, from then on for everyone.
+
+import * as backend from '../protocol/backend.js'
+import { PgError } from '../protocol/errors.js'
+import type { ClientRelay } from './client-relay.js'
+import type { ClientSession } from './client-session.js'
+import type { Pool } from './pool.js'
+import { watchSession } from './session-watch.js'
+import type { PoolMode } from './status.js'
+
+/** The terms that are bound up with what a client has on servers: they change between two of these. */
+export interface Terms {
+  readonly mode: PoolMode
+  readonly preparedLimit: number
+  readonly sessionState: 'allow' | 'warn' | 'track'
+}
+
+function termsOf(pool: Pool): Terms {
+  const mode = pool.limits.poolMode
+  const { max_prepared_statements } = pool.context.config.settings
+  return {
+    mode,
+    preparedLimit: mode === 'session' ? 0 : max_prepared_statements,
+    sessionState: mode === 'session' ? 'allow' : pool.limits.sessionState,
+  }
+}
+
+/** At the login of a client. */
+export function agreeTerms(client: ClientSession, relay: ClientRelay, pool: Pool): void {
+  setRules(relay, pool)
+  client.terms = termsOf(pool)
+  relay.names.out.limit = client.terms.preparedLimit
+  relay.session = watchSession(client, relay, pool)
+}
+
+/** The settings may have changed: what is new holds now, or as soon as the client has no server, or the client is closed with a word. */
+export function renewTerms(client: ClientSession): void {
+  const { relay, pool, terms } = client
+  if (relay === undefined || pool === undefined || terms === undefined || pool.isReplication) return
+  setRules(relay, pool)
+  const next = termsOf(pool)
+  const { server } = relay
+  if (!isBroken(relay, terms, next)) {
+    client.termsChange = 'due'
+    if (server === null) adoptTerms(client)
+  } else if (server === null) {
+    client.fail(new PgError('database_changed'))
+  } else {
+    client.termsChange = 'broken'
+    if (server.isQuiet && relay.isIdle && server.status === backend.Idle) leave(client)
+  }
+}
+
+/** A client that has no server is served by what the settings say now. */
+export function adoptTerms(client: ClientSession): void {
+  const { relay, pool, terms } = client
+  if (relay === undefined || pool === undefined || terms === undefined || pool.isReplication) return
+  const next = termsOf(pool)
+  client.terms = next
+  client.termsChange = 'none'
+  // Names that are rewritten stay so, on a server of the client's own, too.
+  if (next.mode !== 'session' || relay.statements.count === 0) relay.names.out.limit = next.preparedLimit
+  if (next.sessionState === terms.sessionState) return
+  // What the client has set is given to its server for the session, and stays there.
+  if (next.mode !== 'session' || (relay.session?.state.settings.size ?? 0) === 0)
+    relay.session = watchSession(client, relay, pool)
+}
+
+/** It is between two transactions, on a server with what only its former terms have let be there. */
+export function leave(client: ClientSession): void {
+  if (client.server !== null) client.server.isSoiled = true
+  client.fail(new PgError('database_changed'))
+}
+
+/** What holds for every message, whatever came before. */
+function setRules(relay: ClientRelay, pool: Pool): void {
+  const { settings } = pool.context.config
+  relay.refuseQuery = settings.disable_pqexec
+  relay.refusesBlocks = pool.limits.poolMode === 'statement'
+  relay.maxPacketSize = settings.max_packet_size
+}
+
+/** Has the client what it could not keep? */
+function isBroken(relay: ClientRelay, terms: Terms, next: Terms): boolean {
+  // A session of its own: prepared statements, settings, temporary tables, whatever.
+  if (terms.mode === 'session' && next.mode !== 'session') return relay.server !== null
+  if (next.mode === 'session') return false
+  if (terms.preparedLimit > 0 && next.preparedLimit === 0 && relay.statements.count > 0) return true
+  const state = relay.session?.state
+  return (
+    terms.sessionState === 'track' &&
+    next.sessionState !== 'track' &&
+    (state?.mayHold === true || (state?.settings.size ?? 0) > 0)
+  )
+}
