@@ -17,6 +17,8 @@ export class Named {
   statement: Statement
   /** What the client was told of the rows that it gives: a digest, or `noRows`; undefined: nothing. */
   told: string | undefined
+  /** What it stands for elsewhere, while that can't be made on the server at hand. */
+  origin: Statement | null = null
   /** Its text is a PREPARE, EXECUTE or DEALLOCATE, and goes to servers by way of `SqlPortals`. */
   command: CommandText | null = null
 
@@ -52,12 +54,6 @@ export class ClientStatements {
 
   find(name: string): Named | undefined {
     return this.byName.get(name)
-  }
-
-  /** The same for SQL, to which statements that are such SQL themselves are not known. */
-  findForSql(name: string): Named | undefined {
-    const named = this.byName.get(name)
-    return named?.command === null ? named : undefined
   }
 
   get(name: string): Statement | undefined {
@@ -136,6 +132,32 @@ export class ClientStatements {
     return this.replace(named, this.table.takeAgain(named.statement, this.reading, true))
   }
 
+  /** The same for a while, in a transaction where its text means something else; `isStrange`: to this client alone. */
+  lend(named: Named, isStrange: boolean): Statement {
+    const { statement } = named
+    if (named.origin !== null || statement.isOwn || this.pending.has(named.name)) return statement
+    const next = this.table.takeAgain(statement, this.reading, isStrange)
+    if (next === null) return statement
+    named.origin = statement
+    named.statement = next
+    this.size += next.key.length - statement.key.length
+    return next
+  }
+
+  /** Is it read otherwise than when it was prepared? */
+  isReadAnew({ statement }: Named): boolean {
+    return statement.reading !== this.reading
+  }
+
+  /** It is there no more. */
+  giveBack(named: Named): void {
+    const { statement, origin } = named
+    named.statement = origin!
+    named.origin = null
+    this.size += origin!.key.length - statement.key.length
+    this.table.drop(statement)
+  }
+
   private replace(named: Named, next: Statement | null): Statement {
     const { statement } = named
     if (next === null) return statement
@@ -185,6 +207,8 @@ export class ClientStatements {
     if (named === undefined) return undefined
     this.byName.delete(name)
     this.pending.delete(name)
+    if (named.origin !== null) this.table.drop(named.origin)
+    named.origin = null
     this.size -= named.statement.key.length
     this.dropName(name)
     return named
@@ -211,7 +235,10 @@ export class ClientStatements {
   /** The client has gone. */
   close(): void {
     this.closed = true
-    for (const { statement } of this.byName.values()) this.table.drop(statement)
+    for (const { statement, origin } of this.byName.values()) {
+      this.table.drop(statement)
+      if (origin !== null) this.table.drop(origin)
+    }
     this.byName.clear()
     this.pending.clear()
     this.table.dropName(this.namesSize)

@@ -119,7 +119,7 @@ export class SqlPortals {
   private resolve(source: CommandText): Resolved {
     const { text, command } = source
     const { statements } = this.client
-    const named = statements.findForSql(command.name)
+    const named = this.provision.findForSql(command.name)
     let statement: Statement | null = null
     let reserved = absentName
     if (command.verb === 'prepare')

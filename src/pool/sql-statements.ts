@@ -157,7 +157,7 @@ export class SqlStatements {
   /** EXECUTE and DEALLOCATE: the server is given the statement first where it lacks it. */
   private use(at: number, command: Command, note: CommandNote, gone: Set<Statement>, keep: number): string {
     const { statements, server } = this.client
-    const named = statements.findForSql(command.name)
+    const named = this.provision.findForSql(command.name)
     if (named === undefined) {
       note.add(command, absentName, null, null)
       return absentName

@@ -286,7 +286,7 @@ export class StatementNames {
     this.command = null
     const name = this.cutter.chunk.toString('latin1', start, end)
     const known = client.server!.statements
-    const named = client.statements.find(name)
+    const named = this.provision.find(name)
     let statement = named?.statement
     if (named !== undefined && named.command !== null) return this.renameCommand(at, start, end, named.command)
     let told = named?.told

@@ -1,5 +1,6 @@
 // A server is given the statements that SQL of a client names, before that SQL: as exchanges of the pooler's own, or amid a batch.
 
+import { Idle } from '../protocol/backend.js'
 import * as frontend from '../protocol/frontend.js'
 import { Ask } from './ask.js'
 import type { ClientRelay } from './client-relay.js'
@@ -42,11 +43,27 @@ export class StatementProvision {
     return this.isStrange ? statements.addOwn(name, statements.newName(), body, '') : statements.add(name, body)
   }
 
+  /** What the client has by this name, which stands for what it always did where the place is strange no more. */
+  find(name: string): Named | undefined {
+    const { statements, server } = this.client
+    const named = statements.find(name)
+    if (named !== undefined && named.origin !== null && server!.status === Idle && !this.isStrange)
+      statements.giveBack(named)
+    return named
+  }
+
+  /** The same for SQL, to which statements that are such SQL themselves are not known. */
+  findForSql(name: string): Named | undefined {
+    const named = this.find(name)
+    return named?.command === null ? named : undefined
+  }
+
   /** What the name stands for, to be made on the server at hand, which lacks it. */
   fresh(named: Named, isDescribed: boolean): Statement {
-    const { statements } = this.client
-    if (!this.isStrange) return statements.reread(named, isDescribed)
-    return named.statement.isOwn ? named.statement : statements.separate(named)
+    const { statements, server } = this.client
+    if (this.isStrange) return statements.lend(named, true)
+    if (server!.status !== Idle && statements.isReadAnew(named)) return statements.lend(named, false)
+    return statements.reread(named, isDescribed)
   }
 
   /** Sees to it that the server has the statement, before what is at `at`. */
