@@ -4,7 +4,7 @@ import * as backend from '../protocol/backend.js'
 import { PgError } from '../protocol/errors.js'
 import * as frontend from '../protocol/frontend.js'
 import type { Answer } from './ask.js'
-import { isAscii } from './parameters.js'
+import { isAscii, quoteLiteral } from './parameters.js'
 import type { Pool } from './pool.js'
 import type { ServerSession } from './server-session.js'
 
@@ -27,7 +27,8 @@ export function askAbout(pool: Pool, asked: readonly Asked[], done: (refusal: Pg
   const unknown = asked.filter(([name, value]) => usual.spellings.get(name, value) === undefined)
   // One that may have been promoted says so when it is next asked anything.
   const mayBePromoted = usual.reported.get('in_hot_standby') === 'on'
-  const server = unknown.length > 0 || mayBePromoted ? pool.lend() : null
+  const suspects = [...usual.suspects.keys()]
+  const server = unknown.length > 0 || mayBePromoted || suspects.length > 0 ? pool.lend() : null
   if (server === null) return done(undefined)
   let isWaiting = true
   const finish = (refusal: PgError | undefined): void => {
@@ -37,10 +38,13 @@ export function askAbout(pool: Pool, asked: readonly Asked[], done: (refusal: Pg
     done(refusal)
   }
   const timer = pool.context.clock.after(patience, () => finish(undefined))
-  server.ask(question(server, unknown), (answer) => {
+  server.ask(question(server, unknown, suspects), (answer) => {
     if (answer instanceof Error) return finish(undefined)
     const refusal = answer.error === undefined ? undefined : refusalOf(answer.error)
-    if (answer.error === undefined) learn(pool, unknown, answer)
+    if (answer.error === undefined) {
+      for (const [name, value] of answer.rows.slice(0, suspects.length)) usual.explain(name ?? '', value ?? '')
+      learn(pool, unknown, answer.rows.slice(suspects.length))
+    }
     giveBack(pool, server, answer)
     finish(refusal)
   })
@@ -57,8 +61,8 @@ function refusalOf({ sqlstate, message }: PgError): PgError | undefined {
   return aboutValues.test(sqlstate) ? new PgError({ sqlstate, severity: 'FATAL', text: message }) : undefined
 }
 
-function learn(pool: Pool, asked: readonly Asked[], answer: Answer): void {
-  const told = answer.rows.flat().slice(-asked.length)
+function learn(pool: Pool, asked: readonly Asked[], rows: Answer['rows']): void {
+  const told = rows.flat().slice(-asked.length)
   // client_encoding comes last, in a statement of its own: it changes how all else is told.
   const inOrder = [...asked.filter((one) => !isEncoding(one)), ...asked.filter(isEncoding)]
   for (const [at, [name, value]] of inOrder.entries()) {
@@ -69,13 +73,21 @@ function learn(pool: Pool, asked: readonly Asked[], answer: Answer): void {
 
 const isEncoding = ([name]: Asked): boolean => name === 'client_encoding'
 
+/** What a RESET would make of each, a row each: the configuration, as it is now, and what was set for the role or database. */
+function resetValues(names: readonly string[]): string {
+  const list = names.map(quoteLiteral).join(',')
+  const value = `(SELECT s.reset_val FROM pg_catalog.pg_settings AS s WHERE s.name OPERATOR(pg_catalog.=) n)`
+  return `SELECT n, ${value} FROM pg_catalog.unnest(ARRAY[${list}]::pg_catalog.text[]) AS n`
+}
+
 /** Sets for the length of a transaction, which ends with the Query, and asks what has become of it. */
-function question({ parameters }: ServerSession, asked: readonly Asked[]): Buffer {
+function question({ parameters }: ServerSession, asked: readonly Asked[], suspects: readonly string[]): Buffer {
   const call = ([name, value]: Asked): string => `pg_catalog.set_config('${name}',${parameters.literal(value)},true)`
   const statement = (group: readonly Asked[]): string => `SELECT ${group.map(call).join(',')}`
   const groups = [asked.filter((one) => !isEncoding(one)), asked.filter(isEncoding)].filter(({ length }) => length > 0)
   // The server may still have the client_encoding of the client before.
   const isLegible = parameters.get('client_encoding') === 'UTF8' || asked.every(([, value]) => isAscii(value))
   const before = isLegible ? [] : [statement([['client_encoding', 'UTF8']])]
-  return frontend.query([...before, ...groups.map(statement)].join(';'))
+  const first = suspects.length === 0 ? [] : [resetValues(suspects)]
+  return frontend.query([...first, ...before, ...groups.map(statement)].join(';'))
 }

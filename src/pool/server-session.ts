@@ -58,7 +58,7 @@ export class ServerSession implements ServerEvents, LogPeer {
   /** How it was to be connected to. */
   security: ServerTls | undefined
   readonly parameters: ParameterSet
-  /** All that it reported while it logged in; empty once the pool knows. */
+  /** All that it reported while it logged in. */
   readonly reported: Map<string, string> = new Map()
   /** It is being asked something that sets nothing. */
   isChecked = false
@@ -284,7 +284,7 @@ export class ServerSession implements ServerEvents, LogPeer {
   onParameter(name: string, value: string | undefined): void {
     if (value === undefined) return
     if (this.state === 'connecting') this.reported.set(name, value)
-    else this.pool.usual.learn(name, value, this.isChecked)
+    else this.pool.usual.learn(this, name, value, this.isChecked)
   }
 }
 

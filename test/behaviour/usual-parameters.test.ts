@@ -91,3 +91,21 @@ test('one that was promoted while nobody used it says so to the next login', asy
   expect((await pooler.raw({ user })).reported.get('in_hot_standby')).toBe('off')
   expect(await client.ask(query('select 1'))).toContain('S in_hot_standby=off')
 })
+
+test('a configuration read anew is believed where a client’s server reports it; what clients set is not', async () => {
+  await using cluster = await startTestCluster()
+  const { primary, roles } = cluster.facts
+  const direct = new pg.Client({ ...primary, ...roles.postgres, database: 'postgres' })
+  await direct.connect()
+  await using pooler = await startPooler({ default_pool_size: 1 }, { server: primary })
+  const [client, other] = [await pooler.raw({ user }), await pooler.raw({ user })]
+  await client.ask(query("set timezone = 'Europe/Paris'"))
+  expect((await pooler.raw({ user })).reported.get('TimeZone')).toBe('UTC')
+  await direct.query("alter system set timezone = 'Asia/Tokyo'")
+  await direct.query('select pg_reload_conf()')
+  await pooler.settles(async () => (await direct.query('show timezone')).rows[0].TimeZone === 'Asia/Tokyo')
+  await direct.end()
+  await client.ask(query('reset timezone'))
+  expect((await pooler.raw({ user })).reported.get('TimeZone')).toBe('Asia/Tokyo')
+  expect(await shown(other, 'TimeZone')).toBe('Asia/Tokyo')
+})

@@ -41,7 +41,7 @@ const fine = (refusal: unknown): void => expect(refusal).toBeUndefined()
 function busyPool(defaults: Record<string, string>): Pool {
   const usual = new UsualParameters(tracked)
   usual.isKnown = true
-  for (const [name, value] of Object.entries(defaults)) usual.learn(name, value, true)
+  for (const [name, value] of Object.entries(defaults)) usual.learn(null as never, name, value, true)
   return { usual, lend: () => null } as unknown as Pool
 }
 
