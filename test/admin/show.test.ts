@@ -320,3 +320,12 @@ test('the page tells of the columns for session state', async () => {
     for (const { name } of own) expect(page).toContain(`\`${name}\``)
   }
 })
+
+test('a name that is not UTF-8 gives its bytes back, as text and in binary', async () => {
+  const administration = new FakeAdministration()
+  administration.poolRows = [{ ...pool, database: 'd\udce9p' }]
+  for (const formats of [[0], [1]]) {
+    const messages = await new ConsoleClient('stats', administration).messages(...extended('SHOW POOLS', formats))
+    expect(messages.find(({ code }) => code === 'D')?.body.includes(Buffer.from('d\xe9p', 'latin1'))).toBe(true)
+  }
+})

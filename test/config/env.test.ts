@@ -301,3 +301,11 @@ test('no password of an entry is left, whatever it is', async () => {
     }),
   )
 })
+
+test.each([
+  { DATABASES_HOST: 'h', PGBOUNCER_AUTH_USER: 'caf\ufffd' },
+  { DATABASES: 'a = host=h user=caf\ufffd' },
+  { DB_HOST: 'h', DB_PASSWORD: 'p\ufffd' },
+])('what was not UTF-8 in the environment is refused, since it cannot be known: %o', (env) => {
+  expect(() => [configFromEnv(env, options), loginsFromEnv(env)]).toThrow('not valid UTF-8')
+})

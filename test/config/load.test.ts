@@ -241,3 +241,35 @@ test.each([
   const config = await load('[pgbouncer]')
   expect(() => withSetting(config, key, text)).toThrow(new ConfigError(message))
 })
+
+test.each([
+  [
+    '[pgbouncer]\nlogfile = /tmp/caf\udce9',
+    'invalid value "/tmp/caf\\xe9" for parameter logfile in configuration (x.ini:2): not valid UTF-8',
+  ],
+  [
+    '[pgbouncer]\nauth_file = \udcff',
+    'invalid value "\\xff" for parameter auth_file in configuration (x.ini:2): not valid UTF-8',
+  ],
+  [
+    '[databases]\na = host=/run/\udce9\n[pgbouncer]',
+    'invalid value for host in configuration (x.ini:2): not valid UTF-8',
+  ],
+  [
+    '[databases]\na = sslrootcert=\udce9\n[pgbouncer]',
+    'invalid value for sslrootcert in configuration (x.ini:2): not valid UTF-8',
+  ],
+])('what goes to the system has to be UTF-8: %j', async (text, message) => {
+  expect((await failure(text)).message).toBe(message)
+})
+
+test('names, SQL and passwords need not be UTF-8, and their length is in bytes', async () => {
+  const name = '\udce9'.repeat(63)
+  const text = `[databases]\n'${name}' = user=\udce8 password=\udcff\n[users]\n'\udce7' = pool_mode=session\n[pgbouncer]\nadmin_users = a\udce9, b`
+  const config = await load(text)
+  expect(config.databases.get(name)).toMatchObject({ dbname: name, user: '\udce8' })
+  expect(config.users.has('\udce7')).toBe(true)
+  expect(config.settings.admin_users).toEqual(['a\udce9', 'b'])
+  const long = await failure(`[databases]\n'${name}x' =\n[pgbouncer]`)
+  expect(long.message).toContain('at most 63 bytes')
+})
