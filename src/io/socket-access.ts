@@ -8,8 +8,8 @@ import { dirname } from 'node:path'
  * May only our own user (and root) connect? Linux checks the write permission of the socket file, and the search permission of
  * every folder on the way to it; one of them that is closed to all others is enough. A folder above the mount point is not
  * asked: the same files may be reached past it, in another container for one.
+ * What is out of our own reach is not known to be closed.
  * @param mountPoints default: those of this process
- * @throws Error of the system, where something on the way is out of our reach
  */
 export function isClosedToOthers(
   path: string,
@@ -17,6 +17,14 @@ export function isClosedToOthers(
 ): boolean {
   const uid = process.getuid?.()
   if (process.platform !== 'linux' || uid === undefined) return false
+  try {
+    return isClosed(path, uid, mountPoints)
+  } catch {
+    return false
+  }
+}
+
+function isClosed(path: string, uid: number, mountPoints: readonly string[] | undefined): boolean {
   const socket = statSync(path)
   if (socket.uid === uid && (socket.mode & 0o022) === 0) return true
   const folder = realpathSync(dirname(path))
@@ -27,13 +35,9 @@ export function isClosedToOthers(
   }
 }
 
-/** The same of a socket that somebody else has made, and whose path may be out of our reach. */
+/** The same of a socket that somebody else has made; an abstract one has no permissions. */
 export function isKnownClosed(path: string): boolean {
-  try {
-    return path.startsWith('/') && isClosedToOthers(path)
-  } catch {
-    return false
-  }
+  return path.startsWith('/') && isClosedToOthers(path)
 }
 
 /** Root may go anywhere, so a folder of root's is as good as one of our own. */

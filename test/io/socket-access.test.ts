@@ -79,6 +79,7 @@ describe.runIf(process.platform === 'linux')('on Linux', () => {
   })
 
   test('what is out of reach is not known to be closed', () => {
+    expect(isClosedToOthers('/no/such/folder/s')).toBe(false)
     expect(isKnownClosed('/no/such/folder/s')).toBe(false)
     expect(isKnownClosed('@abstract')).toBe(false)
   })
