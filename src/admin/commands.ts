@@ -43,6 +43,8 @@ export interface Action {
   readonly failure?: Failure
   /** No answer: the connection closes with the pooler. */
   readonly last?: boolean
+  /** Answered before it is carried out: with nobody to wait for, nothing could be told afterwards. */
+  readonly afterAnswer?: boolean
 }
 
 type Tell = (notice: string, detail?: string) => void
@@ -203,6 +205,7 @@ export function actionFor(verb: Verb, argument: string | undefined, role: Role):
     waits,
     endsWithClient,
     last: name === 'SHUTDOWN' && argument === undefined,
+    afterAnswer: name === 'SHUTDOWN' && argument !== undefined,
     act: (administration, signal, tell) => verb.act(administration, argument, signal, tell),
     ...(verb.undo && { undo: (administration: Administration) => verb.undo?.(administration, argument) }),
     ...(failure && { failure }),

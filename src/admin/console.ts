@@ -64,6 +64,8 @@ export class AdminConsole {
   #inTransaction = false
   /** After an error of the extended protocol everything up to the next Sync is passed over. */
   #skipping = false
+  /** The command that is carried out when its answer has been sent. */
+  #afterAnswer: Action | undefined
   /** The command that waits for something to become true. */
   #waiting: AbortController | undefined
   /** The command that ends when this client leaves. */
@@ -208,6 +210,7 @@ export class AdminConsole {
     if (portal.rest !== undefined) throw new AdminError('portal has run already and cannot be run again', '55000')
     portal.rest = []
     if (command.does === 'answer') this.#answer(command)
+    else if (command.afterAnswer) this.#afterAnswer = command
     else await this.#act(command)
     this.#output.add(backend.commandComplete(command.tag))
   }
@@ -302,6 +305,12 @@ export class AdminConsole {
 
   async #ready(): Promise<void> {
     this.#output.add(backend.readyForQuery(this.#inTransaction ? backend.InTransaction : backend.Idle))
+    const action = this.#afterAnswer
+    if (action !== undefined) {
+      this.#afterAnswer = undefined
+      this.#output.send() // as far as the client takes it: nobody waits for one that does not
+      await this.#act(action)
+    }
     await this.#output.flush()
   }
 

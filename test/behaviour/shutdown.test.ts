@@ -3,7 +3,7 @@
 import { expect, test } from 'vitest'
 import { ManualClock } from '../harness/manual-clock.js'
 import { eventually, startPooler, type TestPooler } from '../harness/pooler.js'
-import { copyFail, query, RawClient, startup } from '../harness/raw-client.js'
+import { bind, copyFail, execute, parse, query, RawClient, startup, sync } from '../harness/raw-client.js'
 
 const shuttingDown = 'E FATAL 08P01 server shutting down'
 
@@ -69,6 +69,19 @@ test('waiting for servers: transactions end, who waits or asks is told, and it e
   await pooler.pooler.stopped
   expect(pooler.logged).toContain('LOG server connections dropped, exiting')
 })
+
+test.each(['WAIT_FOR_CLIENTS', 'WAIT_FOR_SERVERS'])(
+  'SHUTDOWN %s is answered, also where there is nobody to wait for',
+  async (mode) => {
+    for (const send of [[query(`SHUTDOWN ${mode}`)], [parse(`SHUTDOWN ${mode}`), bind(), execute(), sync]]) {
+      await using pooler = await startPooler()
+      const console = await pooler.raw({ database: 'pgbouncer' })
+      console.send(...send)
+      await pooler.pooler.stopped
+      expect((await console.toTheEnd()).slice(-2)).toEqual(['C SHUTDOWN', 'Z I'])
+    }
+  },
+)
 
 test('waiting for servers does not wait for one that is only being connected to', async () => {
   const { createServer } = await import('node:net')
