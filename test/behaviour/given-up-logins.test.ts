@@ -1,5 +1,6 @@
 // A login that nobody wants any more, whatever it was waiting for just then: nothing of it stays, and nobody is let in.
 
+import { once } from 'node:events'
 import { getActiveResourcesInfo } from 'node:process'
 import { afterEach, describe, expect, test } from 'vitest'
 import { commandComplete, FakeBackend, readyForQuery } from '../harness/fake-backend.js'
@@ -8,6 +9,9 @@ import { ManualClock } from '../harness/manual-clock.js'
 import { eventually, type PoolerOptions, type Settings, startPooler, type TestPooler } from '../harness/pooler.js'
 import { query as ask, createDatabase, postgres } from '../harness/postgres.js'
 import { message, password, RawClient, startup } from '../harness/raw-client.js'
+import { clientTlsFiles, Folder } from '../harness/tls.js'
+
+const sslRequest = Buffer.of(0, 0, 0, 8, 4, 210, 22, 47)
 
 const rejections: unknown[] = []
 process.on('unhandledRejection', (reason) => rejections.push(reason))
@@ -71,7 +75,7 @@ const lookedUp = { user: 'scram_user', database: 'postgres' }
 const roles = postgres().roles
 
 /** What a login can wait for, apart from its client. */
-const waits: Readonly<Record<string, () => Promise<Wait>>> = {
+const waits: Record<string, () => Promise<Wait>> = {
   'a server that says nothing, for auth_query': async () => {
     const backend = await FakeBackend.start(async () => {})
     return scene(
@@ -144,6 +148,22 @@ const waits: Readonly<Record<string, () => Promise<Wait>>> = {
       () => isAsked,
     )
   },
+}
+
+waits['its TLS handshake'] = async () => {
+  const folder = await Folder.open(clientTlsFiles)
+  return scene(
+    { client_tls_sslmode: 'require', ...folder.clientTls },
+    {},
+    async (client) => {
+      client.stream.removeAllListeners('data')
+      client.stream.write(sslRequest)
+      await once(client.stream, 'data')
+    },
+    () => true,
+    () => {},
+    () => folder[Symbol.asyncDispose](),
+  )
 }
 
 /** Who ends it, and how. */

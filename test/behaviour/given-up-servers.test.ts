@@ -6,7 +6,8 @@ import { type BackendConnection, FakeBackend } from '../harness/fake-backend.js'
 import { ManualClock } from '../harness/manual-clock.js'
 import { eventually, startPooler, type TestPooler } from '../harness/pooler.js'
 import { postgres } from '../harness/postgres.js'
-import { query, RawClient, startup } from '../harness/raw-client.js'
+import { cancelRequest, query, RawClient, startup } from '../harness/raw-client.js'
+import { keyOfPeer } from './peers.js'
 
 /** Look-ups of names that end in `.test` wait here until they are let go. */
 const held = vi.hoisted(() => ({ names: [] as string[], go: [] as (() => void)[] }))
@@ -124,6 +125,53 @@ test('look-ups slower than server_connect_timeout leave no backend in PostgreSQL
   expect((await pooler.show('servers')).length).toBe(1)
   expect(await client.ask(query('select 1 as x'))).toContain('D 1')
   expect(pooler.logged.filter((line) => line.includes('new connection to server')).length).toBe(1)
+  expect(rejections).toEqual([])
+})
+
+/** A server that runs a query, and takes CancelRequests without closing their connections. */
+async function startDeaf() {
+  return FakeBackend.start(async (connection) => {
+    const packet = await connection.packet()
+    if (packet.readInt32BE(0) === 80877102) return
+    connection.greet()
+  })
+}
+
+test('CancelRequests that a server does not take end a moment after the pooler', async () => {
+  await using backend = await startDeaf()
+  const before = sockets()
+  await using pooler = await startPooler({ cancel_wait_timeout: 0 }, { server: backend })
+  const client = await pooler.raw()
+  client.send(query('select 1'))
+  await pooler.until('SHOW SERVERS', (row) => row.state === 'active')
+  await using asking = await RawClient.open(pooler.port)
+  asking.send(cancelRequest(client.key))
+  await eventually(() => backend.connections.length === 2)
+  await pooler.pooler.close()
+  await Promise.all(backend.connections.map((connection) => connection.ended))
+  asking.stream.destroy()
+  await eventually(() => sockets() <= before)
+  expect(rejections).toEqual([])
+})
+
+test('CancelRequests for a peer that does not take them, or is still looked up, end with the pooler', async () => {
+  for (const host of ['127.0.0.1', 'peer.test']) {
+    await using peer = await FakeBackend.start(async () => {})
+    const before = sockets()
+    await using pooler = await startPooler(
+      { cancel_wait_timeout: 0, peer_id: 1 },
+      { peers: { 2: { host, port: peer.port } } },
+    )
+    await using asking = await RawClient.open(pooler.port)
+    asking.send(cancelRequest(keyOfPeer(2, 3)))
+    await eventually(() => peer.connections.length === 1 || held.names.length === 1)
+    await pooler.pooler.close()
+    for (const go of held.go.splice(0)) go()
+    await asking.ended
+    await Promise.all(peer.connections.map((connection) => connection.ended))
+    await eventually(() => sockets() <= before)
+    held.names.length = 0
+  }
   expect(rejections).toEqual([])
 })
 
