@@ -57,13 +57,14 @@ test('once ready, writing to where nobody reads any more does not end it', async
   const running = inBackground(
     folder.path,
     `reportReady()
-     setTimeout(() => {
-       try { writeSync(2, 'x') } catch (error) { writeFileSync(folder + '/error', error.code) }
+     const poll = setInterval(() => {
+       try { return writeSync(2, 'x') } catch (error) { writeFileSync(folder + '/error', error.code) }
+       clearInterval(poll)
        console.error('x')
        setTimeout(() => writeFileSync(folder + '/alive', ''), 20)
-     }, 200)`,
+     }, 10)`,
   )
   expect(await running.ended).toBe(0)
-  await vi.waitFor(() => readFileSync(join(folder.path, 'alive')), { timeout: 5000 })
+  await vi.waitFor(() => readFileSync(join(folder.path, 'alive')), { timeout: 20_000 })
   expect(readFileSync(join(folder.path, 'error'), 'utf8')).toBe('EPIPE')
 })
