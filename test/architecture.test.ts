@@ -121,6 +121,7 @@ describe('hot files', () => {
     ['src/io/socket.ts', /static plain\(open: /, 'a type'],
     ['src/io/socket.ts', /setTimeout\(/, 'once a close'],
     ['src/observe/stats.ts', /new Counters\(\)/, 'once a stats_period'],
+    ['src/protocol/framing.ts', /new ArrayBuffer\(/, 'a long message that comes in pieces'],
     ['src/pool/exchange.ts', /new Array\(size\)/, 'a queue that grows, by doubling'],
     ['src/pool/pool.ts', /return \[\.\.\.this\.active/, 'for SHOW'],
     ['src/pool/pool.ts', /throw new Error\(/, 'a defect of ours'],

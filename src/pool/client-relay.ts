@@ -175,6 +175,7 @@ export class ClientRelay implements SocketOwner {
   close(): void {
     this.closed = true
     this.backlog.take()
+    this.frames.forget()
     this.statements.close()
   }
 

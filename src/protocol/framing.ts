@@ -3,6 +3,10 @@
 
 const nothing = Buffer.alloc(0)
 
+/** More than this that is waited for is held in memory that takes no more than what has come, and is given back at once; bytes. */
+const longestPlain = 64 * 1024
+const step = 64 * 1024
+
 /** What `Frames.next` found at a place in a chunk. */
 export const Cut = 0 // a header, or a message asked for whole, is cut by the end of the chunk: `hold` the rest
 export const Message = 1 // a message begins here; `code`, `bodyLength` and `end` tell
@@ -24,6 +28,8 @@ export class Frames {
   /** Longest message with its length word, bytes (`max_packet_size`). */
   maxLength: number
   private held: Buffer = nothing
+  // Where it lies, if it is long.
+  private room: ArrayBuffer | null = null
   private heldLength = 0
   private wanted = 0
 
@@ -85,21 +91,52 @@ export class Frames {
     if (this.heldLength === 0) return chunk
     this.keep(chunk, 0)
     if (this.heldLength < this.wanted) return null
-    const joined = this.held.subarray(0, this.heldLength)
-    this.held = nothing
-    this.heldLength = 0
+    const joined = this.room === null ? this.held.subarray(0, this.heldLength) : this.copy(this.heldLength)
+    this.forget()
     return joined
   }
 
-  /** One piece of memory, however small the chunks are; it grows by doubling, so that a length alone costs nothing. */
+  /** What is held is not waited for any more. */
+  forget(): void {
+    if (this.room !== null) this.room.resize(0)
+    this.room = null
+    this.held = nothing
+    this.heldLength = 0
+  }
+
   private keep(chunk: Buffer, at: number): void {
     const length = this.heldLength + chunk.length - at
-    if (length > this.held.length) {
-      const grown = Buffer.allocUnsafe(length < this.wanted / 2 ? 2 * length : Math.max(length, this.wanted))
-      this.held.copy(grown, 0, 0, this.heldLength)
-      this.held = grown
-    }
+    if (length > this.held.length) this.grow(length)
     chunk.copy(this.held, this.heldLength, at)
     this.heldLength = length
+  }
+
+  /** One piece of memory, however small the chunks are, and never much more than has come: a length alone costs nothing. */
+  private grow(length: number): void {
+    if (this.room === null && this.wanted > longestPlain && length <= this.wanted) {
+      const former = this.held
+      this.room = new ArrayBuffer(0, { maxByteLength: this.wanted + step })
+      this.reach(length)
+      former.copy(this.held, 0, 0, this.heldLength)
+    } else if (this.room !== null && length <= this.room.maxByteLength) {
+      this.reach(length)
+    } else {
+      const grown = this.copy(length < this.wanted / 2 ? 2 * length : Math.max(length, this.wanted))
+      if (this.room !== null) this.room.resize(0)
+      this.room = null
+      this.held = grown
+    }
+  }
+
+  private reach(length: number): void {
+    const room = this.room!
+    room.resize(Math.min(room.maxByteLength, Math.ceil(length / step) * step))
+    this.held = Buffer.from(room, 0, room.byteLength)
+  }
+
+  private copy(size: number): Buffer {
+    const copy = Buffer.allocUnsafe(size)
+    this.held.copy(copy, 0, 0, this.heldLength)
+    return copy
   }
 }

@@ -190,3 +190,46 @@ test('a bad length is left to `next` to find', () => {
   expect(frames.skipLike(chunk, frames.end)).toBe(12)
   expect(frames.next(chunk, 12)).toBe(Bad)
 })
+
+test('a long message is held in as much memory as has come of it, and what is given up is free at once', () => {
+  const megabyte = 1024 * 1024
+  const rss = (): number => process.memoryUsage().rss / megabyte
+  const part = Buffer.alloc(megabyte / 16, 'x')
+  const before = rss()
+  const holding = Array.from({ length: 20 }, () => {
+    const frames = new Frames(0x7fffffff)
+    const head = Buffer.from('P\0\0\0\0')
+    head.writeInt32BE(15 * megabyte, 1)
+    frames.hold(head, 0, 15 * megabyte + 1)
+    for (let n = 0; n < 128; n++) expect(frames.join(part)).toBeNull()
+    return frames
+  })
+  const held = rss()
+  expect(held - before).toBeGreaterThan(120)
+  expect(held - before, '160 MB have come').toBeLessThan(200)
+  for (const frames of holding) frames.forget()
+  expect(held - rss()).toBeGreaterThan(120)
+  for (const frames of holding) expect(frames.atBoundary).toBe(true)
+})
+
+test('a long message is whole, whatever comes behind it in the last chunk', () => {
+  for (const extra of [0, 1, 5, 70_000, 3_000_000]) {
+    for (const size of [1000, 65_536, 200_000, 3_000_000]) {
+      const body = Buffer.alloc(1_000_000, 'abcdefghij')
+      const bytes = Buffer.concat([message('P', body), Buffer.alloc(extra, 7)])
+      const frames = new Frames(0x7fffffff)
+      let joined: Buffer | null = null
+      for (let at = 0; joined === null && at < bytes.length; at += size) {
+        const piece = Buffer.from(bytes.subarray(at, at + size))
+        const chunk = frames.join(piece)
+        if (chunk === null) continue
+        if (at === 0 && frames.next(chunk, 0) === Message && frames.end > chunk.length)
+          frames.hold(chunk, 0, frames.end)
+        else joined = chunk
+        if (joined === null) piece.fill(0)
+      }
+      expect(joined!.length).toBeGreaterThanOrEqual(1_000_005)
+      expect(joined!.equals(bytes.subarray(0, joined!.length))).toBe(true)
+    }
+  }
+})
