@@ -37,6 +37,8 @@ export class ClientStatements {
   private readonly byName = new Map<string, Named>()
   /** Names whose Parse has not been answered yet, and what is to become of them then. */
   private readonly pending = new Map<string, PreparedNote>()
+  /** The other names. */
+  private readonly settled = new Set<string>()
   private readonly parameters: { readonly reading: string }
   private size = 0
   private namesSize = 0
@@ -110,6 +112,7 @@ export class ClientStatements {
       return null
     }
     this.byName.set(name, new Named(name, statement))
+    this.settled.add(name)
     this.size += statement.key.length
     return statement
   }
@@ -170,10 +173,13 @@ export class ClientStatements {
   /** The name stands or falls with this note: not with that of an earlier Parse of the same name. */
   expect(name: string, note: PreparedNote): void {
     this.pending.set(name, note)
+    this.settled.delete(name)
   }
 
   confirm(name: string, note: PreparedNote): void {
-    if (this.pending.get(name) === note) this.pending.delete(name)
+    if (this.pending.get(name) !== note) return
+    this.pending.delete(name)
+    if (this.byName.has(name)) this.settled.add(name)
   }
 
   undo(name: string, note: PreparedNote): void {
@@ -207,6 +213,7 @@ export class ClientStatements {
     if (named === undefined) return undefined
     this.byName.delete(name)
     this.pending.delete(name)
+    this.settled.delete(name)
     if (named.origin !== null) this.table.drop(named.origin)
     named.origin = null
     this.size -= named.statement.key.length
@@ -223,13 +230,14 @@ export class ClientStatements {
     const { name, statement } = detached
     if (this.closed || this.byName.has(name) || !this.holdName(name)) return this.table.drop(statement)
     this.byName.set(name, detached)
+    this.settled.add(name)
     this.size += statement.key.length
-    if (before !== null && !before.answered) this.pending.set(name, before)
+    if (before !== null && !before.answered) this.expect(name, before)
   }
 
   /** DISCARD ALL: what stood behind it in the queue stays. */
   forgetAnswered(): void {
-    for (const name of this.byName.keys()) if (!this.pending.has(name)) this.remove(name)
+    for (const name of this.settled) this.remove(name)
   }
 
   /** The client has gone. */
@@ -241,6 +249,7 @@ export class ClientStatements {
     }
     this.byName.clear()
     this.pending.clear()
+    this.settled.clear()
     this.table.dropName(this.namesSize)
     this.namesSize = this.size = 0
   }

@@ -170,6 +170,8 @@ export class ServerStatements {
   private readonly table: StatementTable
   /** Value: whether its Parse has been answered, and whether it was asked for its rows. */
   private readonly known = new Map<Statement, number>()
+  /** Those whose Parse has been answered. */
+  private readonly answered = new Set<Statement>()
   /** What rows they give here, as far as that is known: PostgreSQL sees to it that this stays as it is. */
   private readonly shapes = new Map<Statement, string>()
   private latest: Statement | null = null
@@ -204,13 +206,16 @@ export class ServerStatements {
   add(statement: Statement): void {
     this.table.hold(statement)
     this.known.set(statement, 0)
+    this.answered.delete(statement)
     this.shapes.delete(statement)
     this.latest = statement
   }
 
   confirm(statement: Statement): void {
     const state = this.known.get(statement)
-    if (state !== undefined) this.known.set(statement, state | answeredBit)
+    if (state === undefined) return
+    this.known.set(statement, state | answeredBit)
+    this.answered.add(statement)
   }
 
   touch(statement: Statement): void {
@@ -224,6 +229,7 @@ export class ServerStatements {
 
   remove(statement: Statement): void {
     if (!this.known.delete(statement)) return
+    this.answered.delete(statement)
     this.shapes.delete(statement)
     if (this.latest === statement) this.latest = null
     this.table.drop(statement)
@@ -235,6 +241,7 @@ export class ServerStatements {
     const first = this.known.entries().next().value
     if (first === undefined || (first[1] & answeredBit) === 0) return null
     this.known.delete(first[0])
+    this.answered.delete(first[0])
     this.shapes.delete(first[0])
     return first[0] // held until its Close is answered: `release`, or skipped: `restore`
   }
@@ -263,6 +270,7 @@ export class ServerStatements {
   /** Takes one out that is to be closed. */
   take(statement: Statement): void {
     this.shapes.delete(statement)
+    this.answered.delete(statement)
     this.known.delete(statement) // held until its Close is answered, as in `evict`
     if (this.latest === statement) this.latest = null
   }
@@ -275,12 +283,14 @@ export class ServerStatements {
   restore(evicted: Statement, wasAnswered = true): void {
     if (this.known.has(evicted)) this.table.drop(evicted)
     this.known.set(evicted, wasAnswered ? answeredBit : 0)
+    if (wasAnswered) this.answered.add(evicted)
+    else this.answered.delete(evicted)
   }
 
   /** DISCARD ALL: what stood behind it in the queue stays. */
   forgetAnswered(): void {
     this.hasUnknown = false
-    for (const [statement, state] of this.known) if ((state & answeredBit) !== 0) this.remove(statement)
+    for (const statement of this.answered) this.remove(statement)
   }
 
   /** Result types have changed, or may have, on any server: no one is to be given a plan from before. */
@@ -292,6 +302,7 @@ export class ServerStatements {
   clear(): void {
     for (const statement of this.known.keys()) this.table.drop(statement)
     this.known.clear()
+    this.answered.clear()
     this.shapes.clear()
     this.latest = null
   }
