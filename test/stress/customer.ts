@@ -10,6 +10,7 @@ import { randomParameters } from './kinds/parameters.js'
 import { sleeping } from './kinds/reads.js'
 import { isAlike } from './likeness.js'
 import { fail, type Scene } from './scene.js'
+import { storyOf } from './story.js'
 import { settling, Twin } from './twin.js'
 
 const users = ['trust_user', 'scram_user', 'md5_user']
@@ -144,7 +145,7 @@ export class Customer {
     if (waits && !(await this.#served(client, twin, exchanges.slice(0, -1), random))) return false
     const expected: Exchange[] = []
     for (const exchange of waits ? exchanges.slice(-1) : exchanges) {
-      if (expected.at(-1)?.isLast === true) break
+      if (expected.at(-1)?.isOver === true) break
       expected.push(twin === undefined ? exchange : await this.#asked(twin, exchange))
     }
     const heard = this.#hear(client, expected)
@@ -176,7 +177,7 @@ export class Customer {
       throw new Error(
         `${exchange.name}: the stress expects\n${exchange.lines.join('\n')}\nbut PostgreSQL says\n${lines.join('\n')}`,
       )
-    if (isSettled || isOver) return { ...exchange, lines, bodies, isLast: isOver }
+    if (isSettled || isOver) return { ...exchange, lines, bodies, isOver }
     const pieces = [...(exchange.pieces ?? [exchange.bytes]), settling]
     return { ...exchange, bytes: Buffer.concat(pieces), pieces, lines, bodies }
   }
@@ -186,11 +187,12 @@ export class Customer {
     for (const { written = [] } of exchanges) for (const token of written) ledger.uncertain.add(token)
     const before: string[] = []
     for (const exchange of exchanges) {
+      if (exchange.isOver) return this.#endsLikeTwin(client, exchange, exchanges)
       const { lines = [], bodies, judge, until, written = [], name, isLast } = exchange
       const heard: string[] = []
       for (let at = 0; until === undefined ? at < lines.length : at === 0 || !until(heard); at++) {
         const line = await client.line().catch((error: unknown) => {
-          throw this.#wrong(name, lines, [...heard, error instanceof Ended ? error.message : String(error)])
+          throw this.#wrong(exchange, exchanges, [...heard, error instanceof Ended ? error.message : String(error)])
         })
         heard.push(line)
         const body = bodies?.[at]
@@ -200,7 +202,7 @@ export class Customer {
           )
         if (judge !== undefined ? !(round.isRough && isLoss(line)) : line === lines[at]) continue
         if (round.isRough && isLoss(line)) return this.#lost(client)
-        if (!this.#isForgotten(line)) throw this.#wrong(name, lines, [...before, `${name}:`, ...heard])
+        if (!this.#isForgotten(line)) throw this.#wrong(exchange, exchanges, [...before, `${name}:`, ...heard])
         figures.count('statements that others had the server forget')
         while (!(await client.line()).startsWith('Z '));
         break
@@ -231,9 +233,23 @@ export class Customer {
     return this.#scene.figures.of('kind forgets unseen') > 0 && forgotten.test(line)
   }
 
-  #wrong(name: string, lines: readonly string[], heard: readonly string[]): Error {
+  #wrong({ name, lines = [] }: Exchange, sent: readonly Exchange[], heard: readonly string[]): Error {
     const list = (all: readonly string[]): string => all.map(short).join('\n')
-    return new Error(`${name}: expected\n${list(lines)}\nbut heard\n${list(heard)}`)
+    const story = sent.map((one) => `${one.name}: ${storyOf(one.bytes)}`)
+    return new Error(`${name}: expected\n${list(lines)}\nbut heard\n${list(heard)}\nsent\n${list(story)}`)
+  }
+
+  /**
+   * PostgreSQL has closed the connection. What either side said last may be lost, where it closed with bytes unread: all that both
+   * have heard is the same, but for errors at the end.
+   */
+  async #endsLikeTwin(client: RawClient, exchange: Exchange, sent: readonly Exchange[]): Promise<false> {
+    const heard = await client.toTheEnd()
+    const [own, real] = [withoutErrors(heard), withoutErrors(exchange.lines ?? [])]
+    const common = Math.min(own.length, real.length)
+    if (!isDeepStrictEqual(own.slice(0, common), real.slice(0, common))) throw this.#wrong(exchange, sent, heard)
+    this.#scene.figures.count('connections that PostgreSQL closed')
+    return false
   }
 
   /** Nothing but the loss may be told from then on. */
@@ -325,7 +341,12 @@ export class Customer {
   }
 }
 
+/** Up to the errors that it ends with. */
+function withoutErrors(lines: readonly string[]): readonly string[] {
+  return lines.slice(0, lines.findLastIndex((line) => !line.startsWith('E ')) + 1)
+}
+
 /** Is nothing to be said behind it before its answer has come? */
 const isAlone = ({ hesitates, isLast, leaves }: Exchange): boolean =>
   hesitates !== undefined || isLast === true || leaves === true
-const short = (line: string): string => (line.length > 200 ? `${line.slice(0, 200)}...` : line)
+const short = (line: string): string => (line.length > 1000 ? `${line.slice(0, 1000)}...` : line)

@@ -24,6 +24,8 @@ export interface Exchange {
   readonly isCancelled?: boolean
   /** Sent right behind it: Terminate, or the end of what this side has to say. */
   readonly ending?: 'terminate' | 'fin'
+  /** PostgreSQL has closed the connection in the course of it. */
+  readonly isOver?: boolean
   /** The other side closes the connection behind it. */
   readonly isLast?: boolean
   /** The client leaves behind it. */

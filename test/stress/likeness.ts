@@ -2,13 +2,16 @@
 
 import { reportFields } from '../harness/raw-client.js'
 
+/** Of an error that the pooler makes itself, in PostgreSQL's words: whoever has no place in its source. */
+const isOwn = (body: Buffer): boolean => reportFields(body).F === undefined
+
 /** Fields of an error that are a matter of the text as it was sent: where names of statements are longer, positions are others. */
 const positional = new Set(['P', 'p'])
 
-/** @param code of both messages */
+/** @param other as the pooler told it; `code`: of both messages */
 export function isAlike(code: string, one: Buffer, other: Buffer): boolean {
   if (code === 'T') return withoutTables(one).equals(withoutTables(other))
-  if (code === 'E' || code === 'N') return said(one) === said(other)
+  if (code === 'E' || code === 'N') return isOwn(other) || said(one) === said(other)
   return one.equals(other)
 }
 
