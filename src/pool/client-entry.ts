@@ -78,6 +78,7 @@ export class ClientEntry {
   private async logIn(packet: StartupMessage): Promise<() => void> {
     const { attempt, client, context, registry, reader } = this
     const { settings } = context.config
+    attempt.check()
     const startup = readClientStartup(packet.parameters, settings, context.tracked)
     client.user = startup.user
     client.database = startup.database
