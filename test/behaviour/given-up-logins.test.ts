@@ -257,3 +257,22 @@ test('a database that is removed while a client logs in does not come back with 
   expect(await client.toTheEnd()).toEqual(['E FATAL 08P01 database removed'])
   expect((await pooler.pooler.show('databases')).map((row) => row.name)).not.toContain('one')
 })
+
+test('clients of the console that came and went, let in or not, leave max_client_conn as it was', async () => {
+  await using pooler = await startPooler({ max_client_conn: 2 })
+  for (let n = 0; n < 3; n++) {
+    const console = await pooler.raw({ database: 'pgbouncer' })
+    await console.end()
+    await pooler.refusal({ user: 'trust_user', database: 'pgbouncer' })
+    const hasty = await RawClient.open(pooler.port)
+    hasty.send(startup({ user: 'postgres', database: 'pgbouncer' }))
+    hasty.vanish()
+  }
+  await pooler.untilEmpty()
+  const console = await pooler.raw({ database: 'pgbouncer' })
+  const [one, two] = [await pooler.raw(), await pooler.raw()]
+  expect(await pooler.refusal({})).toContain('no more connections allowed (max_client_conn)')
+  for (const client of [console, one, two]) await client.end()
+  await pooler.untilEmpty()
+  await pooler.raw()
+})
