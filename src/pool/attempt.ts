@@ -7,7 +7,8 @@ import type { Clock, Timer } from '../observe/clock.js'
  * (`onGivenUp`) is closed, also what it opens only afterwards.
  */
 export class Attempt {
-  private readonly ends = new Set<(reason: Error) => void>()
+  /** Undefined while there are none, and when it is over: whoever keeps the Attempt keeps little. */
+  private ends: Set<(reason: Error) => void> | undefined
   private timer: Timer | undefined
   private reason: Error | undefined
   private isDone = false
@@ -27,8 +28,8 @@ export class Attempt {
     if (this.isOver) return
     this.reason = reason
     this.timer?.cancel()
-    const ends = [...this.ends]
-    this.ends.clear()
+    const ends = [...(this.ends ?? [])]
+    this.ends = undefined
     for (const end of ends) end(reason)
   }
 
@@ -40,7 +41,7 @@ export class Attempt {
     this.check()
     this.isDone = true
     this.timer?.cancel()
-    this.ends.clear()
+    this.ends = undefined
   }
 
   /** @throws what it was given up for */
@@ -54,8 +55,11 @@ export class Attempt {
    */
   onGivenUp(end: (reason: Error) => void): () => void {
     if (this.reason !== undefined) end(this.reason)
-    else if (!this.isDone) this.ends.add(end)
-    return () => this.ends.delete(end)
+    else if (!this.isDone) {
+      this.ends ??= new Set()
+      this.ends.add(end)
+    }
+    return () => this.ends?.delete(end)
   }
 
   /** Settles as `work` does, or rejects as soon as the attempt is given up; how the work ends is of no interest then. */
