@@ -8,7 +8,8 @@ import { afterEach, expect, test } from 'vitest'
 import type { ConfigInput } from '../../src/config/input.js'
 import { createPooler, type Pooler } from '../../src/pooler.js'
 import { eventually } from '../harness/pooler.js'
-import { postgres } from '../harness/postgres.js'
+import { query as ask, postgres } from '../harness/postgres.js'
+import { query, RawClient } from '../harness/raw-client.js'
 
 const config = (settings: ConfigInput['pgbouncer'] = {}): ConfigInput => ({
   pgbouncer: { auth_type: 'any', pool_mode: 'transaction', server_tls_sslmode: 'disable', ...settings },
@@ -76,6 +77,22 @@ test('a pg.Pool renews its connections as its maxLifetimeSeconds says, and ends'
   })
   await untilRenewed(pooler, async () => (await pool.query('select 1 as one')).rows[0].one)
   await pool.end()
+  await eventually(async () => (await pooler.show('clients')).length === 0)
+})
+
+const activeOnServer = async (text: string): Promise<boolean> =>
+  (await ask(`select from pg_stat_activity where query like $1 and state = 'active'`, { values: [`select%${text}%`] }))
+    .length > 0
+
+test('who resets the connection has the query cancelled', async () => {
+  const pooler = await start()
+  const socket = pooler.connect()
+  const client = new RawClient(socket)
+  await client.logIn({ parameters: { user: 'service', database: 'shop' } })
+  client.send(query("select pg_sleep(60), 'reset in process'"))
+  await eventually(() => activeOnServer('reset in process'))
+  socket.resetAndDestroy()
+  await eventually(async () => !(await activeOnServer('reset in process')))
   await eventually(async () => (await pooler.show('clients')).length === 0)
 })
 
