@@ -130,6 +130,9 @@ describe('hot files', () => {
     ['src/pool/prepared-notes.ts', /new PreparedNote\(|: PreparedNote =>$/, 'once for a Parse or Close of a name'],
     ['src/pool/second-run.ts', /new Ask\(ignore\)/, 'a plan gone stale'],
     ['src/pool/client-statements.ts', /new Named\(/, 'once for a Parse of a name'],
+    ['src/pool/server-copy.ts', /new CopyInquiry\(|new Ask\(/, 'a COPY that failed'],
+    ['src/pool/server-relay.ts', /new ConnectionLost\(/, 'once a connection'],
+    ['src/pool/client-relay.ts', /new PgError\(/, 'the end of a connection'],
     ['src/pool/statement-names.ts', /new ShapeNote\(/, 'rows that a server has not told of before'],
     ['src/pool/statement-names.ts', /new Renamed\(/, 'a message that will be refused'],
   ]

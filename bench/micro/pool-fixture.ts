@@ -33,6 +33,8 @@ class Sink {
     return true
   }
 
+  outlastPeer(): void {}
+
   pause(): void {}
   resume(): void {}
 }

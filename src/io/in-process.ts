@@ -213,9 +213,8 @@ export class InProcessClient extends NetSocket {
       return
     }
     this.idle?.refresh()
-    // A net.Socket is handed strings as they are. Once it has written bytes, whoever gave them may use their memory again.
-    if (typeof chunk === 'string') this.toFar.write(Buffer.from(chunk, encoding), done)
-    else this.toFar.write(this.far.readableFlowing && this.far.readableLength === 0 ? chunk : Buffer.from(chunk), done)
+    // A net.Socket is handed strings as they are.
+    this.toFar.write(typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk, done)
   }
 
   override _writev(chunks: readonly { chunk: Buffer | string; encoding: BufferEncoding }[], done: Done): void {

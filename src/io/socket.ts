@@ -11,6 +11,8 @@ export interface SocketOwner {
   onBytes(chunk: Buffer): void
   /** All that was written has been taken by the kernel, after a `write` that returned false. */
   onDrain(): void
+  /** The peer will send no more, and may still read; asked for by `outlastPeer`, it is gone to everyone else. */
+  onHalfClosed?(): void
   /** The peer has gone, or the connection broke; told once, and not after `destroy` or `end`. */
   onGone(): void
 }
@@ -66,7 +68,7 @@ export class Socket {
     this.direct = direct
     this.owner = owner
     stream.on('error', () => this.gone())
-    stream.on('end', () => this.gone())
+    stream.on('end', () => this.halfClosed())
     stream.on('close', () => this.gone())
   }
 
@@ -145,6 +147,11 @@ export class Socket {
     return false
   }
 
+  /** From now on the owner says what becomes of a connection whose peer sends no more: its `onHalfClosed` is called. */
+  outlastPeer(): void {
+    this.stream.allowHalfOpen = true
+  }
+
   pause(): void {
     if (this.paused) return
     this.paused = true
@@ -161,7 +168,7 @@ export class Socket {
   end(): void {
     if (this.released) this.stream.destroy()
     if (this.closed) return
-    if (this.discards) return this.destroy()
+    if (this.discards && !this.blocked) return this.destroy()
     this.closed = true
     const stream = this.stream
     stream.end()
@@ -187,6 +194,11 @@ export class Socket {
     this.released = true
     this.stream.pause()
     return this.stream
+  }
+
+  private halfClosed(): void {
+    if (this.stream.allowHalfOpen && !this.closed && this.owner.onHalfClosed !== undefined) this.owner.onHalfClosed()
+    else this.gone()
   }
 
   private gone(): void {

@@ -34,8 +34,11 @@ export class Ask {
     if (code === backend.ErrorResponse) this.error ??= serverError(body)
     else if (code === backend.RowDescription && body.length >= 2) this.columns = body.readInt16BE(0)
     else if (code === backend.DataRow) this.addRow(body)
-    else if (code === backend.ReadyForQuery)
-      this.done({ rows: this.rows, columns: this.columns, error: this.error, status: body[0]! })
+  }
+
+  /** ReadyForQuery has come, with this transaction status. */
+  finish(status: number): void {
+    this.done({ rows: this.rows, columns: this.columns, error: this.error, status })
   }
 
   /** A message too long to be looked at. */

@@ -13,6 +13,11 @@ export class Backlog {
     return this.length >= limit
   }
 
+  /** The first byte of it. */
+  get first(): number | undefined {
+    return this.waiting[0]?.[0]
+  }
+
   /** Puts a copy of the chunk from `at` on behind the rest. */
   add(chunk: Buffer, at: number): void {
     this.waiting.push(Buffer.from(chunk.subarray(at)))

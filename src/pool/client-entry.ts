@@ -187,6 +187,7 @@ export class ClientEntry {
       0,
       context.clock,
     )
+    relay.leavesAtOnce = pool.isReplication
     agreeTerms(client, relay, pool)
     client.relay = relay
     reader.socket.owner = relay

@@ -1,33 +1,30 @@
 // hot path
 // Bytes from a client to its server: whole chunks as they come, rewritten only where they name a prepared statement.
 
-import { Cutter } from '../io/cutter.js'
-import type { Socket, SocketOwner } from '../io/socket.js'
+import type { Socket } from '../io/socket.js'
 import type { Clock } from '../observe/clock.js'
 import type { Counters } from '../observe/stats.js'
-import { Idle, readyForQuery } from '../protocol/backend.js'
-import type { Condition } from '../protocol/errors.js'
-import { Cut, Frames, Message } from '../protocol/framing.js'
+import { errorResponse, readyForQuery } from '../protocol/backend.js'
+import { type Condition, PgError } from '../protocol/errors.js'
+import { Cut, Message } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
-import { Backlog } from './backlog.js'
+import { ClientFlow, CopyBegun, CopySent, HalfClosed, NoCopy, Terminated, Violated } from './client-flow.js'
 import type { ClientStatements } from './client-statements.js'
+import { isCopyText, isPartOfCopy } from './copy-in.js'
 import * as exchange from './exchange.js'
 import type { Note } from './notes.js'
 import type { ParameterSet } from './parameters.js'
 import type { ClientEvents } from './relay-events.js'
-import type { ServerRelay } from './server-relay.js'
 import type { SessionNote } from './session-state.js'
 import type { SessionWatch } from './session-watch.js'
 import { Done, Incomplete, Later, StatementNames, Wait } from './statement-names.js'
 
-export class ClientRelay implements SocketOwner {
-  readonly socket: Socket
+/** Where the text of a Parse has not begun within so many bytes, it may be anything. */
+const longestBegin = 1024
+
+export class ClientRelay extends ClientFlow {
   readonly parameters: ParameterSet
   readonly statements: ClientStatements
-  readonly counters: Counters
-  server: ServerRelay | null = null
-  /** The server that waits for this client to read. */
-  blockedServer: ServerRelay | null = null
   /** When the exchange under way, and the transaction, began; ms on the clock. */
   requestSince = 0
   /** What it leaves in sessions, where `session_state` wants that looked after. */
@@ -37,20 +34,14 @@ export class ClientRelay implements SocketOwner {
   /** Statement mode: a transaction block ends the client, who does not hear of its success. */
   refusesBlocks = false
   private readonly clock: Clock
-  private readonly events: ClientEvents
-  private readonly frames: Frames
-  private readonly cutter = new Cutter()
   /** Prepared statement names of this client, and what is due for them. */
   readonly names: StatementNames
-  private closed = false
-  private readonly backlog = new Backlog()
-  stalled = false
-  // Messages of the extended protocol were sent, and no Sync behind them yet.
-  private unsynced = false
   /** What `session` wants to know of the Query or Sync at hand. */
   note: SessionNote | null = null
   // The exchange at hand was refused: it is read up to its end, and not carried out.
   private refusing = false
+  // The server has skipped a Sync in copy mode, so that the client is one short: all up to its next is for nobody.
+  private skipping = false
 
   constructor(
     socket: Socket,
@@ -62,13 +53,10 @@ export class ClientRelay implements SocketOwner {
     preparedLimit: number,
     clock: Clock,
   ) {
+    super(socket, counters, events, maxPacketSize)
     this.clock = clock
-    this.socket = socket
     this.parameters = parameters
     this.statements = statements
-    this.counters = counters
-    this.events = events
-    this.frames = new Frames(maxPacketSize)
     this.names = new StatementNames(this, this.frames, this.cutter, preparedLimit)
   }
 
@@ -77,59 +65,9 @@ export class ClientRelay implements SocketOwner {
     this.frames.maxLength = bytes
   }
 
-  /** Between two messages, and nothing waiting? */
-  get isIdle(): boolean {
-    return this.backlog.length === 0 && !this.unsynced && !this.stalled && this.frames.atBoundary
-  }
-
-  /** Amid messages of the extended protocol that no Sync has closed yet? */
-  get isInBatch(): boolean {
-    return this.unsynced
-  }
-
-  /** Is all that the server was sent complete, so that it waits for nothing more? */
-  get sentWhole(): boolean {
-    return !this.unsynced && this.frames.bodyLeft === 0
-  }
-
-  onBytes(chunk: Buffer): void {
-    this.counters.received += chunk.length
-    if (this.backlog.length > 0 || this.stalled) this.keep(chunk, 0)
-    else this.take(chunk)
-  }
-
-  onDrain(): void {
-    const server = this.blockedServer
-    this.blockedServer = null
-    if (server !== null) server.socket.resume()
-    if (this.server === null) this.resume()
-  }
-
-  onGone(): void {
-    this.closed = true
-    this.events.onGone()
-  }
-
-  /** The server took what it had been sent. */
-  onServerDrain(): void {
-    if (!this.closed) this.socket.resume()
-  }
-
-  /** All that was sent has been answered; `isAsk`: the last of it was the pooler's own. */
-  onServerQuiet(status: number, isAsk: boolean): void {
-    this.unsynced = false // a Query closes a batch as a Sync does, where nothing in it failed
-    if (status === Idle) this.server!.statements.isStrange = false
-    if (!isAsk) this.events.onAnswered(status)
-    if (this.isIdle) this.events.onQuiet(status)
-  }
-
-  /** What the client sent may have to wait for earlier answers; these are all there now. */
-  wake(): void {
-    if (!this.stalled) return
-    this.stalled = false
-    this.resume()
-    const server = this.server
-    if (server !== null && server.owed.length === 0 && this.isIdle) this.events.onQuiet(server.status)
+  override close(): void {
+    super.close()
+    this.statements.close()
   }
 
   /** Is the exchange that failed the only one, and kept? Then nothing more is read until it runs again. */
@@ -152,16 +90,23 @@ export class ClientRelay implements SocketOwner {
     this.unsynced = true
   }
 
-  /** Goes on with what waited; called when a server was linked, or to try again for one. */
-  resume(): void {
-    if (this.closed || this.stalled) return
-    const waiting = this.backlog.take()
-    for (let i = 0; i < waiting.length; i++) {
-      if (this.backlog.length > 0 || this.stalled) this.keep(waiting[i]!, 0)
-      else this.take(waiting[i]!)
-      if (this.closed) return
+  /** The server was in the middle of a COPY when the client left, or sent what ends the connection there. */
+  onRefusedInCopy(): void {
+    if (this.leaving !== Violated) {
+      const code = this.leaving === Terminated ? frontend.Terminate : (this.backlog.first ?? 0)
+      const text = `0x${code.toString(16).toUpperCase().padStart(2, '0')}`
+      const error =
+        this.leaving === HalfClosed ? new PgError('unexpected_eof') : new PgError('unexpected_in_copy', text)
+      this.socket.write(errorResponse(error))
+      this.endWith('lost_synchronization', '')
     }
-    if (!this.backlog.isFull && this.server?.blockedSource !== this) this.socket.resume()
+    this.leaveNow()
+  }
+
+  /** A COPY has failed, and what was sent behind it is settled. `skips`: none of its Syncs counted, another has to come. */
+  onCopyFailed(skips: boolean): void {
+    this.skipping = skips
+    this.events.onAnswered(this.server!.status)
   }
 
   /** The exchange that waits for a server will not be carried out: `error` now, and ReadyForQuery in its place. */
@@ -171,21 +116,7 @@ export class ClientRelay implements SocketOwner {
     this.resume()
   }
 
-  /** Reads and says nothing any more. */
-  close(): void {
-    this.closed = true
-    this.backlog.take()
-    this.frames.forget()
-    this.statements.close()
-  }
-
-  private keep(chunk: Buffer, at: number): void {
-    if (at >= chunk.length) return
-    this.backlog.add(chunk, at)
-    if (this.backlog.isFull) this.socket.pause()
-  }
-
-  private take(incoming: Buffer): void {
+  protected take(incoming: Buffer): void {
     const chunk = this.frames.join(incoming)
     if (chunk === null) return
     this.cutter.begin(chunk)
@@ -198,7 +129,7 @@ export class ClientRelay implements SocketOwner {
       const found = this.frames.next(chunk, at)
       if (found !== Message) {
         if (found !== Cut) {
-          this.violation('bad_packet_header', chunk.subarray(at, at + 8).toString('hex'))
+          this.violation(at, 'bad_packet_header', chunk.subarray(at, at + 8).toString('hex'))
           return
         }
         this.hold(at, 5)
@@ -208,31 +139,35 @@ export class ClientRelay implements SocketOwner {
       at = this.frames.skip(chunk)
     }
     this.send(chunk.length)
-    // COPY data that came after the answer kept the server from being released then.
     const server = this.server
-    if (server !== null && server.owed.length === 0 && this.isIdle) this.events.onQuiet(server.status)
+    if (server !== null && server.inquiry !== null && this.isBetweenMessages) server.sendInquiry(server.inquiry)
+    this.releaseIfQuiet() // COPY data that came after the answer kept the server from being released then
   }
 
   /** Deals with the message at `at`. False: the rest of the chunk is not to be looked at now. */
   private handle(at: number): boolean {
     const code = this.frames.code
-    if (this.refusing && code !== frontend.Terminate) return this.refuseMessage(at, code)
+    if (this.frames.bodyLength > frontend.longestBody(code)) return this.violation(at, 'invalid_message_length', '')
+    if ((this.refusing || this.skipping) && code !== frontend.Terminate) return this.passOver(at, code)
+    if (this.server !== null && this.waitsForCopy(code)) return this.stall(at)
     switch (code) {
       case frontend.Query:
-        if (this.refuseQuery) return this.violation('pqexec_disallowed', '')
-        if (!this.linked(at)) return false
+        if (this.refuseQuery) return this.violation(at, 'pqexec_disallowed', '')
+        if (!this.linked(at) || !this.isTextThere(at)) return false
         if (this.session !== null && !this.watched(at)) return false
         this.names.unnamed.drop(this.server!.statements)
+        if (this.isCopy(at)) this.copy = CopySent
         if (this.unsynced) this.server!.isMixed = true
-        if (this.names.limit > 0 && this.frames.bodyLength > 8) return this.handleNamed(at)
+        if (this.names.limit > 0 && this.frames.bodyLength > 8 && !this.server!.isReadingCopy)
+          return this.handleNamed(at)
         this.owe(this.unsynced ? exchange.QueryInBatch : exchange.Query, this.note)
         return true
       case frontend.Sync:
         if (!this.linked(at)) return false
         this.names.secondRun.keep(at, this.frames.end, this.server!)
-        if (this.server!.copyIn) return true // read in copy mode, where the server ignores it
         this.names.unnamed.isFresh = false
         this.unsynced = false
+        if (this.copy === CopyBegun) this.copy = CopySent
         if (this.session !== null) this.note = this.session.seeSync()
         this.owe(exchange.Sync, this.note)
         return true
@@ -245,10 +180,11 @@ export class ClientRelay implements SocketOwner {
       case frontend.Bind:
       case frontend.Describe:
       case frontend.Close:
-        if (!this.linked(at)) return false
+        if (!this.linked(at) || (code === frontend.Parse && !this.isTextThere(at))) return false
         if (this.session !== null && !this.watched(at)) return false
         this.unsynced = true
-        if (this.names.limit > 0) return this.handleNamed(at)
+        if (code === frontend.Parse && this.isCopy(at)) this.copy = CopyBegun
+        if (this.names.limit > 0 && !this.server!.isReadingCopy) return this.handleNamed(at)
         this.owe(exchange.kindOf(code), null)
         return true
       case frontend.Execute:
@@ -258,6 +194,8 @@ export class ClientRelay implements SocketOwner {
         this.owe(exchange.Execute, null)
         return true
       case frontend.Flush:
+        if (this.frames.bodyLength > 0) return this.handleBadFlush(at)
+        this.flushed = true
         if (this.server === null) this.skip(at)
         else this.server.answerOmitted()
         return true
@@ -265,9 +203,8 @@ export class ClientRelay implements SocketOwner {
       case frontend.CopyFail:
         if (this.server === null) {
           this.skip(at) // late: the COPY it belongs to has failed
-        } else {
-          this.server.copyIn = false
-          if (this.server.owed.length > 0) this.owe(exchange.CopyEnd, null)
+        } else if (this.server.owed.length > 0) {
+          this.owe(exchange.CopyEnd, null)
         }
         return true
       case frontend.CopyData:
@@ -275,26 +212,74 @@ export class ClientRelay implements SocketOwner {
         return true
       case frontend.Terminate:
         this.send(at)
-        this.events.onTerminate()
+        this.leave(Terminated)
         return false
       default:
-        return this.violation('unknown_packet', '')
+        return this.violation(at, 'unknown_packet', '')
     }
   }
 
-  private refuseMessage(at: number, code: number): boolean {
+  /** PostgreSQL answers it with an error, and skips what follows, but for copy mode, where it passes over it. */
+  private handleBadFlush(at: number): boolean {
+    if (!this.linked(at)) return false
+    this.unsynced = true
+    this.owe(exchange.BadFlush, null)
+    return true
+  }
+
+  /** A message that is read and not carried out. */
+  private passOver(at: number, code: number): boolean {
+    if (this.skipping && code === frontend.Sync) {
+      this.skipping = false
+      return this.handle(at)
+    }
     this.skip(at)
-    if (code === frontend.Query || code === frontend.FunctionCall || code === frontend.Sync) {
+    if (this.refusing && (code === frontend.Query || code === frontend.FunctionCall || code === frontend.Sync)) {
       this.refusing = false
       this.socket.write(readyForQuery())
     }
     return true
   }
 
+  /** Hangs it on the outcome of a COPY FROM STDIN how the server will read this message? */
+  private waitsForCopy(code: number): boolean {
+    const server = this.server!
+    if (server.inquiry !== null) return code !== frontend.Terminate
+    if (this.copy !== CopySent || !server.isToAnswer || isPartOfCopy(code)) return false
+    if (server.isReadingCopy) server.refuseInCopy()
+    return true
+  }
+
+  /** Where the text of the Query or Parse at `at` begins; -1 where its name has no end in the chunk. */
+  private textStart(at: number): number {
+    if (this.frames.code === frontend.Query) return at + 5
+    return this.cutter.chunk.indexOf(0, at + 5) + 1 || -1
+  }
+
+  /** Is enough of its text there to tell whether it is a COPY? Else it is held. */
+  private isTextThere(at: number): boolean {
+    const there = this.cutter.chunk.length
+    if (this.frames.end <= there || there - at > longestBegin) return true
+    const start = this.textStart(at)
+    if (start > 0 && (there - start >= 4 || !this.isCopy(at))) return true
+    this.hold(at, there - at + 1)
+    return false
+  }
+
+  /** May the text of the Query or Parse at `at` be a COPY? */
+  private isCopy(at: number): boolean {
+    const start = this.textStart(at)
+    return start < 0 || isCopyText(this.cutter.chunk, start, this.frames.end)
+  }
+
   /** Has a server, or gets one now? If not, the chunk waits from `at` on. */
   private linked(at: number): boolean {
-    if (this.server?.owed.length === 0) this.requestSince = this.clock.now()
+    if (this.server?.owed.length === 0) {
+      this.requestSince = this.clock.now()
+      if (!this.unsynced) this.copy = NoCopy
+    }
     if (this.server !== null) return true
+    this.copy = NoCopy
     if (this.socket.blocked || !this.events.acquire()) {
       this.keep(this.cutter.chunk, at)
       return false
@@ -312,6 +297,7 @@ export class ClientRelay implements SocketOwner {
 
   /** Another entry of what the server owes this client. */
   owe(kind: number, note: Note | null): void {
+    this.flushed = false
     this.server!.owed.push(kind, this, note)
   }
 
@@ -329,7 +315,7 @@ export class ClientRelay implements SocketOwner {
       case Wait:
         return this.stall(this.frames.end)
       default:
-        return this.violation(names.problem, '')
+        return this.violation(at, names.problem, '')
     }
   }
 
@@ -341,34 +327,10 @@ export class ClientRelay implements SocketOwner {
     return false
   }
 
-  private hold(at: number, wanted: number): void {
+  /** What comes after is not looked at; what came before is carried out first, as PostgreSQL does. */
+  private violation(at: number, condition: Condition, detail: string): false {
     this.send(at)
-    this.frames.hold(this.cutter.chunk, at, wanted)
-  }
-
-  /** The message at `at` goes to nobody. */
-  private skip(at: number): void {
-    const server = this.server
-    if (!this.cutter.drop(server === null ? null : server.socket, at, this.frames.end)) this.waitFor(server!)
-  }
-
-  private send(to: number): void {
-    const server = this.server
-    if (!this.cutter.send(server === null ? null : server.socket, to)) this.waitFor(server!)
-  }
-
-  /** The server does not take more for now. */
-  waitFor(slow: ServerRelay): void {
-    this.socket.pause()
-    // Late COPY data of a client that has no part in this server any more.
-    if (slow.blockedSource !== null && slow.blockedSource !== this) slow.blockedSource.onServerDrain()
-    slow.blockedSource = this
-  }
-
-  private violation(condition: Condition, detail: string): false {
-    this.send(this.cutter.from)
-    this.closed = true
-    this.events.onViolation(condition, detail)
+    this.endWith(condition, detail)
     return false
   }
 }

@@ -3,7 +3,7 @@
 import type { Socket, SocketOwner } from '../io/socket.js'
 import type { Counters } from '../observe/stats.js'
 import { Cut, Frames, Message } from '../protocol/framing.js'
-import { Execute, Query } from '../protocol/frontend.js'
+import { Execute, Query, Terminate } from '../protocol/frontend.js'
 
 export type ConsoleRole = 'admin' | 'stats'
 
@@ -27,6 +27,8 @@ export interface ConsoleClient {
   resume(): void
   end(): void
 }
+
+const nothing = Buffer.alloc(0)
 
 /** Longest message to the console, bytes. */
 const longestMessage = 1024 * 1024
@@ -56,6 +58,7 @@ export class DestinationRelay implements SocketOwner {
       end: () => this.end('client close request'),
     })
     socket.owner = this
+    socket.outlastPeer()
   }
 
   onBytes(incoming: Buffer): void {
@@ -80,6 +83,11 @@ export class DestinationRelay implements SocketOwner {
 
   onDrain(): void {
     this.destination.drained()
+  }
+
+  /** What it said before is answered first, as with Terminate. */
+  onHalfClosed(): void {
+    this.destination.receive(Terminate, nothing)
   }
 
   onGone(): void {

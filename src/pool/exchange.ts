@@ -4,7 +4,8 @@
 import * as backend from '../protocol/backend.js'
 import * as frontend from '../protocol/frontend.js'
 
-/** What an entry waits for. Integers, for `switch`. */
+// What an entry waits for. Integers, for `switch`.
+
 /** A Query or FunctionCall. */
 export const Query = 1
 export const Sync = 2
@@ -24,16 +25,23 @@ export const CloseAdded = 11
 /** A Bind and an Execute that the pooler put in: their answers are dropped. */
 export const BindAdded = 12
 export const ExecuteAdded = 13
+/** A Flush that has a body: outside of a COPY, PostgreSQL answers it with an error alone. */
+export const BadFlush = 14
 /** A Parse that was left out, since the server has the statement: its ParseComplete is put in. */
-export const ParseOmitted = 14
+export const ParseOmitted = 15
 /** A Close that was left out: its CloseComplete is put in. */
-export const CloseOmitted = 15
-/** Not answered: the client's CopyDone or CopyFail passed here, so a Sync behind it counts. */
-export const CopyEnd = 16
+export const CloseOmitted = 16
+/** The client's CopyDone or CopyFail passed here: a COPY FROM STDIN before it reads no further. */
+export const CopyEnd = 17
 
 /** Does the answer to this entry end with ReadyForQuery? */
 export function endsWithReady(kind: number): boolean {
   return kind <= QueryInBatch
+}
+
+/** Does the server say nothing to it, whatever becomes of the rest? */
+export function isUnanswered(kind: number): boolean {
+  return kind >= ParseOmitted
 }
 
 /** By code: the kind of entry whose answer a message of the extended protocol ends; 0 where more of the answer follows. */
@@ -93,6 +101,10 @@ export class ExchangeQueue<Owner, Note> {
   length = 0
   /** Of these, Closes of statements. */
   closes = 0
+  /** Of these, Queries and FunctionCalls in a batch, which an error before them would skip. */
+  inBatch = 0
+  /** Of these, ends of a COPY. */
+  copyEnds = 0
   private readies = 0
 
   push(kind: number, owner: Owner | null, note: Note | null): void {
@@ -146,30 +158,23 @@ export class ExchangeQueue<Owner, Note> {
     return next < this.length && this.ownerAt(next) !== this.owner
   }
 
-  /**
-   * Takes out the Syncs right behind the head, which the server ignored in copy mode.
-   * @returns whether there were any
-   */
-  removeSyncs(): boolean {
-    const before = this.length
-    while (this.length > 1 && this.kindAt(1) === Sync) this.remove(1)
-    return this.length < before
-  }
-
-  /** Takes out one entry behind the head. */
-  remove(index: number): void {
-    this.count(this.kindAt(index), -1)
-    for (let i = index; i < this.length - 1; i++) {
-      const to = (this.first + i) & this.mask
-      const from = (this.first + i + 1) & this.mask
-      this.kinds[to] = this.kinds[from]!
-      this.owners[to] = this.owners[from]!
-      this.notes[to] = this.notes[from]!
+  /** Takes out as many entries right behind the head. */
+  removeBehindHead(count: number): void {
+    if (count === 0) return
+    const kind = this.kinds[this.first]!
+    const owner = this.owners[this.first]!
+    const note = this.notes[this.first]!
+    for (let i = 1; i <= count; i++) this.count(this.kindAt(i), -1)
+    for (let i = 0; i < count; i++) {
+      const at = (this.first + i) & this.mask
+      this.owners[at] = null
+      this.notes[at] = null
     }
-    const last = (this.first + this.length - 1) & this.mask
-    this.owners[last] = null
-    this.notes[last] = null
-    this.length--
+    this.first = (this.first + count) & this.mask
+    this.length -= count
+    this.kinds[this.first] = kind
+    this.owners[this.first] = owner
+    this.notes[this.first] = note
   }
 
   /** From now on nobody gets the answers that `owner` was owed. */
@@ -187,7 +192,9 @@ export class ExchangeQueue<Owner, Note> {
 
   private count(kind: number, step: number): void {
     if (kind <= Sync) this.readies += step
+    else if (kind === QueryInBatch) this.inBatch += step
     else if (kind === CloseAdded || kind === CloseOmitted) this.closes += step
+    else if (kind === CopyEnd) this.copyEnds += step
   }
 
   private grow(): void {

@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { ErrorResponse } from '../protocol/backend.js'
+import { closeStatement } from '../protocol/frontend.js'
 
 /** Begins all names that servers know; for those who watch pg_prepared_statements it is pgbouncer's. */
 export const prefix = 'PGBOUNCER_'
@@ -17,6 +18,11 @@ export const takenName: string = `${prefix}taken_${secret}`
 export const commandName: string = `${prefix}command_${secret}`
 /** Statement and portal of a PREPARE that the pooler puts in. */
 export const makingName: string = `${prefix}making_${secret}`
+
+/** Of a statement that the server has already, to be found fault with once more. */
+const tryingName = `${prefix}trying_${secret}`
+export const tryingBytes: Buffer = Buffer.from(`${tryingName}\0`)
+export const closeTrying: Buffer = closeStatement(tryingName)
 
 /** For rewritten messages, with a terminator. */
 export const absentBytes: Buffer = Buffer.from(`${absentName}\0`)

@@ -10,6 +10,7 @@ import * as exchange from './exchange.js'
 import type { Note } from './notes.js'
 import type { Statement } from './prepared.js'
 import { noteOf, type PreparedNote } from './prepared-notes.js'
+import { closeTrying, tryingBytes } from './reserved-names.js'
 
 /** Code and length of a message that is rewritten, on their way to where pieces are gathered. */
 const head = Buffer.alloc(5)
@@ -59,6 +60,24 @@ export class Rewriter {
     client.counters.serverParses++
     client.server!.statements.add(statement)
     this.put(statement.create, kind, note)
+  }
+
+  /**
+   * The client's Parse at `at` of a statement that the server has: it is left out; in a transaction that has failed, or may
+   * have, it goes under a name that is closed at once, since PostgreSQL refuses it there.
+   */
+  reuse(at: number, nameEnd: number, statement: Statement, note: PreparedNote): void {
+    const server = this.client.server!
+    server.statements.touch(statement)
+    if (!server.mayHaveFailed) {
+      this.collect(at)
+      this.cutter.from = this.frames.end
+      return this.client.owe(exchange.ParseOmitted, note)
+    }
+    this.replace(at, at + 5, nameEnd, tryingBytes)
+    this.client.owe(exchange.Parse, note)
+    this.collect(this.frames.end)
+    this.put(closeTrying, exchange.CloseAdded, null)
   }
 
   /** Makes room for one more statement on the server. */

@@ -1,56 +1,41 @@
 // hot path
 // Bytes from a server to its client: whole chunks as they come, cut only where the owner of the answer changes.
 
-import { Cutter } from '../io/cutter.js'
 import type { Socket, SocketOwner } from '../io/socket.js'
 import type { Counters } from '../observe/stats.js'
 import * as backend from '../protocol/backend.js'
-import { Cut, Frames, Message } from '../protocol/framing.js'
+import { ConnectionLost } from '../protocol/conversation.js'
+import { Cut, Message } from '../protocol/framing.js'
 import { Ask } from './ask.js'
 import type { ClientRelay } from './client-relay.js'
 import * as exchange from './exchange.js'
-import { ExchangeQueue } from './exchange.js'
-import type { Note } from './notes.js'
 import type { ParameterSet } from './parameters.js'
 import type { ServerStatements } from './prepared.js'
 import type { ServerEvents } from './relay-events.js'
+import { ServerCopy } from './server-copy.js'
 import * as words from './server-words.js'
 import { correct, inOwnWords, seeCommand } from './statement-errors.js'
 import { ShapeNote } from './statement-shape.js'
 
 const nothing = Buffer.alloc(0)
 
-export class ServerRelay implements SocketOwner {
-  readonly socket: Socket
-  readonly owed = new ExchangeQueue<ClientRelay, Note>()
+export class ServerRelay extends ServerCopy implements SocketOwner {
   readonly parameters: ParameterSet
-  readonly statements: ServerStatements
-  /** The client that has this server, or null. */
-  client: ClientRelay | null = null
-  /** Transaction status in the latest ReadyForQuery. */
-  status: number = backend.Idle
-  /** The server is in COPY FROM STDIN: it ignores Sync until CopyDone or CopyFail. */
-  copyIn = false
   /**
    * A Query or FunctionCall came in the midst of a batch of the extended protocol: PostgreSQL 18 may be left within its
    * transaction although it says that it is idle, and fail the next statement, whoever sends it.
    */
   isMixed = false
-  // Who has been passed the server's own last words (a FATAL), and needs no others.
-  private tookLeaveOf: ClientRelay | null = null
   /** A client's bytes wait for this server to take more. */
   blockedSource: ClientRelay | null = null
-  private readonly frames: Frames
   private readonly events: ServerEvents
   private readonly counters: Counters
-  private closed = false
-  /** The exchange at the head failed: what it still owes will not come, up to its ReadyForQuery. */
-  failed = false
-  // An error was part of the answer to the Query at the head.
-  private queryFailed = false
-  private readonly cutter = new Cutter()
   // Its exchange, which failed on a plan gone stale, is run again when that has been answered.
   private retry: ClientRelay | null = null
+  // All that was owed has been answered; whoever waits for that is told when nothing else is found behind it.
+  private isSettling = false
+  // The pooler's own exchange that was answered last.
+  private finished: Ask | null = null
 
   constructor(
     socket: Socket,
@@ -59,12 +44,10 @@ export class ServerRelay implements SocketOwner {
     counters: Counters,
     events: ServerEvents,
   ) {
-    this.socket = socket
+    super(socket, statements)
     this.parameters = parameters
-    this.statements = statements
     this.counters = counters
     this.events = events
-    this.frames = new Frames(0x7fffffff)
   }
 
   /** Nothing owed, no message half way? */
@@ -72,25 +55,35 @@ export class ServerRelay implements SocketOwner {
     return this.owed.length === 0 && this.frames.atBoundary
   }
 
-  /** Has this client got a message in part, behind which only the rest may stand, or the server's own FATAL? */
-  hadLastWord(client: ClientRelay): boolean {
-    return this.tookLeaveOf === client || (this.frames.bodyLeft > 0 && this.recipient() === client)
-  }
-
-  /** Sends a query of the pooler's own; its answer goes to `ask`. */
-  ask(bytes: Buffer, ask: Ask): void {
-    this.statements.unnamed = 0 // a Query takes it away
-    this.owed.push(exchange.Query, null, ask)
-    this.socket.write(bytes)
-  }
-
   onBytes(incoming: Buffer): void {
     this.counters.sent += incoming.length
     const chunk = this.frames.join(incoming)
     if (chunk === null) return
     this.take(chunk)
+    if (this.isSettling && this.isQuiet && !this.closed) this.settle()
     const client = this.client
-    if (client?.stalled && this.owed.countReady() === 0) client.wake()
+    if (client !== null && client.isHeldUp && !this.closed) client.onProgress()
+  }
+
+  /**
+   * All is answered. Only now, at the end of what was read, may the server go to someone else: whatever stood behind the last
+   * ReadyForQuery can't be an answer to what is asked next.
+   */
+  settle(): void {
+    this.isSettling = false
+    const { finished, retry } = this
+    this.finished = null
+    this.retry = null
+    if (retry !== null && this.client === retry) retry.runAgain()
+    if (finished !== null) finished.finish(this.status)
+    if (this.owed.length > 0 || this.closed) return
+    if (this.client !== null) this.client.onServerQuiet(this.status, finished !== null)
+    else this.events.onQuiet()
+  }
+
+  /** The client that has this server is done, but the server is in the middle of a message: `settle` comes behind it. */
+  settleLater(): void {
+    this.isSettling = true
   }
 
   private take(chunk: Buffer): void {
@@ -133,6 +126,8 @@ export class ServerRelay implements SocketOwner {
   close(): void {
     this.closed = true
     this.socket.end()
+    this.finished?.fail(new ConnectionLost('closed'))
+    this.finished = null
   }
 
   /** Puts in the answers that the pooler owes at the head (left-out Parse and Close), for a Flush that no server message follows. */
@@ -155,9 +150,11 @@ export class ServerRelay implements SocketOwner {
 
   /** Deals with the message at `at`. False: the connection was given up. */
   private handle(at: number): boolean {
-    this.addOmitted(at)
     const code = this.frames.code
+    if (this.inquiry !== null) return this.handleInquired(at, code, this.inquiry)
+    this.addOmitted(at)
     const kind = this.owed.kind
+    if (kind === 0 && !words.isAsynchronous(code)) return this.handleUnasked(at, code)
     switch (code) {
       case backend.DataRow:
       case backend.CopyData:
@@ -182,7 +179,8 @@ export class ServerRelay implements SocketOwner {
       default:
         if (code === backend.CommandComplete) this.noteCommand(at)
         if (kind === exchange.Query || kind === exchange.QueryInBatch) {
-          if (code === backend.CopyInResponse) this.enterCopyIn()
+          if (code === backend.CopyInResponse) this.copyIn = true
+          else if (code === backend.CommandComplete && this.copyIn && !this.endCopy()) return false
         } else if (!this.handleExtended(at, code)) return false
     }
     if (this.owed.note instanceof Ask) this.tell(this.owed.note, at)
@@ -190,9 +188,16 @@ export class ServerRelay implements SocketOwner {
     return true
   }
 
-  /** Whose the bytes at hand are: the head's owner, or outside of any exchange the client that has this server. */
-  private recipient(): ClientRelay | null {
-    return this.owed.length === 0 ? this.client : this.owed.owner
+  /** Only a FATAL may come that nobody asked for, beside what is asynchronous; anything else is somebody's who is not known. */
+  private handleUnasked(at: number, code: number): boolean {
+    if (code !== backend.ErrorResponse) return this.desync(`unexpected ${String.fromCharCode(code)}`)
+    const isFatal = words.isFarewell(this.cutter.chunk, at, this.frames.end)
+    if (this.frames.end <= this.cutter.chunk.length)
+      this.events.onStrayError(this.cutter.chunk.subarray(at + 5, this.frames.end))
+    if (!isFatal) return this.desync('unexpected error')
+    this.tookLeaveOf = this.client
+    if (this.client === null) this.drop(at)
+    return true
   }
 
   /** The answers of the extended protocol, each matched with what was asked. */
@@ -201,7 +206,8 @@ export class ServerRelay implements SocketOwner {
     const { kind, owner } = this.owed
     const ended = exchange.endedBy(code)
     if (ended === 0) {
-      if (code === backend.CopyInResponse) this.enterCopyIn()
+      if (kind === exchange.BadFlush) return this.desync(`unexpected ${String.fromCharCode(code)}`)
+      if (code === backend.CopyInResponse) this.copyIn = true
       else if (exchange.likenessOf(kind) > 0 || words.isStaleNext(this.cutter.chunk, code, this.frames.end))
         this.drop(at)
       return true // more of the same answer follows
@@ -209,7 +215,7 @@ export class ServerRelay implements SocketOwner {
     if (ended === kind) {
       if (owner === null) this.drop(at)
       else if (kind === exchange.Bind || kind === exchange.Describe) owner.names.secondRun.giveUp()
-      if (kind === exchange.Execute) this.copyIn = false
+      if (this.copyIn && !this.endCopy()) return false
     } else if (ended === exchange.likenessOf(kind)) {
       this.drop(at)
     } else {
@@ -237,11 +243,10 @@ export class ServerRelay implements SocketOwner {
     const failed = this.failed || this.queryFailed
     if (this.failed) this.skipFailed()
     const kind = this.owed.kind
-    if (kind === 0 || !exchange.endsWithReady(kind) || this.frames.bodyLength !== 1) {
+    if (kind === 0 || !exchange.endsWithReady(kind) || this.frames.bodyLength !== 1 || this.copyIn) {
       return this.desync('unexpected ReadyForQuery')
     }
     this.failed = false
-    this.copyIn = false
     this.queryFailed = false
     this.status = this.cutter.chunk[at + 5]!
     const note = this.owed.note
@@ -249,7 +254,8 @@ export class ServerRelay implements SocketOwner {
     if (note instanceof Ask) {
       this.drop(at)
       this.owed.shift()
-      note.onMessage(backend.ReadyForQuery, this.cutter.chunk.subarray(at + 5, this.frames.end))
+      if (this.owed.length === 0) this.finished = note
+      else note.finish(this.status)
     } else {
       if (note !== null) {
         this.send(at) // what the client may be told now comes behind it
@@ -261,28 +267,21 @@ export class ServerRelay implements SocketOwner {
       this.owed.shift()
     }
     this.addOmitted(this.frames.end)
-    if (this.retry !== null) {
-      const client = this.retry
-      this.retry = null
-      if (this.client === client) client.runAgain()
-    }
-    if (this.owed.length === 0 && !this.closed) {
+    if (this.owed.length === 0) {
       this.send(this.frames.end) // before anybody else is linked
-      if (this.client !== null) this.client.onServerQuiet(this.status, note instanceof Ask)
-      else this.events.onQuiet()
+      this.isSettling = true
     }
     return !this.closed
   }
 
   private handleError(at: number): void {
-    this.copyIn = false
     const { kind, owner, note } = this.owed
     const [chunk, end] = [this.cutter.chunk, this.frames.end]
     if (words.isFarewell(chunk, at, end)) this.tookLeaveOf = this.recipient()
-    if (kind === 0) {
-      if (end <= chunk.length) this.events.onStrayError(chunk.subarray(at + 5, end))
-      return
-    }
+    else if (this.copyIn && owner !== null) this.endFailedCopy(at, owner)
+    this.copyIn = false
+    this.isRefusing = false
+    if (this.closed) return
     const isStale = words.isStalePlan(chunk, at, end)
     if (isStale) this.statements.retireAll()
     const isFirst = !this.failed
@@ -302,19 +301,13 @@ export class ServerRelay implements SocketOwner {
     this.add(told)
   }
 
-  private handleParameter(at: number): void {
+  protected handleParameter(at: number): void {
     const parameter = backend.readParameterStatus(this.cutter.chunk.subarray(at + 5, this.frames.end))
     if (parameter === undefined) return
     this.parameters.report(parameter.name, parameter.value)
     const owner = this.recipient()
     if (owner !== null) owner.parameters.report(parameter.name, parameter.value)
     this.events.onParameter(parameter.name, parameter.value)
-  }
-
-  /** The server reads COPY data now: the Syncs it has been sent already, it ignores. */
-  private enterCopyIn(): void {
-    if (this.owed.removeSyncs() && this.owed.countReady() === 0) this.owed.owner?.awaitSync()
-    this.copyIn = this.owed.length < 2 || this.owed.kindAt(1) !== exchange.CopyEnd
   }
 
   /** The message at `at` answers the head, or nothing has to. */
@@ -340,7 +333,7 @@ export class ServerRelay implements SocketOwner {
   private addOmitted(at: number): void {
     while (!this.failed) {
       const kind = this.owed.kind
-      if (kind < exchange.ParseOmitted) return
+      if (!exchange.isUnanswered(kind)) return
       if (kind !== exchange.CopyEnd && this.owed.owner !== null) {
         this.collect(at)
         this.add(kind === exchange.ParseOmitted ? backend.parseComplete : backend.closeComplete)
@@ -359,40 +352,7 @@ export class ServerRelay implements SocketOwner {
     this.drop(at)
   }
 
-  // To whom it goes is decided here: nobody's bytes are dropped, a slow client stops the server.
-
-  /** The message at `at` goes to nobody. */
-  private drop(at: number): void {
-    const owner = this.recipient()
-    if (!this.cutter.drop(owner === null ? null : owner.socket, at, this.frames.end)) this.waitFor(owner!)
-  }
-
-  private hold(at: number, wanted: number): void {
-    this.send(at)
-    this.frames.hold(this.cutter.chunk, at, wanted)
-  }
-
-  private collect(to: number): void {
-    const owner = this.recipient()
-    if (!this.cutter.collect(owner === null ? null : owner.socket, to)) this.waitFor(owner!)
-  }
-
-  private add(bytes: Buffer): void {
-    const owner = this.recipient()
-    if (!this.cutter.add(owner === null ? null : owner.socket, bytes)) this.waitFor(owner!)
-  }
-
-  private send(to: number): void {
-    const owner = this.recipient()
-    if (!this.cutter.send(owner === null ? null : owner.socket, to)) this.waitFor(owner!)
-  }
-
-  private waitFor(slow: ClientRelay): void {
-    this.socket.pause()
-    slow.blockedServer = this
-  }
-
-  private desync(what: string): boolean {
+  protected desync(what: string): boolean {
     this.closed = true
     this.events.onDesync(what)
     return false

@@ -112,6 +112,11 @@ function reachOfNext(chunk: Buffer, end: number): number {
   return length > readLimit ? end : end + 1 + length
 }
 
+/** May it come at any time, without anybody having asked? (An error may, too, where it is FATAL.) */
+export function isAsynchronous(code: number): boolean {
+  return code === backend.NoticeResponse || code === backend.ParameterStatus || code === backend.NotificationResponse
+}
+
 /** One of the messages that large answers are made of, and that nobody here looks into. */
 export function isRow(code: number): boolean {
   return code === backend.DataRow || code === backend.CopyData

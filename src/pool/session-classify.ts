@@ -57,7 +57,7 @@ function sum(drafts: readonly Draft[], isPlain: boolean): Judgement {
     sets: [...new Set(all((draft) => draft.sets))],
     certain: isPlain && !certain.includes(undefined) ? certain.flatMap((changes) => changes ?? []) : undefined,
     prepares: all((draft) => draft.prepares),
-    executes: [...new Set(all((draft) => draft.executes))],
+    executes: all((draft) => draft.executes),
   }
   const { begins, ends, names, prepares, executes } = judgement
   return (begins | ends) === 0 && names.length + prepares.length + executes.length === 0 ? harmless : judgement
@@ -74,8 +74,6 @@ class Draft {
   readonly executes: string[] = []
   /** It may begin or end a transaction. */
   controlsTransaction = false
-  /** It is a DO. */
-  private isBlock = false
   private readonly tokens: readonly Token[]
   private readonly text: string
   private readonly depth: number
@@ -132,7 +130,6 @@ class Draft {
         if (tokens.some((token) => token.text === 'pg_settings')) this.addUnknownSettings()
         return
       case 'do':
-        this.isBlock = true
         for (const token of tokens) if (token.kind === 'string') this.readBlock(token)
         return
       case 'begin':
@@ -212,7 +209,7 @@ class Draft {
   private readBlockStatement(tokens: readonly Token[], text: string): void {
     const draft = new Draft(tokens, text, this.depth + 1)
     for (const [at, token] of tokens.entries()) {
-      if (token.kind === 'string' && !draft.isBlock) draft.readBlock(token) // those of a DO have been read
+      if (token.kind === 'string') draft.readBlock(token)
       if (at === 0 || token.kind !== 'word') continue
       if (token.text === 'set') draft.addSettings(readSet(tokens.slice(at, at + longestSet), '?'))
       else if (token.text === 'reset') draft.addSettings(readReset(tokens.slice(at, at + longestSet)))

@@ -62,29 +62,21 @@ export const harmless: Judgement = Object.freeze({
 /** A text that could not be read: what it does to settings is not seen. */
 export const unclear: Judgement = Object.freeze({ ...harmless, begins: Unclear, certain: undefined })
 
-/** More names than this are not told apart: each use of a statement has to go through all of them. */
-const mostNames = 200
+/** More names than this are not told apart. */
+const mostNames = 1000
 
-/** What any of them may do; each is read once, however many there are. */
-export function anyOf(judgements: readonly Judgement[]): Judgement {
-  const [first, ...others] = new Set(judgements)
-  if (first === undefined) return harmless
-  if (others.length === 0) return first
-  const all = [first, ...others]
-  const begins = all.reduce((bits, one) => bits | one.begins, 0)
-  const names = new Set(all.flatMap((one) => one.names))
-  const executes = new Set(all.flatMap((one) => one.executes))
-  const prepares = all.flatMap((one) => one.prepares)
-  if (names.size + prepares.length + executes.size > mostNames) {
-    return { ...unclear, begins: begins | Unclear | UnknownSettings }
-  }
-  return {
-    begins,
-    ends: all.reduce((bits, one) => bits | one.ends, 0),
-    names: [...names],
-    sets: [...new Set(all.flatMap((one) => one.sets))],
+/** What either may do. */
+export function either(one: Judgement | undefined, other: Judgement): Judgement {
+  if (one === undefined || one === other) return other
+  const both = {
+    begins: one.begins | other.begins,
+    ends: one.ends | other.ends,
+    names: [...new Set([...one.names, ...other.names])],
+    sets: [...new Set([...one.sets, ...other.sets])],
     certain: undefined,
-    prepares,
-    executes: [...executes],
+    prepares: [...one.prepares, ...other.prepares],
+    executes: [...new Set([...one.executes, ...other.executes])],
   }
+  if (both.names.length + both.prepares.length + both.executes.length <= mostNames) return both
+  return { ...unclear, begins: both.begins | Unclear | UnknownSettings }
 }

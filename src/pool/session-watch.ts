@@ -9,7 +9,7 @@ import type { ClientRelay } from './client-relay.js'
 import * as exchange from './exchange.js'
 import type { Pool } from './pool.js'
 import type { Judgements } from './session-classify.js'
-import { anyOf, harmless, type Judgement, unclear } from './session-judgement.js'
+import { either, harmless, type Judgement, unclear } from './session-judgement.js'
 import { setting } from './session-settings.js'
 import { type SessionNote, SessionState, type StateOwner } from './session-state.js'
 
@@ -18,9 +18,6 @@ const longestText = 64 * 1024
 
 /** Where the names in a Parse, Bind or Close are looked for. */
 const nameReach = 1024
-
-/** Where more than this is owed, it is not looked through for each Sync. */
-const mostOwed = 100
 
 /** Most statements of a client that are told apart. */
 const mostPrepared = 200
@@ -107,7 +104,6 @@ export class SessionWatch {
   /** Does the server owe one Execute, and nothing of another exchange? */
   private isAlone(): boolean {
     const { owed } = this.client.server!
-    if (owed.length > mostOwed) return false
     let count = 0
     for (let i = 0; i < owed.length; i++) {
       const kind = owed.kindAt(i)
@@ -142,10 +138,9 @@ export class SessionWatch {
     } else if (name === '') {
       this.prepared.set(name, judgement)
     } else if (this.prepared.has(name) || this.prepared.size < mostPrepared) {
-      const known = this.prepared.get(name)
-      this.prepared.set(name, known === undefined ? judgement : anyOf([known, judgement]))
+      this.prepared.set(name, either(this.prepared.get(name), judgement))
     } else {
-      this.others = anyOf([this.others, judgement])
+      this.others = either(this.others, judgement)
     }
   }
 
@@ -160,7 +155,7 @@ export class SessionWatch {
   private named(name: string): Judgement {
     const known = this.prepared.get(name)
     if (name === '' || this.others === harmless) return known ?? harmless
-    return known === undefined ? this.others : anyOf([known, this.others])
+    return either(known, this.others)
   }
 
   /** Another comes in the same exchange: whether it lasts, that one may decide. */
@@ -172,13 +167,7 @@ export class SessionWatch {
 
   /** Statements that this one prepares or executes by their SQL names. */
   private use(judgement: Judgement): void {
-    const prepares = new Map<string, Judgement[]>()
-    for (const [name, inner] of judgement.prepares) {
-      const others = prepares.get(name)
-      if (others === undefined) prepares.set(name, [inner])
-      else others.push(inner)
-    }
-    for (const [name, inner] of prepares) this.prepare(name, anyOf(inner))
+    for (const [name, inner] of judgement.prepares) this.prepare(name, inner)
     for (const name of judgement.executes) {
       const inner = this.named(name)
       if (inner !== harmless) this.state.onUse(inner, false)

@@ -39,9 +39,6 @@ const longestNames = 64 * 1024
 /** Longest named Parse, bytes: as much as one client may have prepared in all. */
 export const statementLimit = 16 * 1024 * 1024
 
-/** PostgreSQL's own limit for a message (MaxAllocSize); a name that grows keeps it within what a length word can say. */
-const longestMessage = 0x3fffffff
-
 /** Most answers that a server may owe when another is to come from here: nothing else slows a client that sends only such. */
 const mostOwed = 1024 * 1024
 
@@ -98,7 +95,6 @@ export class StatementNames {
     if (owed.length === 0) this.hasTaken = false
     const length = frames.end - at
     const there = this.cutter.chunk.length - at
-    if (length > longestMessage) return this.broken('bad_packet_header')
     const { code } = frames
     const needed = code === frontend.Query || code === frontend.Execute ? 0 : this.lengthNeeded(at, length, there)
     if (needed > statementLimit) return this.broken('out_of_memory')
@@ -135,7 +131,7 @@ export class StatementNames {
     const server = client.server!
     const end = this.frames.end
     const nameEnd = cutter.chunk.indexOf(0, at + 5)
-    if (nameEnd < 0 || nameEnd >= end) return this.broken('broken_parse')
+    if (nameEnd < 0 || nameEnd >= end) return this.unended(at)
     if (nameEnd === at + 5) {
       return this.handleUnnamedParse(at)
     }
@@ -158,12 +154,11 @@ export class StatementNames {
       this.portals.parseNamed(at, name, client.statements.find(name)!, sql)
       return Done
     }
-    this.out.collect(at)
     if (server.statements.has(statement)) {
       if (server.owed.length > mostOwed) return this.broken('out_of_memory')
-      server.statements.touch(statement)
-      client.owe(exchange.ParseOmitted, noteOf.reuse(statement, name, client.statements))
+      this.out.reuse(at, nameEnd, statement, noteOf.reuse(statement, name, client.statements))
     } else {
+      this.out.collect(at)
       this.out.addParse(statement, noteOf.prepare(statement, name, client.statements), exchange.Parse)
     }
     cutter.from = end
@@ -254,11 +249,15 @@ export class StatementNames {
     return this.cutter.chunk[at + 5] === 0x53 && nameEnd > at + 6 // S
   }
 
-  /** No end of a name: the message is broken, or its names are longer than what has been read of it. */
+  /** No end of a name: the message is broken, which the server says, or its names are longer than what has been read of it. */
   private unended(at: number): number {
     const there = this.cutter.chunk.length - at
     const length = this.frames.end - at
-    if (there >= length || there >= longestNames) return this.broken('broken_parse')
+    if (there >= length) {
+      this.client.owe(exchange.kindOf(this.frames.code), null)
+      return Done
+    }
+    if (there >= longestNames) return this.broken('broken_parse')
     this.wanted = length < longestNames ? length : longestNames
     return Incomplete
   }

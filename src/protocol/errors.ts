@@ -52,6 +52,14 @@ export const conditions = {
   bytes_after_ssl_request: [protocolViolation, 'FATAL', 'received unencrypted data after SSL request'],
   bytes_after_gss_request: [protocolViolation, 'FATAL', 'received unencrypted data after GSSAPI encryption request'],
   bad_packet_header: [protocolViolation, 'FATAL', "bad packet header: '%s'"],
+  invalid_message_length: [protocolViolation, 'FATAL', 'invalid message length'],
+  unexpected_in_copy: [protocolViolation, 'ERROR', 'unexpected message type %s during COPY from stdin'],
+  unexpected_eof: ['08006', 'ERROR', 'unexpected EOF on client connection with an open transaction'],
+  lost_synchronization: [
+    protocolViolation,
+    'FATAL',
+    'terminating connection because protocol synchronization was lost',
+  ],
   unknown_packet: [protocolViolation, 'FATAL', 'unknown pkt'],
   pqexec_disallowed: [protocolViolation, 'FATAL', 'PQexec disallowed'],
   // queueing and running

@@ -22,6 +22,30 @@ export const Query = 0x51 // Q
 export const Sync = 0x53 // S
 export const Terminate = 0x58 // X
 
+/** PostgreSQL's limits for what follows the code of a message, bytes: PQ_SMALL_MESSAGE_LIMIT, PQ_LARGE_MESSAGE_LIMIT. */
+const smallMessage = 10_000
+const largeMessage = 0x3ffffffe
+
+/**
+ * Longest body of a message after login, bytes, as PostgreSQL 14 and later have it: they close the connection without a word
+ * where it is longer.
+ */
+export function longestBody(code: number): number {
+  switch (code) {
+    case Close:
+    case CopyDone:
+    case CopyFail:
+    case Describe:
+    case Execute:
+    case Flush:
+    case Sync:
+    case Terminate:
+      return smallMessage - 4
+    default:
+      return largeMessage - 4
+  }
+}
+
 /** What the first, codeless packet of a connection asks for. */
 export const requestCode = { ssl: 80877103, gss: 80877104, cancel: 80877102 } as const
 

@@ -189,12 +189,14 @@ describe('a server that breaks the protocol', () => {
     expect(server.connections.length).toBe(2)
   })
 
-  test('more than it was asked for: it is not used again', async () => {
+  test('more than it was asked for: its client is told, and it is not used again', async () => {
     await using server = await startBroken([commandComplete('X'), readyForQuery(), readyForQuery()])
     await using pooler = await startPooler({ default_pool_size: 1 }, { server })
     const client = await pooler.raw()
     expect(await client.ask(query('select 1'))).toEqual(['C X', 'Z I'])
-    expect(await client.ask(query('x'))).toEqual(['C OK', 'Z I'])
+    expect(await client.toTheEnd()).toEqual(['E FATAL 08P01 server conn crashed?'])
+    const next = await pooler.raw()
+    expect(await next.ask(query('x'))).toEqual(['C OK', 'Z I'])
     expect(server.connections.length).toBe(2)
     expect(pooler.logged.join()).toContain('protocol out of sync')
   })

@@ -57,7 +57,7 @@ describe('transaction mode', () => {
       await pooler.until('SHOW POOLS', (row) => row.cl_waiting === n + 1)
     }
     first.vanish()
-    second.stream.end()
+    second.vanish()
     await pooler.until('SHOW POOLS', (row) => row.cl_waiting === 1)
     await holder.query('commit')
     expect(await third.answer()).toEqual(['T x', 'D 2', 'C SELECT 1', 'Z I'])

@@ -31,7 +31,6 @@ const held: readonly [kind: string, name: string][] = [
   ['COPY', 'into the server, in one write'],
   ['COPY', 'refused by the server while the client goes on'],
   ['COPY', 'Syncs in the middle of the data, which do not count'],
-  ['COPY', 'with the Sync sent along, refused by the server while the client goes on'],
   ['prepared', 'a statement that is used again and again'],
   ['prepared', 'several statements, with the same text and with others'],
   ['prepared', 'a name that is taken'],

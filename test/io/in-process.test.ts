@@ -204,13 +204,3 @@ test('a driver reads on a stack of its own: who throws there throws at nobody el
   expect(said).toEqual(['far 1', 'far done', 'near done', 'near 23', 'near 4'])
   near.destroy()
 })
-
-test('the memory of what has been written is free to be used again', async () => {
-  const near = new InProcessClient()
-  const memory = Buffer.from('first')
-  await new Promise((resolve) => near.write(memory, resolve))
-  memory.write('other')
-  near.end()
-  expect(String((await once(near.far, 'data'))[0])).toBe('first')
-  near.destroy()
-})

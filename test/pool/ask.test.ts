@@ -10,7 +10,8 @@ function asked(...messages: Buffer[]): (Answer | Error)[] {
   const ask = new Ask((answer) => answers.push(answer))
   for (const { code, body } of messagesOf(Buffer.concat(messages))) {
     const view = Buffer.from(body)
-    ask.onMessage(code.charCodeAt(0), view)
+    if (code === 'Z') ask.finish(view[0]!)
+    else ask.onMessage(code.charCodeAt(0), view)
     view.fill(0xee)
   }
   return answers
@@ -79,7 +80,7 @@ test.each([
   const answers: Answer[] = []
   const ask = new Ask((answer) => answers.push(answer as Answer))
   ask.onMessage(backend.DataRow, body)
-  ask.onMessage(backend.ReadyForQuery, Buffer.from('I'))
+  ask.finish(backend.Idle)
   expect(answers[0]?.error).toBeDefined()
   expect(answers[0]?.rows).toEqual([])
 })

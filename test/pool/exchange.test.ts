@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import * as exchange from '../../src/pool/exchange.js'
 import { ExchangeQueue } from '../../src/pool/exchange.js'
 
-const kinds = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]
+const kinds = Array.from({ length: exchange.CopyEnd }, (_, n) => n + 1)
 
 interface Entry {
   kind: number
@@ -28,6 +28,8 @@ function expectSame(queue: ExchangeQueue<string, number>, model: readonly Entry[
   expect(queue.countReady()).toBe(model.filter(({ kind }) => sure.includes(kind)).length)
   const closing: number[] = [exchange.CloseAdded, exchange.CloseOmitted]
   expect(queue.closes).toBe(model.filter(({ kind }) => closing.includes(kind)).length)
+  expect(queue.inBatch).toBe(model.filter(({ kind }) => kind === exchange.QueryInBatch).length)
+  expect(queue.copyEnds).toBe(model.filter(({ kind }) => kind === exchange.CopyEnd).length)
 }
 
 test('it behaves as a list does', () => {
@@ -41,7 +43,7 @@ test('it behaves as a list does', () => {
       }),
     },
     { weight: 3, arbitrary: fc.record({ op: fc.constant('shift' as const) }) },
-    { weight: 1, arbitrary: fc.record({ op: fc.constant('remove' as const), index: fc.nat() }) },
+    { weight: 1, arbitrary: fc.record({ op: fc.constant('remove' as const), count: fc.nat() }) },
     { weight: 1, arbitrary: fc.record({ op: fc.constant('forget' as const), owner: fc.constantFrom('a', 'b') }) },
   )
   fc.assert(
@@ -56,9 +58,9 @@ test('it behaves as a list does', () => {
           queue.shift()
           model.shift()
         } else if (all.op === 'remove' && model.length > 1) {
-          const at = 1 + (all.index % (model.length - 1))
-          queue.remove(at)
-          model.splice(at, 1)
+          const count = all.count % model.length
+          queue.removeBehindHead(count)
+          model.splice(1, count)
         } else if (all.op === 'forget') {
           queue.forget(all.owner)
           model = model.map((entry) => (entry.owner === all.owner ? { ...entry, owner: null } : entry))
@@ -83,7 +85,7 @@ test('what has left is not held', () => {
   const owners = new Map<string, object | null>()
   queue.push(exchange.Query, {}, {})
   queue.push(exchange.Sync, {}, {})
-  queue.remove(1)
+  queue.removeBehindHead(1)
   queue.shift()
   for (const [name, value] of Object.entries(queue)) {
     if (Array.isArray(value))
@@ -94,4 +96,9 @@ test('what has left is not held', () => {
 
 test('Query, Sync and a Query in a batch end with ReadyForQuery, nothing else does', () => {
   expect(kinds.filter(exchange.endsWithReady)).toEqual([exchange.Query, exchange.Sync, exchange.QueryInBatch])
+})
+
+test('what the server says nothing to', () => {
+  const silent: number[] = [exchange.ParseOmitted, exchange.CloseOmitted, exchange.CopyEnd]
+  expect(kinds.filter(exchange.isUnanswered)).toEqual(silent)
 })

@@ -149,6 +149,7 @@ export class FakeBackend {
 
   private runExtended(code: string, body: Buffer): void {
     const [first, second] = body.toString('latin1').split('\0') as [string, string]
+    if (!body.includes(0)) throw new Failure('08P01', 'invalid string in message')
     switch (code) {
       case 'P':
         this.prepare(first, second)
@@ -308,7 +309,13 @@ export class FakeBackend {
         }
         this.copy = { failAt: Number(text.split(' ')[2] ?? 0), isSimple, rest, rows: 0 }
         this.say('G', Buffer.alloc(1), i16(0))
-        return this.flush()
+        this.flush()
+        // As a trigger does, before the first row is read.
+        if (text.endsWith('raise')) {
+          this.copy = undefined
+          throw new Failure('P0001', 'not today')
+        }
+        return
       case 'syntax':
         throw new Failure('42601', 'syntax error')
       default:

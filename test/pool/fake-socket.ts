@@ -34,6 +34,8 @@ export class FakeSocket {
     if (!this.ended) this.owner.onDrain()
   }
 
+  outlastPeer(): void {}
+
   pause(): void {
     this.paused = true
   }

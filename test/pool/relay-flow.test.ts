@@ -4,7 +4,7 @@ import { errorResponse } from '../../src/protocol/backend.js'
 import { PgError } from '../../src/protocol/errors.js'
 import * as wire from '../protocol/wire.js'
 import { FakeSocket } from './fake-socket.js'
-import { Rig, type RigClient } from './relay-rig.js'
+import { direct, Rig, type RigClient } from './relay-rig.js'
 
 const { bind, copyData, execute, parse, query, sync } = wire
 
@@ -170,11 +170,14 @@ test('what a client sent behind a refused query is carried out', () => {
   expect(codes(waiting)).toBe('EZTDDCZ')
 })
 
-test('a client may leave between messages, at any time', () => {
+test('a client that says Terminate is answered what it asked before, and nothing behind it is sent', () => {
   const rig = new Rig()
   rig.client.send(query('rows 1'), wire.terminate, query('rows 2'))
+  rig.client.send(query('rows 3'))
+  expect(rig.client.closed).toBe('')
+  rig.settle()
   expect(rig.client.closed).toBe('terminate')
-  expect(rig.server.socket.taken(), 'nothing behind Terminate is sent').toEqual(query('rows 1'))
+  expect(rig.client.socket.taken()).toEqual(direct(query('rows 1')))
 })
 
 test.each<[string, Buffer[], boolean]>([
@@ -182,7 +185,12 @@ test.each<[string, Buffer[], boolean]>([
   ['a whole query', [query('rows 1')], true],
   ['a batch', [parse('', 'rows 1'), sync], true],
   ['a batch without its Sync', [parse('', 'rows 1')], false],
-  ['half a query', [query('rows 1').subarray(0, 8)], false],
+  ['half a query', [query('rows 1').subarray(0, 10)], false],
+  [
+    'a query of which it is not known yet whether it is a COPY, and nothing is sent',
+    [query('copy in').subarray(0, 8)],
+    true,
+  ],
   ['a query and half a message', [query('rows 1'), wire.copyData('abc').subarray(0, 7)], false],
 ])('having sent %s, a client that leaves has sent its server whole messages: %#', (_, messages, expected) => {
   const rig = new Rig()

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { type Answer, Ask } from '../../src/pool/ask.js'
 import * as wire from '../protocol/wire.js'
-import { Rig } from './relay-rig.js'
+import { direct, Rig } from './relay-rig.js'
 
 const { bind, close, copyData, copyDone, execute, flush, parse, query, sync } = wire
 
@@ -34,8 +34,11 @@ test.each(['p', 'R', '\0', 'z'])('a client message %j ends the client', (code) =
 test('a server that a broken client had asked something is not quiet', () => {
   const rig = new Rig()
   rig.client.send(query('rows 1'), header('Q', 1))
-  expect(rig.client.closed).toBe('bad_packet_header')
+  expect(rig.client.closed, 'what came before is answered first').toBe('')
   expect(rig.server.relay.isQuiet).toBe(false)
+  rig.settle()
+  expect(rig.client.closed).toBe('bad_packet_header')
+  expect(rig.client.socket.taken()).toEqual(direct(query('rows 1')))
 })
 
 test('names in messages of impossible length are refused, not computed with', () => {
@@ -45,7 +48,7 @@ test('names in messages of impossible length are refused, not computed with', ()
     rig.settle()
     rig.client.socket.taken()
     rig.client.send(Buffer.concat([header('B', 0x7fffffff), wire.z(''), wire.z(name), Buffer.alloc(2000)]))
-    expect(rig.client.closed).toBe('bad_packet_header')
+    expect(rig.client.closed).toBe('invalid_message_length')
   }
 })
 
@@ -63,14 +66,16 @@ test('bytes behind the name in a Close are not taken for messages by the server'
   expect(rig.client.relay.server).toBeNull()
 })
 
-test('names without an end are refused, in whatever chunks they come', () => {
+test('names without an end are refused by the server, in whatever chunks they come', () => {
   const endless = Buffer.alloc(2000, 'x')
   for (const message of [wire.message('B', endless), wire.message('D', 'S', endless), wire.message('P', endless)]) {
     for (const cut of [5, 6, 500, 1024, 1030, message.length - 1]) {
       const rig = new Rig()
       rig.client.send(message.subarray(0, cut))
       rig.client.send(message.subarray(cut), sync)
-      expect(rig.client.closed).toBe('broken_parse')
+      rig.settle()
+      expect(rig.client.socket.taken()).toEqual(direct(Buffer.concat([message, sync])))
+      expect(rig.client.relay.server).toBeNull()
     }
   }
   const rig = new Rig()
@@ -79,17 +84,19 @@ test('names without an end are refused, in whatever chunks they come', () => {
   expect(rig.client.closed, 'it is not waited for').toBe('broken_parse')
 })
 
-test('empty bodies of messages with names are refused', () => {
+test('empty bodies of messages with names are refused by the server', () => {
   for (const code of ['P', 'B', 'D', 'C']) {
     const rig = new Rig()
-    rig.client.send(wire.message(code), query('rows 1'))
-    expect(rig.client.closed).toBe('broken_parse')
+    rig.client.send(wire.message(code), query('rows 1'), sync)
+    rig.settle()
+    expect(rig.client.socket.taken()).toEqual(direct(Buffer.concat([wire.message(code), query('rows 1'), sync])))
+    expect(rig.client.relay.server).toBeNull()
   }
 })
 
 test('a named Parse that is too long is refused by its header; an unnamed one streams through', () => {
   const rig = new Rig()
-  rig.client.send(header('P', 17 * 1024 * 1024), Buffer.from('a\0se'))
+  rig.client.send(header('P', 17 * 1024 * 1024), Buffer.from('a\0select'))
   expect(rig.client.closed).toBe('out_of_memory')
 
   const other = new Rig()
@@ -161,25 +168,81 @@ test('an error with nothing in it, or with no end, is passed on and its exchange
   }
 })
 
-test('an error that nobody is owed goes to the client that has the server, and to the log', () => {
+const report = (severity: string): Buffer =>
+  wire.message(
+    'E',
+    wire.z(`S${severity}`),
+    wire.z(`V${severity}`),
+    wire.z('C57P01'),
+    wire.z('Mno more'),
+    Buffer.alloc(1),
+  )
+
+test('a FATAL that nobody is owed goes to the client that has the server, and to the log', () => {
   const rig = new Rig()
   rig.client.send(query('begin'))
   rig.settle()
   rig.client.socket.taken()
-  const fatal = wire.message(
-    'E',
-    wire.z('SFATAL'),
-    wire.z('C57P01'),
-    wire.z('Mterminating connection'),
-    Buffer.alloc(1),
-  )
-  rig.server.socket.deliver(fatal)
+  rig.server.socket.deliver(report('FATAL'))
   expect(rig.server.strayErrors).toBe(1)
-  expect(rig.client.socket.taken()).toEqual(fatal)
+  expect(rig.client.socket.taken()).toEqual(report('FATAL'))
+  expect(rig.server.desync).toBe('')
 
   const idle = new Rig()
-  idle.server.socket.deliver(fatal)
+  idle.server.socket.deliver(report('FATAL'))
   expect(idle.server.strayErrors).toBe(1)
+})
+
+test('an ERROR that nobody is owed goes to the log alone, and its server to nobody', () => {
+  for (const cut of [report('ERROR').length, 5, 1]) {
+    const rig = new Rig({ clients: 2 })
+    rig.client.send(query('begin'))
+    rig.settle()
+    rig.client.socket.taken()
+    rig.server.socket.deliver(report('ERROR').subarray(0, cut))
+    rig.server.socket.deliver(report('ERROR').subarray(cut))
+    expect(rig.server.strayErrors).toBe(1)
+    expect(rig.server.desync).toBe('unexpected error')
+    expect(rig.client.socket.taken().length).toBe(0)
+  }
+})
+
+test.each([
+  ['ReadyForQuery', wire.message('Z', 'I')],
+  ['an error', report('ERROR')],
+  ['a row', wire.message('D', wire.i16(0))],
+  ['an answer', wire.message('C', wire.z('SELECT 1'))],
+])('%s behind the last ReadyForQuery that was owed: the server goes to nobody', (_, stray) => {
+  const answer = Buffer.concat([wire.message('C', wire.z('SELECT 0')), wire.message('Z', 'I')])
+  const both = Buffer.concat([answer, stray])
+  // A server may go on only when nothing is left of what was read; where it is cut, the header alone tells that more comes.
+  for (let cut = answer.length + 1; cut <= both.length; cut++) {
+    const rig = new Rig({ clients: 2 })
+    rig.clients[0]!.send(query('rows 0'))
+    rig.clients[1]!.send(query('rows 0'))
+    rig.server.socket.deliver(both.subarray(0, cut))
+    rig.server.socket.deliver(both.subarray(cut))
+    expect(rig.server.desync).toMatch(/^unexpected/)
+    expect(wire.linesOf(rig.clients[0]!.socket.taken())).toEqual(['C SELECT 0|', 'Z I'])
+    expect(rig.clients[1]!.socket.taken().length).toBe(0)
+    expect(rig.clients[1]!.relay.server).toBeNull()
+  }
+})
+
+test('a notice behind the last ReadyForQuery is for the client that had the server, whole, before anyone else has it', () => {
+  const notice = wire.message('N', wire.z('Mlast words'), Buffer.alloc(1))
+  const both = Buffer.concat([wire.message('C', wire.z('SELECT 0')), wire.message('Z', 'I'), notice])
+  for (let cut = both.length - notice.length + 1; cut <= both.length; cut++) {
+    const rig = new Rig({ clients: 2 })
+    rig.clients[0]!.send(query('rows 0'))
+    rig.clients[1]!.send(query('rows 0'))
+    rig.server.socket.deliver(both.subarray(0, cut))
+    if (cut < both.length) expect(rig.clients[0]!.releases).toBe(0)
+    rig.server.socket.deliver(both.subarray(cut))
+    expect(rig.clients[0]!.releases).toBe(1)
+    expect(rig.clients[0]!.socket.taken()).toEqual(both)
+    expect(rig.clients[1]!.relay.server).toBe(rig.server.relay)
+  }
 })
 
 test('an answer to the pooler itself is bounded, and one that is too long is an error', () => {

@@ -57,20 +57,29 @@ const simple = fc.oneof(
   { weight: 1, arbitrary: text.map((word) => [wire.functionCall(word)]) },
 )
 
-const copyIn = fc
+/** Rows, with Syncs and Flushes among them wherever a client may put them; some fail, at a row or before the first. */
+const copyData = fc
   .record({
-    rows: fc.integer({ min: 0, max: 3 }),
-    failAt: fc.integer({ min: 0, max: 2 }),
+    rows: fc.array(fc.constantFrom('row', 'row', 'row', 'sync', 'flush'), { maxLength: 5 }),
     end: fc.constantFrom(wire.copyDone, wire.copyFail('enough')),
-    how: fc.constantFrom('simple', 'extended', 'extended with an early Sync'),
+    behind: fc.array(fc.constantFrom(wire.sync, wire.copyDone, wire.copyData('late\n')), { maxLength: 2 }),
   })
-  .map(({ rows, failAt, end, how }) => {
-    const data = [...Array.from({ length: rows }, (_, row) => wire.copyData(`row ${row}\n`)), end]
-    const text = `copy in ${failAt}`
-    if (how === 'simple') return [wire.query(text), ...data]
-    const start = [wire.parse('', text), wire.bind(''), wire.execute()]
-    return [...start, ...(how === 'extended' ? [] : [wire.sync]), ...data, wire.sync]
+  .map(({ rows, end, behind }) => {
+    const messages = { row: wire.copyData('row\n'), sync: wire.sync, flush: wire.flush }
+    return [...rows.map((word) => messages[word as 'row']), end, ...behind]
   })
+const failing = fc.constantFrom('0', '0', '1', '2', '0 raise')
+
+const copyIn = fc.oneof(
+  fc.record({ failing, data: copyData, early: fc.integer({ min: 0, max: 3 }) }).map(({ failing, data, early }) => {
+    const start = [wire.parse('', `copy in ${failing}`), wire.bind(''), wire.execute()]
+    return [...start, ...Array<Buffer>(early).fill(wire.sync), ...data, wire.sync]
+  }),
+  fc
+    .tuple(failing, failing, copyData, copyData)
+    .map(([one, other, data, more]) => [wire.query(`copy in ${one};rows 1;copy in ${other}`), ...data, ...more]),
+  fc.tuple(failing, copyData).map(([failing, data]) => [wire.query(`copy in ${failing}`), ...data]),
+)
 
 /** An unnamed statement outlives its batch only on a connection of one's own: here, it is made where it is used. */
 const batch = fc

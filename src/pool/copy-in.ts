@@ -1,0 +1,117 @@
+// What became of the Syncs that were sent behind a COPY FROM STDIN which failed: the server is asked, since nobody can know.
+
+import * as frontend from '../protocol/frontend.js'
+import type { Ask } from './ask.js'
+import type { ClientRelay } from './client-relay.js'
+import type { ExchangeQueue } from './exchange.js'
+import * as exchange from './exchange.js'
+
+const copy = Buffer.from('copy')
+
+/** May the text from `start` to `end` begin with COPY, behind blanks and comments? It may where that lies in a later chunk. */
+export function isCopyText(chunk: Buffer, start: number, end: number): boolean {
+  const there = end < chunk.length ? end : chunk.length
+  let at = start
+  while (at < there) {
+    const byte = chunk[at]!
+    if (byte === 0x2f && chunk[at + 1] === 0x2a) at = after(chunk, at, '*/')
+    else if (byte === 0x2d && chunk[at + 1] === 0x2d) at = after(chunk, at, '\n')
+    else if (byte > 0x20) return isCopyWord(chunk, at, there)
+    else at++
+  }
+  return end > chunk.length
+}
+
+/** As far as the word reaches; `COP`, or less of it where the chunk ends. */
+function isCopyWord(chunk: Buffer, at: number, there: number): boolean {
+  for (let i = 0; i < copy.length && at + i < there; i++) if ((chunk[at + i]! | 0x20) !== copy[i]) return false
+  return true
+}
+
+function after(chunk: Buffer, at: number, mark: string): number {
+  const found = chunk.indexOf(mark, at + 2)
+  return found < 0 ? chunk.length : found + mark.length
+}
+
+/** Is it what a client sends in the course of a COPY FROM STDIN, its Sync and Flush included? */
+export function isPartOfCopy(code: number): boolean {
+  switch (code) {
+    case frontend.CopyData:
+    case frontend.CopyDone:
+    case frontend.CopyFail:
+    case frontend.Flush:
+    case frontend.Sync:
+    case frontend.Terminate:
+      return true
+    default:
+      return false
+  }
+}
+
+/** Every message behind the COPY is answered, or skipped, wherever it ended. */
+export const Certain = 0
+/** Nothing but Syncs is in doubt, so that it is enough to count their answers. */
+export const Countable = 1
+/** Other messages may have been read within the COPY, or skipped behind it, or carried out. */
+export const Unknowable = 2
+
+/**
+ * PostgreSQL passes over a Sync that it reads in copy mode, and answers one that it reads after the COPY has failed. Where it
+ * stopped reading, nobody can tell but by its answers: a trigger may have raised an error before the first row was read.
+ * @param owed with the COPY at its head
+ * @returns Certain, Countable or Unknowable
+ */
+export function doubtBehind(owed: ExchangeQueue<unknown, unknown>): number {
+  const isExtended = owed.kind === exchange.Execute
+  let at = 1
+  while (at < owed.length && owed.kindAt(at) === exchange.Sync) at++
+  const syncs = at - 1
+  const end = at < owed.length ? owed.kindAt(at) : exchange.CopyEnd
+  // What is no part of a COPY ended it at the latest: it was read as such, or skipped up to the Sync behind it.
+  if (syncs === 0 && (isExtended || end === exchange.CopyEnd)) return Certain
+  if (end !== exchange.CopyEnd) return Unknowable
+  for (; at < owed.length; at++) {
+    const kind = owed.kindAt(at)
+    if (kind !== exchange.Sync && kind !== exchange.CopyEnd) return Unknowable
+  }
+  return Countable
+}
+
+/**
+ * How many entries behind the head a COPY FROM STDIN that has succeeded took with it: Syncs and Flushes that were read in copy
+ * mode, up to the CopyDone that ended it.
+ * @returns -1 where there is no such end
+ */
+export function takenByCopy(owed: ExchangeQueue<unknown, unknown>): number {
+  for (let at = 1; at < owed.length; at++) {
+    const kind = owed.kindAt(at)
+    if (kind === exchange.CopyEnd) return at
+    if (kind !== exchange.Sync && kind !== exchange.BadFlush) return -1
+  }
+  return -1
+}
+
+/**
+ * The question: a Sync, which ends what is being skipped, and the Close of a statement, whose CloseComplete nothing else that
+ * the server still owes can bring about. All ReadyForQuerys before it are the client's, but for the last one.
+ */
+export class CopyInquiry {
+  /** Whose COPY it was. */
+  readonly client: ClientRelay
+  /** The COPY belonged to the extended protocol: the server skips messages up to a Sync, unless it has found one. */
+  readonly isExtended: boolean
+  /** The answer can't settle it: whatever the server says, but for its last words, it is given up. */
+  readonly isHopeless: boolean
+  /** The pooler's own exchange, once it has been sent. */
+  ask: Ask | null = null
+  /** ReadyForQuerys that have come. */
+  readies = 0
+  /** Transaction status in the latest of them, which is not passed on yet. */
+  held = 0
+
+  constructor(client: ClientRelay, isExtended: boolean, isHopeless: boolean) {
+    this.client = client
+    this.isExtended = isExtended
+    this.isHopeless = isHopeless
+  }
+}
