@@ -29,6 +29,9 @@ export const absentBytes: Buffer = Buffer.from(`${absentName}\0`)
 export const takenBytes: Buffer = Buffer.from(`${takenName}\0`)
 export const commandBytes: Buffer = Buffer.from(`${commandName}\0`)
 
+/** An error about a name says little more; what is longer is not looked through. Bytes. */
+const longestError = 16 * 1024
+
 /** The note of a message that was sent under another name than its client's. */
 export class Renamed {
   readonly reserved: string
@@ -52,7 +55,7 @@ export class Renamed {
  * @param name a character a byte
  */
 export function reworded(error: Buffer, reserved: string, name: string): Buffer | null {
-  const text = messageField(error)
+  const text = error.length > longestError ? -1 : fieldOf(error, 0x4d) // M
   if (text < 0) return null
   const end = error.indexOf(0, text)
   let at = error.indexOf(reserved, text, 'latin1')
@@ -64,12 +67,30 @@ export function reworded(error: Buffer, reserved: string, name: string): Buffer 
   return told
 }
 
-/** Where the text of field M begins; -1 where there is none. */
-function messageField(error: Buffer): number {
+/**
+ * An ErrorResponse with the place that it points to (field P, characters from 1) as it is in the client's own text; null where it
+ * points nowhere, or before all names.
+ * @param moves where in the text that was sent another name stands, and how much longer that is, characters
+ */
+export function movedBack(error: Buffer, moves: readonly (readonly [from: number, by: number])[]): Buffer | null {
+  const start = fieldOf(error, 0x50) // P
+  if (start < 0) return null
+  const end = error.indexOf(0, start)
+  const position = Number(error.toString('latin1', start, end))
+  let own = position
+  for (const [from, by] of moves) if (position - 1 > from) own -= by
+  if (own === position || !(own > 0)) return null
+  const told = Buffer.concat([error.subarray(0, start), Buffer.from(String(own)), error.subarray(end)])
+  told.writeInt32BE(told.length - 1, 1)
+  return told
+}
+
+/** Where the text of a field begins; -1 where there is none. */
+function fieldOf(error: Buffer, code: number): number {
   if (error[0] !== ErrorResponse) return -1
   let at = 5
   while (at < error.length && error[at] !== 0) {
-    if (error[at] === 0x4d) return at + 1 // M
+    if (error[at] === code) return at + 1
     const end = error.indexOf(0, at)
     if (end < 0) return -1
     at = end + 1

@@ -2,7 +2,7 @@
 
 import type { ServerStatements, Statement } from './prepared.js'
 import type { PreparedNote } from './prepared-notes.js'
-import { reworded } from './reserved-names.js'
+import { movedBack, reworded } from './reserved-names.js'
 import type { SessionNote } from './session-state.js'
 import type { Command } from './sql-command.js'
 
@@ -20,6 +20,7 @@ interface Step {
 export class CommandNote {
   private readonly steps: Step[] = []
   private next = 0
+  private readonly moves: (readonly [from: number, by: number])[] = []
   // A statement that the server was found to lack.
   private lost: Statement | null = null
   /** What the session wants to know of the same text. */
@@ -71,13 +72,23 @@ export class CommandNote {
     this.rest?.undo(server)
   }
 
-  /** The error with the client's own name, where it is about one of these; else null. */
+  /**
+   * A name was put in place of another in the text.
+   * @param from where it stands in what is sent, characters
+   * @param by how much longer it is, characters
+   */
+  moved(from: number, by: number): void {
+    this.moves.push([from, by])
+  }
+
+  /** The error with the client's own name, and with the place in its own text; null where neither is in it. */
   inOwnWords(error: Buffer): Buffer | null {
+    let told: Buffer | null = null
     for (const { reserved, name } of this.steps) {
-      const told = reworded(error, reserved, name)
-      if (told !== null) return told
+      told = reworded(error, reserved, name)
+      if (told !== null) break
     }
-    return null
+    return movedBack(told ?? error, this.moves) ?? told
   }
 
   /** The statement of ours that an error is about, if that is one that the server was thought to have. */

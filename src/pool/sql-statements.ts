@@ -116,6 +116,7 @@ export class SqlStatements {
     }
     const gone = new Set<Statement>()
     let query = ''
+    let length = 0 // of it, in characters
     let from = 0
     for (const command of commands) {
       if (command.verb === 'reset') {
@@ -130,10 +131,21 @@ export class SqlStatements {
           ? this.prepare(at, text, command, note, commands.length)
           : this.use(at, command, note, gone, commands.length)
       if (reserved === null) return null
-      query += text.slice(from, command.start) + quoteIdentifier(reserved)
+      const before = text.slice(from, command.start)
+      const name = quoteIdentifier(reserved)
+      length += this.charactersIn(before)
+      note.moved(length, name.length - this.charactersIn(text.slice(command.start, command.end)))
+      length += name.length
+      query += before + name
       from = command.end
     }
     return frontend.message(frontend.Query, Buffer.from(`${query}${text.slice(from)}\0`, 'latin1'))
+  }
+
+  /** Of a text that is a byte a character here. */
+  private charactersIn(bytes: string): number {
+    const encoding = this.client.parameters.get('client_encoding')
+    return encoding === 'UTF8' ? bytes.replaceAll(/[\x80-\xbf]/g, '').length : bytes.length
   }
 
   private prepare(at: number, text: string, command: Command, note: CommandNote, keep: number): string | null {

@@ -1,8 +1,10 @@
 // PREPARE, EXECUTE and DEALLOCATE in every form that SQL and the protocol allow, on whatever server a client gets.
 
 import { setImmediate as turn } from 'node:timers/promises'
+import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { startPooler, type TestPooler } from '../harness/pooler.js'
+import { postgres } from '../harness/postgres.js'
 import {
   bind,
   describe as describing,
@@ -290,4 +292,26 @@ test('a server with statements that nobody here has seen made is cleaned before 
   expect(essence(await client.ask(query(text))).at(-2)).toBe('C PREPARE')
   expect(await other.ask(query("select count(*) from pg_prepared_statements where name = 'hidden'"))).toContain('D 0')
   expect(await other.ask(bind([], 's'), execute(), sync)).toEqual(['2', 'D 5', 'C SELECT 1', 'Z I'])
+})
+
+test('an error points to the place in the text as its client wrote it', async () => {
+  await using pooler = await startPooler({ default_pool_size: 1 })
+  const client = await pooler.connect({ user })
+  const direct = new pg.Client({ ...postgres().primary, user, database: 'postgres' })
+  await direct.connect()
+  for (const one of [client, direct]) await one.query('prepare "größe" (int) as select $1')
+  for (const text of [
+    'execute "größe"(nothing)',
+    'select \'ä\'; execute "größe"(1); execute "größe"(nothing); select nobody',
+    'prepare b as select nothing',
+    'prepare "größe" as select nothing',
+    'selec 1; execute "größe"(1)',
+  ]) {
+    const [told, meant] = await Promise.all(
+      [client, direct].map((one) => one.query(text).catch((error: unknown) => error)),
+    )
+    expect(told).toMatchObject({ position: expect.stringMatching(/^\d+$/) })
+    expect((told as { position: string }).position, text).toBe((meant as { position: string }).position)
+  }
+  await direct.end()
 })

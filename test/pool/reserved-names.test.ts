@@ -56,6 +56,12 @@ test('a name may be any bytes, and as long as it likes', () => {
   )
 })
 
+test('a long error is not looked through', () => {
+  const long = (size: number): Buffer => error({ C: 'P0001', M: `${'x'.repeat(size)} "PGBOUNCER_1"` })
+  expect(reworded(long(10_000), 'PGBOUNCER_1', 'a')).not.toBeNull()
+  expect(reworded(long(20_000), 'PGBOUNCER_1', 'a')).toBeNull()
+})
+
 test('what is no ErrorResponse, or has no end, is left as it is', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 60 }), fc.boolean(), (bytes, isError) => {
