@@ -58,7 +58,10 @@ export class Rewriter {
     const { client } = this
     this.evict()
     client.counters.serverParses++
-    client.server!.statements.add(statement)
+    const known = client.server!.statements
+    // Where it is in doubt what the server has, it may have this one.
+    if (known.hasUnknown) this.put(frontend.closeStatement(statement.name), exchange.CloseAdded, null)
+    known.add(statement)
     this.put(statement.create, kind, note)
   }
 

@@ -75,10 +75,13 @@ export class StatementProvision {
     client.counters.serverParses++
     this.makeRoom(at, keep)
     known.add(statement)
-    const bytes = statement.isSql ? statement.create : Buffer.concat([statement.create, frontend.sync])
+    const create = statement.isSql ? statement.create : Buffer.concat([statement.create, frontend.sync])
+    // Where it is in doubt what the server has, it may have this one.
+    if (known.hasUnknown)
+      out.ask(at, Buffer.concat([frontend.closeStatement(statement.name), frontend.sync]), new Ask(ignore))
     out.ask(
       at,
-      bytes,
+      create,
       new Ask((answer) => {
         if (answer instanceof Error || answer.error !== undefined) known.remove(statement)
         else known.confirm(statement)
