@@ -24,18 +24,12 @@ const files = [...pool, ...statements]
   .map((name) => `src/pool/${name}.ts`)
   .concat('src/io/cutter.ts', 'src/io/gather.ts')
 
+const behaviour = ['protocol', 'replay', 'prepared', 'accounting', 'cancel', 'parameters', 'vanishing', 'pool-modes']
+
 /** Those of the rig first, which take seconds; what they let pass, those with PostgreSQL. */
 const stages: readonly (readonly string[])[] = [
   ['--config', 'test/mutation/vitest.config.ts'],
-  [
-    '--bail',
-    '1',
-    'test/behaviour/protocol',
-    'test/behaviour/replay',
-    'test/behaviour/prepared',
-    'test/behaviour/accounting',
-  ],
-  ['--bail', '1', 'test/behaviour'],
+  ['--bail', '1', ...behaviour.map((name) => `test/behaviour/${name}`)],
 ]
 
 /** A test that hangs has noticed, ms. */
