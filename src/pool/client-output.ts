@@ -14,6 +14,8 @@ export abstract class ClientOutput {
   protected readonly frames: Frames
   protected readonly cutter: Cutter = new Cutter()
   protected readonly backlog: Backlog = new Backlog()
+  /** The message at hand goes to nobody, and neither does what is still to come of it. */
+  protected dropsRest = false
 
   /** @param maxPacketSize of a message with its length word, bytes (`max_packet_size`) */
   constructor(socket: Socket, maxPacketSize: number) {
@@ -42,6 +44,7 @@ export abstract class ClientOutput {
   /** The message at `at` goes to nobody. */
   protected skip(at: number): void {
     const server = this.server
+    this.dropsRest = true
     if (!this.cutter.drop(server === null ? null : server.socket, at, this.frames.end)) this.waitFor(server!)
   }
 

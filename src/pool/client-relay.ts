@@ -123,7 +123,7 @@ export class ClientRelay extends ClientFlow {
     let at = 0
     if (this.frames.bodyLeft > 0) {
       at = this.frames.skipBody(chunk)
-      if (this.server === null) this.cutter.from = at // the rest of late COPY data
+      if (this.server === null || this.dropsRest) this.cutter.from = at // late COPY data, and what is passed over
     }
     while (at < chunk.length) {
       const found = this.frames.next(chunk, at)
@@ -135,6 +135,7 @@ export class ClientRelay extends ClientFlow {
         this.hold(at, 5)
         return
       }
+      this.dropsRest = false
       if (!this.handle(at)) return
       at = this.frames.skip(chunk)
     }
