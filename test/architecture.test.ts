@@ -1,6 +1,6 @@
 // The house rules that a reader can't see from one file: who imports whom, what hot files are free of, where time comes from.
 
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
@@ -36,6 +36,18 @@ function codeOf(text: string): string[] {
     .split('\n')
 }
 
+/** A file's line in the tree: its name, `*` if it is hot, and the first sentence of its header. */
+function lineOf({ path, text }: SourceFile, width: number): string {
+  const [, hot, header] = /^(?:#!.*\n)?(\/\/ hot path\n)?((?:\/\/ .*\n)+)/.exec(text)!
+  const [sentence] = /^.*?[.?](?= |$)/.exec(
+    header!
+      .replaceAll(/^\/\/ /gm, '')
+      .replaceAll('\n', ' ')
+      .trim(),
+  )!
+  return basename(path).padEnd(width - 2) + (hot === undefined ? '  ' : '* ') + sentence
+}
+
 const sources = filesUnder('src')
 const tests = filesUnder('test')
 
@@ -53,8 +65,10 @@ function importsOf(file: SourceFile): string[] {
   })
 }
 
+/** docs/ARCHITECTURE.md, which has the tree and the table of imports. */
+const page = join(root, 'docs/ARCHITECTURE.md')
+
 describe('imports point down', () => {
-  const everything = 'protocol config io observe auth pool admin pooler'
   const mayImport: Record<string, string> = {
     protocol: '',
     io: '',
@@ -63,10 +77,10 @@ describe('imports point down', () => {
     auth: 'protocol config',
     pool: 'protocol config io observe auth',
     admin: 'protocol config observe pool',
-    pooler: everything,
-    process: 'pooler config observe demo',
-    demo: 'pooler config observe',
-    index: everything,
+    pooler: 'protocol config io observe auth pool admin',
+    index: 'protocol config observe pool admin pooler',
+    demo: 'config observe pooler',
+    process: 'config observe pooler demo',
   }
 
   test('every part of src is known', () => {
@@ -83,6 +97,14 @@ describe('imports point down', () => {
           .map((target) => `${file.path} imports ${target}/`),
       )
     expect(wrong).toEqual([])
+  })
+
+  test('docs/ARCHITECTURE.md says the same', () => {
+    const rows = readFileSync(page, 'utf8').matchAll(/^\| `([\w.]+)` \| (.*) \|$/gm)
+    const words = (cell: string): string => (cell === 'nothing of ours' ? '' : cell.replaceAll(/`|,|\.ts\b/g, ''))
+    expect([...rows].map(([, part, imports]) => [words(part!), words(imports!)])).toEqual(
+      Object.entries(mayImport).map(([part, imports]) => [part, imports]),
+    )
   })
 
   test('the walk sees imports', () => {
@@ -243,6 +265,22 @@ describe('files', () => {
   test('each of src begins by saying what it is', () => {
     const silent = sources.filter(({ text }) => !/^(?:#!.*\n)?(?:\/\/ hot path\n)?\/\/ \S.*\n/.test(text))
     expect(silent.map(({ path }) => path)).toEqual([])
+  })
+
+  test('docs/ARCHITECTURE.md has the tree of what they say', () => {
+    const order = ['protocol', 'io', 'observe', 'config', 'auth', 'pool', 'admin', 'admin/show', '', 'demo', 'process']
+    const folderOf = (path: string): string => dirname(path).replace(/^src\/?/, '')
+    expect([...new Set(sources.map(({ path }) => folderOf(path)))].sort()).toEqual([...order].sort())
+    const lines = order.flatMap((folder) => {
+      const files = sources.filter(({ path }) => folderOf(path) === folder)
+      if (folder === '') return files.reverse().map((file) => `  ${lineOf(file, 26)}`)
+      return [`  ${folder}/`, ...files.map((file) => `    ${lineOf(file, 24)}`)]
+    })
+    const tree = ['```', 'src/', ...lines, '```'].join('\n')
+    const before = readFileSync(page, 'utf8')
+    const after = before.replace(/```\nsrc\/\n[\s\S]*?```/, () => tree)
+    if (process.env.UPDATE_DOCS === '1') writeFileSync(page, after)
+    else expect(before).toBe(after)
   })
 
   test('there are named exports only, and no barrels but index.ts', () => {

@@ -1,4 +1,4 @@
-// What an LDAP library would take from ldap.conf, ldaprc and LDAP... variables about TLS: ldap.conf(5) of OpenLDAP.
+// What an LDAP library would take of TLS from ldap.conf, ldaprc and variables such as LDAPTLS_CACERT: ldap.conf(5) of OpenLDAP.
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'

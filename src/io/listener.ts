@@ -153,11 +153,6 @@ export class Listener {
     this.server.close()
     if (this.path !== '') rmSync(this.path, { force: true })
   }
-
-  /** Keeps the process alive while listening, as a server does; a library may not want that. */
-  unref(): void {
-    this.server.unref()
-  }
 }
 
 function isAtLeast(version: string, [major, minor]: readonly [number, number]): boolean {

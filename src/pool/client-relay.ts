@@ -242,7 +242,7 @@ export class ClientRelay extends ClientFlow {
     return true
   }
 
-  /** Hangs it on the outcome of a COPY FROM STDIN how the server will read this message? */
+  /** Does it hang on the outcome of a COPY FROM STDIN how the server will read this message? */
   private waitsForCopy(code: number): boolean {
     const server = this.server!
     if (server.inquiry !== null) return code !== frontend.Terminate

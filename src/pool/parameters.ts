@@ -287,10 +287,6 @@ export class ParameterSet {
   literal(text: string): string {
     return this.isUnicode ? asciiLiteral(text) : quoteLiteral(text)
   }
-
-  entries(): IterableIterator<[string, string]> {
-    return this.values.entries()
-  }
 }
 
 /** A string literal that means the same whatever standard_conforming_strings says. */

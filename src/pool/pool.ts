@@ -3,7 +3,6 @@
 
 import type { Credentials } from '../auth/server-login.js'
 import { Counters } from '../observe/stats.js'
-import * as backend from '../protocol/backend.js'
 import type { PgError } from '../protocol/errors.js'
 import type { ClientSession } from './client-session.js'
 import type { Context } from './context.js'
@@ -335,10 +334,5 @@ export class Pool {
     server.close(reason)
     if (client !== null && nothingSent && this.acquire(client)) client.resume()
     this.demand()
-  }
-
-  /** Is the server in a state in which it may be given to somebody else? */
-  isClean(server: ServerSession): boolean {
-    return server.relay?.isQuiet === true && server.relay.status === backend.Idle
   }
 }

@@ -75,8 +75,8 @@ function dateStyle(value: string, usual: string): string | undefined {
     const nextStyle = styleOf(word)
     const nextOrder = orderOf(word)
     if (nextStyle === undefined && nextOrder === undefined) return undefined
-    if ((nextStyle ?? style ?? nextStyle) !== (style ?? nextStyle)) return undefined // conflicting
-    if ((nextOrder ?? order ?? nextOrder) !== (order ?? nextOrder)) return undefined
+    if ((nextStyle ?? style) !== (style ?? nextStyle)) return undefined // conflicting
+    if ((nextOrder ?? order) !== (order ?? nextOrder)) return undefined
     style ??= nextStyle
     order ??= nextOrder
     isGerman ||= word === 'german'

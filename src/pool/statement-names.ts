@@ -263,8 +263,8 @@ export class StatementNames {
   }
 
   /**
-   * Hangs it on the answers to earlier exchanges what the name means, or whether the server has the statement? Were one of them to
-   * fail, a Parse or Close in it would be skipped. (A Parse that was sent takes its name with it; nothing to wait for.)
+   * Does it hang on the answers to earlier exchanges what the name means, or whether the server has the statement? Were one of
+   * them to fail, a Parse or Close in it would be skipped. (A Parse that was sent takes its name with it; nothing to wait for.)
    */
   private isUncertain(name: string, statement: Statement | undefined): boolean {
     const { owed, statements } = this.client.server!

@@ -1,30 +1,12 @@
-// What a client's bytes cost is in proportion to them: twice as many take about twice as long, whatever they are.
+// What a client's bytes cost is in proportion to them: eight times as many take about eight times as long, whatever they are.
 
 import { expect, test } from 'vitest'
 import { readCommands } from '../../src/pool/sql-command.js'
+import { growth, steepest } from '../harness/growth.js'
 import * as wire from '../protocol/wire.js'
 import { Rig } from './relay-rig.js'
 
 const { bind, close, describe, execute, parse, query, sync } = wire
-
-/** CPU time of the best of some tries, ms. */
-function cost(run: () => void): number {
-  let best = Number.POSITIVE_INFINITY
-  for (let tries = 0; tries < 4; tries++) {
-    const before = process.cpuUsage()
-    run()
-    const { user, system } = process.cpuUsage(before)
-    best = Math.min(best, (user + system) / 1000)
-  }
-  return best
-}
-
-/** Four times as much takes less than nine times as long; where it were quadratic, sixteen. */
-function expectProportion(run: (size: number) => void, size: number): void {
-  run(size) // compiled
-  const [small, large] = [cost(() => run(size)), cost(() => run(4 * size))]
-  expect(large, `${small} ms for ${size}, ${large} ms for four times as many`).toBeLessThan(9 * Math.max(small, 2))
-}
 
 const times = (count: number, of: (n: number) => Buffer): Buffer =>
   Buffer.concat(Array.from({ length: count }, (_, n) => of(n)))
@@ -69,7 +51,7 @@ test.each<[string, number, (count: number) => Buffer]>([
   ['a PREPARE by Parse, with blanks', 50_000, (count) => parse('', `prepare b as select 1${' '.repeat(count)}x`)],
   ['comments before a command', 50_000, (count) => query(`${'/**/'.repeat(count)}execute a`)],
 ])('%s', (_what, count, bytes) => {
-  expectProportion((size) => send(bytes(size)), count)
+  expect(growth((size) => send(bytes(size)), count)).toBeLessThan(steepest)
 })
 
 test.each<[string, (count: number) => string]>([
@@ -80,5 +62,5 @@ test.each<[string, (count: number) => string]>([
   ['AS without EXECUTE', (count) => `create table t as ${'as '.repeat(count)}; execute a`],
   ['quotes', (count) => `prepare a as select ${"''".repeat(count)}`],
 ])('reading %s', (_what, text) => {
-  expectProportion((size) => readCommands(text(size), false), 20_000)
+  expect(growth((size) => readCommands(text(size), false), 20_000)).toBeLessThan(steepest)
 })

@@ -54,9 +54,10 @@ test('a client has what it asked for, and the defaults for the rest', () => {
     false,
     fine,
   )
-  expect([...one.parameters.entries()]).toEqual([
-    ['timezone', 'asia/tokyo'],
-    ['datestyle', 'ISO, MDY'],
+  expect(['TimeZone', 'DateStyle', 'IntervalStyle'].map((name) => one.parameters.get(name))).toEqual([
+    'asia/tokyo',
+    'ISO, MDY',
+    undefined,
   ])
 })
 

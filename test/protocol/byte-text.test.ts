@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { byteLength, bytesOf, isUtf8Text, textOf } from '../../src/protocol/byte-text.js'
+import { growth, steepest } from '../harness/growth.js'
 
 /** Bytes of which parts are UTF-8, whole or cut, and parts are anything. */
 const mixed = fc
@@ -58,13 +59,9 @@ test('letters that are changed to lower case, or looked for, leave such bytes al
 })
 
 test('the time is in proportion to the bytes', () => {
-  const time = (size: number): number => {
+  const thereAndBack = (size: number): void => {
     const bytes = Buffer.alloc(size, 0xe9)
-    const start = process.cpuUsage()
     for (let i = 0; i < 5; i++) bytesOf(textOf(bytes))
-    const { user, system } = process.cpuUsage(start)
-    return user + system
   }
-  time(50_000)
-  expect(time(800_000) / Math.max(time(100_000), 1000)).toBeLessThan(24)
+  expect(growth(thereAndBack, 100_000)).toBeLessThan(steepest)
 })
