@@ -10,7 +10,7 @@ import { Cut, Message } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
 import { ClientFlow, CopyBegun, CopySent, HalfClosed, NoCopy, Terminated, Violated } from './client-flow.js'
 import type { ClientStatements } from './client-statements.js'
-import { isCopyText, isPartOfCopy } from './copy-in.js'
+import { isCopyText, isPartOfCopy, mayCopy } from './copy-in.js'
 import * as exchange from './exchange.js'
 import type { Note } from './notes.js'
 import type { ParameterSet } from './parameters.js'
@@ -270,7 +270,9 @@ export class ClientRelay extends ClientFlow {
   /** May the text of the Query or Parse at `at` be a COPY? */
   private isCopy(at: number): boolean {
     const start = this.textStart(at)
-    return start < 0 || isCopyText(this.cutter.chunk, start, this.frames.end)
+    const { code, end } = this.frames
+    if (start < 0) return true
+    return code === frontend.Query ? mayCopy(this.cutter.chunk, start, end) : isCopyText(this.cutter.chunk, start, end)
   }
 
   /** Has a server, or gets one now? If not, the chunk waits from `at` on. */

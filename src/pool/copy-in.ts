@@ -22,6 +22,15 @@ export function isCopyText(chunk: Buffer, start: number, end: number): boolean {
   return end > chunk.length
 }
 
+/** May one of the statements of this Query be a COPY? Of several, wherever the word stands. */
+export function mayCopy(chunk: Buffer, start: number, end: number): boolean {
+  if (isCopyText(chunk, start, end)) return true
+  const there = end < chunk.length ? end : chunk.length
+  const semicolon = chunk.indexOf(0x3b, start) // ;
+  if (semicolon < 0 || semicolon >= there - 2) return false
+  return /copy/i.test(chunk.toString('latin1', semicolon, there))
+}
+
 /** As far as the word reaches; `COP`, or less of it where the chunk ends. */
 function isCopyWord(chunk: Buffer, at: number, there: number): boolean {
   for (let i = 0; i < copy.length && at + i < there; i++) if ((chunk[at + i]! | 0x20) !== copy[i]) return false

@@ -74,15 +74,15 @@ export abstract class ServerCopy extends ServerOutput {
   }
 
   /** The connection is given up. */
-  protected abstract desync(what: string): boolean
+  protected abstract desync(at: number, what: string): boolean
 
   protected abstract handleParameter(at: number): void
 
   /** The COPY has succeeded: the server passed over the Syncs that came before its end. */
-  protected endCopy(): boolean {
+  protected endCopy(at: number): boolean {
     this.copyIn = false
     const taken = takenByCopy(this.owed)
-    if (taken < 0) return this.desync('COPY that ended by itself')
+    if (taken < 0) return this.desync(at, 'COPY that ended by itself')
     this.owed.removeBehindHead(taken)
     if (this.owed.kind === exchange.Execute && this.owed.countReady() === 0) this.owed.owner?.awaitSync()
     return true
@@ -139,7 +139,7 @@ export abstract class ServerCopy extends ServerOutput {
       this.tookLeaveOf = inquiry.client
       return true
     }
-    if (inquiry.isHopeless) return this.desync('COPY failed, and what followed it')
+    if (inquiry.isHopeless) return this.desync(at, 'COPY failed, and what followed it')
     if (code === backend.ErrorResponse) {
       this.passHeld(at, inquiry) // of a Sync that was no proper one
     } else if (code === backend.ReadyForQuery && this.frames.bodyLength === 1) {
@@ -158,7 +158,7 @@ export abstract class ServerCopy extends ServerOutput {
       this.inquiry = null
       this.failed = this.queryFailed = false
     } else {
-      return this.desync(`unexpected ${String.fromCharCode(code)}`)
+      return this.desync(at, `unexpected ${String.fromCharCode(code)}`)
     }
     return true
   }

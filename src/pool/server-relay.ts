@@ -98,7 +98,7 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
       const found = this.frames.next(chunk, at)
       if (found !== Message) {
         if (found === Cut) this.hold(at, 5)
-        else this.desync('bad message length')
+        else this.desync(at, 'bad message length')
         return
       }
       const reach = this.reachNeeded()
@@ -180,7 +180,7 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
         if (code === backend.CommandComplete) this.noteCommand(at)
         if (kind === exchange.Query || kind === exchange.QueryInBatch) {
           if (code === backend.CopyInResponse) this.copyIn = true
-          else if (code === backend.CommandComplete && this.copyIn && !this.endCopy()) return false
+          else if (code === backend.CommandComplete && this.copyIn && !this.endCopy(at)) return false
         } else if (!this.handleExtended(at, code)) return false
     }
     if (this.owed.note instanceof Ask) this.tell(this.owed.note, at)
@@ -190,11 +190,11 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
 
   /** Only a FATAL may come that nobody asked for, beside what is asynchronous; anything else is somebody's who is not known. */
   private handleUnasked(at: number, code: number): boolean {
-    if (code !== backend.ErrorResponse) return this.desync(`unexpected ${String.fromCharCode(code)}`)
+    if (code !== backend.ErrorResponse) return this.desync(at, `unexpected ${String.fromCharCode(code)}`)
     const isFatal = words.isFarewell(this.cutter.chunk, at, this.frames.end)
     if (this.frames.end <= this.cutter.chunk.length)
       this.events.onStrayError(this.cutter.chunk.subarray(at + 5, this.frames.end))
-    if (!isFatal) return this.desync('unexpected error')
+    if (!isFatal) return this.desync(at, 'unexpected error')
     this.tookLeaveOf = this.client
     if (this.client === null) this.drop(at)
     return true
@@ -206,7 +206,7 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
     const { kind, owner } = this.owed
     const ended = exchange.endedBy(code)
     if (ended === 0) {
-      if (kind === exchange.BadFlush) return this.desync(`unexpected ${String.fromCharCode(code)}`)
+      if (kind === exchange.BadFlush) return this.desync(at, `unexpected ${String.fromCharCode(code)}`)
       if (code === backend.CopyInResponse) this.copyIn = true
       else if (exchange.likenessOf(kind) > 0 || words.isStaleNext(this.cutter.chunk, code, this.frames.end))
         this.drop(at)
@@ -215,11 +215,11 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
     if (ended === kind) {
       if (owner === null) this.drop(at)
       else if (kind === exchange.Bind || kind === exchange.Describe) owner.names.secondRun.giveUp()
-      if (this.copyIn && !this.endCopy()) return false
+      if (this.copyIn && !this.endCopy(at)) return false
     } else if (ended === exchange.likenessOf(kind)) {
       this.drop(at)
     } else {
-      return this.desync(`unexpected ${String.fromCharCode(code)}`)
+      return this.desync(at, `unexpected ${String.fromCharCode(code)}`)
     }
     this.confirm(at)
     this.owed.shift()
@@ -244,7 +244,7 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
     if (this.failed) this.skipFailed()
     const kind = this.owed.kind
     if (kind === 0 || !exchange.endsWithReady(kind) || this.frames.bodyLength !== 1 || this.copyIn) {
-      return this.desync('unexpected ReadyForQuery')
+      return this.desync(at, 'unexpected ReadyForQuery')
     }
     this.failed = false
     this.queryFailed = false
@@ -352,7 +352,9 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
     this.drop(at)
   }
 
-  protected desync(what: string): boolean {
+  /** What came before is its owner's, and goes there. */
+  protected desync(at: number, what: string): boolean {
+    this.send(at)
     this.closed = true
     this.events.onDesync(what)
     return false

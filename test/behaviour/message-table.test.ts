@@ -57,6 +57,13 @@ const states: Readonly<Record<string, readonly Buffer[]>> = {
   'behind a COPY that is done': [query('copy t from stdin'), copyData('1\n'), copyDone],
   'behind a COPY that a row made fail': [query('copy t from stdin'), copyData('x\n')],
   'behind a COPY that a row made fail, extended': [extended('copy t from stdin'), copyData('x\n')],
+  'behind a COPY that a row made fail, among other statements and Syncs': [
+    query("select 'c' as c; copy t from stdin; select 'd' as d"),
+    sync,
+    copyData('1\n'),
+    copyData('x\n'),
+    sync,
+  ],
   'behind a COPY that a trigger made fail': [query('copy r from stdin')],
   'behind a COPY that a trigger made fail, extended': [extended('copy r from stdin'), sync],
 }

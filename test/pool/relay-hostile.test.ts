@@ -229,6 +229,16 @@ test.each([
   }
 })
 
+test('what a server that is given up has said before is passed on', () => {
+  const rig = new Rig()
+  rig.client.send(query('rows 1'))
+  const row = wire.message('T', wire.i16(0))
+  rig.server.socket.deliver(Buffer.concat([row, wire.message('1')]))
+  rig.server.socket.deliver(Buffer.concat([row, wire.message('Z', 'II')]))
+  expect(rig.server.desync).not.toBe('')
+  expect(wire.linesOf(rig.client.socket.taken()).slice(0, 1)).toEqual(wire.linesOf(row))
+})
+
 test('a notice behind the last ReadyForQuery is for the client that had the server, whole, before anyone else has it', () => {
   const notice = wire.message('N', wire.z('Mlast words'), Buffer.alloc(1))
   const both = Buffer.concat([wire.message('C', wire.z('SELECT 0')), wire.message('Z', 'I'), notice])
