@@ -50,6 +50,20 @@ test('postgres.js renews its connections as its max_lifetime says, and ends', as
   await eventually(async () => (await pooler.show('clients')).length === 0)
 })
 
+test('postgres.js cancels a query by a second connection, which is closed afterwards', async () => {
+  const pooler = await start()
+  const options = { user: 'service', database: 'shop', max: 1, socket: () => pooler.connect() }
+  const sql = postgresJs(options as postgresJs.Options<Record<string, never>>)
+  await sql`select 1`
+  const query = sql`select pg_sleep(60)`.execute()
+  await eventually(async () => (await pooler.show('servers')).some((row) => row.state === 'active'))
+  query.cancel()
+  await expect(query).rejects.toMatchObject({ code: '57014' })
+  expect(await sql`select 1::int as one`).toEqual([{ one: 1 }])
+  await sql.end()
+  await eventually(async () => (await pooler.show('clients')).length === 0)
+})
+
 test('a pg.Pool renews its connections as its maxLifetimeSeconds says, and ends', async () => {
   const pooler = await start()
   const pool = new pg.Pool({
@@ -69,6 +83,16 @@ test('a pg.Pool renews its connections as its maxLifetimeSeconds says, and ends'
 const activeOnServer = async (text: string): Promise<boolean> =>
   (await ask(`select from pg_stat_activity where query like $1 and state = 'active'`, { values: [`select%${text}%`] }))
     .length > 0
+
+test('who ends after a query is answered all the same', async () => {
+  const pooler = await start()
+  const client = new RawClient(pooler.connect())
+  await client.logIn({ parameters: { user: 'service', database: 'shop' } })
+  client.send(query('select pg_sleep(0.3), 1 as x'))
+  client.stream.end()
+  expect(await client.answer()).toEqual(['T pg_sleep|x', 'D |1', 'C SELECT 1', 'Z I'])
+  await eventually(async () => (await pooler.show('clients')).length === 0)
+})
 
 test('who resets the connection has the query cancelled', async () => {
   const pooler = await start()
