@@ -20,6 +20,7 @@ import { versionText } from './observe/version.js'
 import { PoolAdministration } from './pool/administration.js'
 import { arrivalOf, listenOptions } from './pool/arrivals.js'
 import { readAuthFiles } from './pool/auth-files.js'
+import type { Arrival } from './pool/client-startup.js'
 import type { Context } from './pool/context.js'
 import { consoleApart, drainServers, dropEverything } from './pool/ending.js'
 import { Resolver } from './pool/hosts.js'
@@ -129,9 +130,10 @@ class OwnPooler implements Pooler {
     return this.up().admin
   }
 
-  start(): Promise<void> {
+  async start(): Promise<void> {
+    this.refuseClosed()
     this.started ??= this.bringUp()
-    return this.started
+    await this.started
   }
 
   private async bringUp(): Promise<void> {
@@ -212,7 +214,7 @@ class OwnPooler implements Pooler {
   }
 
   accept(stream: Duplex): void {
-    const { registry } = this.up()
+    this.up()
     if (stream instanceof TLSSocket && !stream.getCipher()) {
       throw new Error('the TLS handshake is not over: accept the socket on secureConnection')
     }
@@ -220,17 +222,21 @@ class OwnPooler implements Pooler {
       stream instanceof NetSocket && !(stream instanceof TLSSocket) && stream.isPaused()
         ? Socket.accepted(stream, nobody)
         : Socket.over(stream, nobody)
-    registry.accept(
-      socket,
-      arrivalOf(stream, stream instanceof NetSocket && stream.remoteAddress ? 'tcp' : 'unix', false),
-    )
+    this.take(socket, arrivalOf(stream, stream instanceof NetSocket && stream.remoteAddress ? 'tcp' : 'unix', false))
   }
 
   connect(): NetSocket {
-    const { registry } = this.up()
+    this.up()
     const client = new InProcessClient()
-    registry.accept(Socket.over(client.far, nobody), arrivalOf(client.far, 'unix', false))
+    this.take(Socket.over(client.far, nobody), arrivalOf(client.far, 'unix', false))
     return client
+  }
+
+  /** Once closed, it says so and ends the connection: nobody is to wait for one that does not come back. */
+  private take(socket: Socket, arrival: Arrival): void {
+    const { registry } = this.up()
+    registry.accept(socket, arrival)
+    if (this.isStopped) dropEverything(registry)
   }
 
   private welcome(socket: NetSocket, kind: 'tcp' | 'unix', isOwnUser: boolean): void {

@@ -154,13 +154,18 @@ export function durationColumns<const Name extends string, Item>(name: Name, mil
   ])
 }
 
-/** The rows as objects by column name, for programs: numbers, texts, Dates and nulls. */
+/** The rows as objects by column name, for programs: numbers (whole ones, as on the console), texts, Dates and nulls. */
 export function rowsOf<Shown extends object>(table: Table<string, Shown>, administration: Administration): Shown[] {
   const current = table.under(administration.config())
   const { columns } = current
   return current
     .rows(administration)
-    .map((row) => Object.fromEntries(columns.map((column, at) => [column.name, row[at]])) as Shown)
+    .map((row) => Object.fromEntries(columns.map((column, at) => [column.name, programCell(row[at]!)])) as Shown)
+}
+
+/** Not narrowed to 32 bits, as int4 is for clients. */
+function programCell(cell: Cell): Cell {
+  return typeof cell === 'number' ? Number(whole(cell)) : cell
 }
 
 /** `formats`: one for each column, or none, which means text. */

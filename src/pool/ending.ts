@@ -24,10 +24,13 @@ export function drainServers(registry: Registry): () => boolean {
   return () => [...registry.pools()].every((pool) => pool.size === 0)
 }
 
+/** Ends whoever is there, those who came during a SUSPEND too. To be called again for who is accepted after that. */
 export function dropEverything(registry: Registry): void {
   withoutPromise(() => {
     registry.isClosing = true
     registry.refuseFrom(0)
+    registry.isSuspended = false
+    registry.takeParked()
     for (const client of [...registry.clients]) {
       if (client.console !== undefined) client.close('pooler is shutting down')
       else client.fail(new PgError('server_shutting_down'))

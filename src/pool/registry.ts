@@ -83,10 +83,7 @@ export class Registry implements PoolOwner {
 
   /** Takes a new connection. */
   accept(socket: Socket, arrival: Arrival): void {
-    if (this.isSuspended) {
-      this.parked.push(() => this.accept(socket, arrival))
-      return
-    }
+    if (this.isSuspended) return void this.parked.push(() => this.accept(socket, arrival))
     const client = new ClientSession(this.context, this, socket, arrival)
     traceArrival(this.context, client, arrival)
     this.clients.add(client)
@@ -97,6 +94,11 @@ export class Registry implements PoolOwner {
   wake(): void {
     this.isSuspended = false
     for (const client of this.clients) if (client.console === undefined) client.relay?.resume()
+    this.takeParked()
+  }
+
+  /** Whoever came while it was suspended. */
+  takeParked(): void {
     for (const take of this.parked.splice(0)) take()
   }
 

@@ -284,6 +284,14 @@ test('a library gets the rows as objects with numbers, texts, Dates and nulls', 
   expect(tableNamed('nonsense')).toBeUndefined()
 })
 
+test('a library gets whole numbers, as the console shows them', () => {
+  const administration = new FakeAdministration()
+  const total = { ...counters(0), xactTime: 2996722.609999997 }
+  administration.statsRows = [{ database: 'a', total, average: { ...total, waitTime: Number.NaN } }]
+  const [row] = rowsOf(tableNamed('stats')!, administration)
+  expect(row).toMatchObject({ total_xact_time: 2996722, avg_wait_time: 0 })
+})
+
 test.each<[string, ConfigInput]>([
   ['everywhere', { pgbouncer: { session_state: 'warn' } }],
   ['for a database', { databases: { a: 'session_state=track' } }],

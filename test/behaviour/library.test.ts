@@ -148,6 +148,26 @@ test('before it is started, and after it is closed, it says what to do', async (
   await pooler.close()
   await pooler.close()
   await pooler.stopped
+  await expect(pooler.start()).rejects.toThrow('the pooler has been closed')
+})
+
+test('a connection that it is given once it is closed is told so, and ended', async () => {
+  const pooler = await start()
+  await pooler.close()
+  await expect(pooler.start()).rejects.toThrow('the pooler has been closed')
+  const silent = pooler.connect()
+  silent.resume()
+  await new Promise((resolve) => silent.once('close', resolve))
+  await expect(connect(pooler)).rejects.toThrow('server shutting down')
+})
+
+test('who came while it was suspended is not left behind when it is closed', async () => {
+  const pooler = await start()
+  await pooler.admin.suspend(new AbortController().signal)
+  const parked = pooler.connect()
+  parked.resume()
+  await pooler.close()
+  await new Promise((resolve) => parked.once('close', resolve))
 })
 
 test('a configuration that is wrong is refused before anything is opened', async () => {
