@@ -112,12 +112,14 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
   onProgress(): void {
     const server = this.server!
     if (this.copy === CopySent ? !server.isToAnswer : server.owed.countReady() === 0) this.wake()
-    else if (this.stalled && server.isReadingCopy && this.copy === CopySent) server.refuseInCopy()
+    else if (this.stalled && server.isReadingCopy) server.refuseInCopy()
     if (this.leaving !== Staying) this.leaveWhenDone()
   }
 
   protected leave(how: number): void {
-    if (this.leaving === Staying || how === Violated) this.leaving = how
+    const isFirst = this.leaving === Staying
+    if (isFirst || how === Violated) this.leaving = how
+    if (isFirst && this.isBetweenMessages) this.server?.urgeCopy()
     this.leaveWhenDone()
   }
 

@@ -246,9 +246,7 @@ export class ClientRelay extends ClientFlow {
   private waitsForCopy(code: number): boolean {
     const server = this.server!
     if (server.inquiry !== null) return code !== frontend.Terminate
-    if (this.copy !== CopySent || !server.isToAnswer || isPartOfCopy(code)) return false
-    if (server.isReadingCopy) server.refuseInCopy()
-    return true
+    return this.copy === CopySent && server.isToAnswer && !isPartOfCopy(code)
   }
 
   /** Where the text of the Query or Parse at `at` begins; -1 where its name has no end in the chunk. */
@@ -327,6 +325,7 @@ export class ClientRelay extends ClientFlow {
     this.send(at)
     this.stalled = true
     this.keep(this.cutter.chunk, at)
+    this.server!.urgeCopy()
     return false
   }
 

@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Socket } from '../io/socket.js'
 import * as backend from '../protocol/backend.js'
-import { CopyFail, closeStatement, message, sync } from '../protocol/frontend.js'
+import { CopyFail, closeStatement, Flush, message, sync } from '../protocol/frontend.js'
 import { Ask } from './ask.js'
 import type { ClientRelay } from './client-relay.js'
 import { Certain, CopyInquiry, doubtBehind, takenByCopy, Unknowable } from './copy-in.js'
@@ -16,6 +16,7 @@ import * as words from './server-words.js'
 /** Nobody else can have come by these words. */
 const refusalText = randomUUID()
 const refusal = message(CopyFail, Buffer.from(`${refusalText}\0`))
+const flush = message(Flush)
 
 /**
  * Ends what a server skips after an error, and then asks for a CloseComplete: in whatever transaction, and unlike a Query it
@@ -96,6 +97,15 @@ export abstract class ServerCopy extends ServerOutput {
     this.isRefusing = true
     this.owed.push(exchange.CopyEnd, this.client, null)
     this.socket.write(refusal)
+  }
+
+  /**
+   * Its client waits, with nothing more to send, for what a COPY comes to. Should the server be reading on, it is told to end. It
+   * may also have come to the end, and keep that to itself: the Sync that would bring it forth was passed over in copy mode.
+   */
+  urgeCopy(): void {
+    if (this.isReadingCopy) this.refuseInCopy()
+    else if (this.owed.copyEnds > 0 && !this.isRefusing) this.socket.write(flush)
   }
 
   /** The COPY has failed. */
