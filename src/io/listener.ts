@@ -1,6 +1,6 @@
 // Where clients come in: TCP addresses, a Unix socket, and sockets that somebody else opened for us.
 
-import { chmodSync, chownSync, fstatSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, fstatSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { createServer, type Socket as NetSocket, connect as netConnect, type Server } from 'node:net'
 import { isClosedToOthers, isKnownClosed } from './socket-access.js'
 
@@ -94,6 +94,9 @@ export class Listener {
       ...(host !== undefined && { host }),
       backlog: options.backlog,
       ...(options.reusePort && { reusePort: true }),
+    }).catch((error: NodeJS.ErrnoException) => {
+      if (error.syscall !== 'getaddrinfo') throw error
+      throw refused(`getaddrinfo('${host}', '${options.port}') = ${error.code} (listen_addr)`) // in pgbouncer's words
     })
     const address = server.address()
     const port = typeof address === 'object' && address !== null ? address.port : options.port
@@ -104,7 +107,13 @@ export class Listener {
     const name = `.s.PGSQL.${options.port}`
     const isAbstract = options.folder.startsWith('@')
     const path = isAbstract ? `\0${options.folder.slice(1)}/${name}` : `${options.folder}/${name}`
-    if (!isAbstract) await removeStale(path)
+    if (!isAbstract) {
+      // libuv would report EACCES for it, as Windows does.
+      if (!existsSync(options.folder)) {
+        throw refused(`could not listen in ${options.folder} (unix_socket_dir): no such file or directory`)
+      }
+      await removeStale(path)
+    }
     const server = createServer({ pauseOnConnect: true })
     let isOwnUser = false
     server.on('connection', (socket) => onConnection(socket, 'unix', isOwnUser))

@@ -167,8 +167,17 @@ test.runIf(isUnix)('one that somebody listens at is left alone', async () => {
 })
 
 test.runIf(isUnix)('a folder that is not there is an error', async () => {
-  await expect(open(unix(join(folder(), 'missing')))).rejects.toMatchObject({
-    code: expect.stringMatching(/ENOENT|EACCES/),
+  const missing = join(folder(), 'missing')
+  await expect(open(unix(missing))).rejects.toMatchObject({
+    message: `could not listen in ${missing} (unix_socket_dir): no such file or directory`,
+    syscall: 'listen',
+  })
+})
+
+test('a name that stands for no address is refused with its setting', async () => {
+  await expect(open(tcp({ host: 'absent.invalid' }))).rejects.toMatchObject({
+    message: expect.stringMatching(/^getaddrinfo\('absent\.invalid', '\d+'\) = E\w+ \(listen_addr\)$/),
+    syscall: 'listen',
   })
 })
 
