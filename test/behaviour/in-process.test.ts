@@ -4,29 +4,12 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import postgresJs from 'postgres'
-import { afterEach, expect, test } from 'vitest'
-import type { ConfigInput } from '../../src/config/input.js'
-import { createPooler, type Pooler } from '../../src/pooler.js'
+import { expect, test } from 'vitest'
+import type { Pooler } from '../../src/pooler.js'
+import { libraryConfig as config, startLibrary as start } from '../harness/library-pooler.js'
 import { eventually } from '../harness/pooler.js'
-import { query as ask, postgres } from '../harness/postgres.js'
+import { query as ask } from '../harness/postgres.js'
 import { query, RawClient } from '../harness/raw-client.js'
-
-const config = (settings: ConfigInput['pgbouncer'] = {}): ConfigInput => ({
-  pgbouncer: { auth_type: 'any', pool_mode: 'transaction', server_tls_sslmode: 'disable', ...settings },
-  databases: { shop: { ...postgres().primary, dbname: 'postgres', user: 'trust_user' } },
-})
-
-const poolers: Pooler[] = []
-afterEach(async () => {
-  for (const pooler of poolers.splice(0)) await pooler.close()
-})
-
-async function start(settings?: ConfigInput['pgbouncer']): Promise<Pooler> {
-  const pooler = createPooler({ config: config(settings) })
-  poolers.push(pooler)
-  await pooler.start()
-  return pooler
-}
 
 /** Until connections of several generations have come and gone, which they do by what the driver sees of its socket. */
 async function untilRenewed(pooler: Pooler, ask: () => Promise<unknown>): Promise<void> {

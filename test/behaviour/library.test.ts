@@ -2,29 +2,12 @@
 
 import { createServer, type Socket } from 'node:net'
 import pg from 'pg'
-import { afterEach, expect, test } from 'vitest'
-import type { ConfigInput } from '../../src/config/input.js'
+import { expect, test } from 'vitest'
 import { createPooler, type Pooler } from '../../src/pooler.js'
+import { libraryConfig as config, startLibrary as start } from '../harness/library-pooler.js'
 import { eventually, startPooler } from '../harness/pooler.js'
-import { query as ask, createDatabase, postgres } from '../harness/postgres.js'
+import { query as ask, createDatabase } from '../harness/postgres.js'
 import { bind, cancel, copyData, copyDone, execute, parse, query, RawClient, sync } from '../harness/raw-client.js'
-
-const config = (settings: ConfigInput['pgbouncer'] = {}): ConfigInput => ({
-  pgbouncer: { auth_type: 'any', pool_mode: 'transaction', server_tls_sslmode: 'disable', ...settings },
-  databases: { shop: { ...postgres().primary, dbname: 'postgres', user: 'trust_user' } },
-})
-
-const poolers: Pooler[] = []
-afterEach(async () => {
-  for (const pooler of poolers.splice(0)) await pooler.close()
-})
-
-async function start(settings?: ConfigInput['pgbouncer']): Promise<Pooler> {
-  const pooler = createPooler({ config: config(settings) })
-  poolers.push(pooler)
-  await pooler.start()
-  return pooler
-}
 
 async function connect(pooler: Pooler): Promise<pg.Client> {
   const client = new pg.Client({ user: 'service', database: 'shop', stream: () => pooler.connect() as Socket })
