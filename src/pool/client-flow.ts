@@ -155,7 +155,9 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
 
   /** Will more be answered of what was sent? Not a message without its end, and not what stands behind the last Flush. */
   private isAnswerDue(server: ServerRelay): boolean {
-    const { owed, failed } = server
+    const { owed, failed, inquiry } = server
+    // What the inquiry waits for, the end of a message, will not come.
+    if (inquiry !== null && inquiry.ask === null && !this.isBetweenMessages) return false
     if (this.unsynced && this.flushed && !failed && owed.length > 0) return true
     const isCut = !this.isBetweenMessages && owed.length > 0 && exchange.endsWithReady(owed.kindAt(owed.length - 1))
     return owed.countReady() + (failed ? 0 : owed.inBatch) > (isCut ? 1 : 0)

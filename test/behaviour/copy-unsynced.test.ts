@@ -119,3 +119,15 @@ describe.each(Object.entries(leavings))('the client leaves behind it: %s', (_, l
     expect(await other.ask(query('select 9'))).toEqual(['T ?column?', 'D 9', 'C SELECT 1', 'Z I'])
   })
 })
+
+test('the client closes its side within a message, behind a row that made the COPY fail', {
+  timeout: 20_000,
+}, async () => {
+  const parameters = { user, database: database.name }
+  const client = await pooler.raw(parameters)
+  client.send(extended(copy), sync, copyData('x\n'), copyData('1'.repeat(1000)).subarray(0, 500))
+  client.stream.end()
+  await client.ended
+  await using other = await pooler.raw(parameters)
+  expect(await other.ask(query('select 9'))).toEqual(['T ?column?', 'D 9', 'C SELECT 1', 'Z I'])
+})
