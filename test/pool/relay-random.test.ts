@@ -82,6 +82,15 @@ const copyIn = fc.oneof(
     .tuple(failing, failing, copyData, copyData)
     .map(([one, other, data, more]) => [wire.query(`copy in ${one};rows 1;copy in ${other}`), ...data, ...more]),
   fc.tuple(failing, copyData).map(([failing, data]) => [wire.query(`copy in ${failing}`), ...data]),
+  // One that fails, and that nobody ends: whatever follows comes while the server may still seem to be in it.
+  fc
+    .tuple(fc.constantFrom('1', '2', '0 raise'), fc.integer({ min: 0, max: 2 }), fc.boolean())
+    .map(([failing, syncs, isSimple]) => {
+      const text = `copy in ${failing}`
+      const start = isSimple ? [wire.query(text)] : [wire.parse('', text), wire.bind(''), wire.execute()]
+      const row = wire.copyData('row\n')
+      return [...start, ...Array<Buffer>(syncs).fill(wire.sync), row, row, ...(isSimple ? [] : [wire.sync])]
+    }),
 )
 
 /** An unnamed statement outlives its batch only on a connection of one's own: here, it is made where it is used. */
