@@ -26,8 +26,8 @@ const losses = [
   'E FATAL 08P01 server conn crashed?',
   'E FATAL 08P01 database configuration changed', // by server_fast_close
 ]
-/** Where PostgreSQL stopped reading a COPY can't always be found out: then the pooler gives the server up, and says so. */
-const unknowable = /^(?:COPY|odd bodies|anything)/
+/** Whether a Flush with a body was read within a COPY that failed can't be found out: the server is given up, and its client told. */
+const unknowable = /^(?:odd bodies|anything)/
 const isLoss = (line: string): boolean => losses.includes(line)
 
 const forgotten = /^E ERROR 26000 prepared statement "[nq]\d" does not exist$/
