@@ -125,7 +125,7 @@ test('the client closes its side within a message, behind a row that made the CO
 }, async () => {
   const parameters = { user, database: database.name }
   const client = await pooler.raw(parameters)
-  client.send(extended(copy), sync, copyData('x\n'), copyData('1'.repeat(1000)).subarray(0, 500))
+  client.send(extended(copy), sync, sync, copyData('x\n'), copyData('1'.repeat(1000)).subarray(0, 500))
   client.stream.end()
   await client.ended
   await using other = await pooler.raw(parameters)
