@@ -104,7 +104,8 @@ export abstract class ServerCopy extends ServerOutput {
    * may also have come to the end, and keep that to itself: the Sync that would bring it forth was passed over in copy mode.
    */
   urgeCopy(): void {
-    if (this.isReadingCopy) this.refuseInCopy()
+    if (this.inquiry !== null) this.sendInquiry(this.inquiry)
+    else if (this.isReadingCopy) this.refuseInCopy()
     else if (this.owed.copyEnds > 0 && !this.isRefusing) this.socket.write(flush)
   }
 

@@ -336,8 +336,9 @@ export class FakeBackend {
     } catch (error) {
       this.copy = undefined
       this.fail(error)
-      if (copy.isSimple) this.ready()
-      else this.skipping = true
+      if (copy.isSimple) return this.ready()
+      this.skipping = true
+      this.flush() // as send_message_to_frontend does
     }
   }
 

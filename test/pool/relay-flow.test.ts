@@ -170,6 +170,24 @@ test('what a client sent behind a refused query is carried out', () => {
   expect(codes(waiting)).toBe('EZTDDCZ')
 })
 
+test('a COPY that fails amid a message of the client: what counts is asked behind the rest of it', () => {
+  const row = wire.copyData('another row')
+  const said = [parse('', 'copy in 1'), bind(''), execute(), sync, wire.copyData('row'), row]
+  const behind = [wire.copyDone, sync, query('rows 1')]
+  for (const [cut, more] of [1, 4, 5, 6, row.length - 1].flatMap((at) => [0, 1, 2, 3].map((n) => [at, n] as const))) {
+    const rig = new Rig()
+    const bytes = Buffer.concat(said)
+    rig.client.send(bytes.subarray(0, bytes.length - row.length + cut))
+    rig.settle() // the error is there
+    rig.client.send(Buffer.concat([row.subarray(cut), ...behind.slice(0, more)]))
+    rig.settle()
+    rig.client.send(...behind.slice(more))
+    rig.settle()
+    expect(rig.client.socket.taken(), `cut at ${cut}`).toEqual(direct(Buffer.concat([...said, ...behind])))
+    expect(rig.client.relay.server).toBeNull()
+  }
+})
+
 test('a client that says Terminate is answered what it asked before, and nothing behind it is sent', () => {
   const rig = new Rig()
   rig.client.send(query('rows 1'), wire.terminate, query('rows 2'))
