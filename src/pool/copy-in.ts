@@ -73,12 +73,17 @@ export const Unknowable = 2
 export function doubtBehind(owed: ExchangeQueue<unknown, unknown>): number {
   const isExtended = owed.kind === exchange.Execute
   let at = 1
-  while (at < owed.length && owed.kindAt(at) === exchange.Sync) at++
-  const syncs = at - 1
+  let syncs = 0
+  let flushes = 0
+  for (; at < owed.length; at++) {
+    if (owed.kindAt(at) === exchange.Sync) syncs++
+    else if (owed.kindAt(at) === exchange.BadFlush) flushes++
+    else break
+  }
   const end = at < owed.length ? owed.kindAt(at) : exchange.CopyEnd
   // What is no part of a COPY ended it at the latest: it was read as such, or skipped up to the Sync behind it.
-  if (syncs === 0 && (isExtended || end === exchange.CopyEnd)) return Certain
-  if (end !== exchange.CopyEnd) return Unknowable
+  if (syncs === 0 && (isExtended || (end === exchange.CopyEnd && flushes === 0))) return Certain
+  if (end !== exchange.CopyEnd || flushes > 0) return Unknowable
   for (; at < owed.length; at++) {
     const kind = owed.kindAt(at)
     if (kind !== exchange.Sync && kind !== exchange.CopyEnd) return Unknowable
