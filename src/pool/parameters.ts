@@ -57,6 +57,8 @@ export function trackedNames(extra: readonly string[]): TrackedNames {
   return new Map([...alwaysTracked, ...extra].map((name) => [name.toLowerCase(), name]))
 }
 
+const none: readonly string[] = []
+
 /** The values that one session has; `key` is equal for two sessions exactly when they need no SET between them. */
 export class ParameterSet {
   private readonly names: TrackedNames
@@ -130,7 +132,10 @@ export class ParameterSet {
 
   /** The names of those that can't, as PostgreSQL writes them; each once while that lasts. */
   takeNews(): readonly string[] {
-    if (this.lost.size === 0) this.told.clear()
+    if (this.lost.size === 0) {
+      if (this.told.size > 0) this.told.clear()
+      return none // asked at each release
+    }
     const news = [...this.lost].filter((key) => !this.told.has(key))
     for (const key of news) this.told.add(key)
     return news.map((key) => this.names.get(key)!)

@@ -62,7 +62,7 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
     this.take(chunk)
     if (this.isSettling && this.isQuiet && !this.closed) this.settle()
     const client = this.client
-    if (client !== null && client.isHeldUp && !this.closed) client.onProgress()
+    if (client?.isHeldUp && !this.closed) client.onProgress()
   }
 
   /**
