@@ -10,11 +10,14 @@ const nothing = Buffer.alloc(0)
 export class Cutter {
   /** The chunk in hand. */
   chunk: Buffer = nothing
+  /** By which chunks are told apart: reads of one size come in the very same Buffer. */
+  number = 0
   /** What of it comes before this has been dealt with. */
   from = 0
 
   begin(chunk: Buffer): void {
     this.chunk = chunk
+    this.number++
     this.from = 0
   }
 

@@ -32,7 +32,7 @@ export class SecondRun {
   private readonly cutter: Cutter
   // Where in the chunk an exchange begins that may be run again; -1: none.
   private from = -1
-  private chunk: Buffer | null = null
+  private chunk = 0
 
   constructor(cutter: Cutter) {
     this.cutter = cutter
@@ -54,7 +54,7 @@ export class SecondRun {
     if (isFirst(server)) {
       this.giveUp()
       this.from = server.status === Idle ? at : -1
-      this.chunk = this.cutter.chunk
+      this.chunk = this.cutter.number
       this.statement = statement
     } else if (statement !== this.statement) {
       this.from = -1
@@ -69,7 +69,7 @@ export class SecondRun {
     this.from = -1
     const isSecond = this.isUnderWay
     this.isUnderWay = false
-    if (from < 0 || isSecond || this.chunk !== cutter.chunk) return
+    if (from < 0 || isSecond || this.chunk !== cutter.number) return
     if (from >= at || end !== cutter.chunk.length || end - from > longest) return
     this.isDescribed = describesFirst(server)
     this.copy(from, end)

@@ -29,7 +29,7 @@ export class SqlStatements {
   private readonly provision: StatementProvision
   // Where in which chunk the next semicolon stands; -1: there is none any more.
   private semicolon = -1
-  private searched: Buffer | null = null
+  private searched = 0
 
   constructor(
     client: ClientRelay,
@@ -96,10 +96,10 @@ export class SqlStatements {
 
   /** In one of the texts that follow each other in it, if not by its first word. */
   private mayHaveCommands(start: number, end: number): boolean {
-    const { chunk } = this.cutter
+    const { chunk, number } = this.cutter
     if (mayBeCommand(chunk[start]!, chunk[start + 1]!, chunk[start + 2]!)) return true
-    if (this.searched !== chunk) {
-      this.searched = chunk
+    if (this.searched !== number) {
+      this.searched = number
       this.semicolon = 0
     }
     if (this.semicolon >= 0 && this.semicolon < start) this.semicolon = chunk.indexOf(0x3b, start)
