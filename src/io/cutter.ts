@@ -14,11 +14,23 @@ export class Cutter {
   number = 0
   /** What of it comes before this has been dealt with. */
   from = 0
+  // As far as one was looked for; -1: there is none any more.
+  private semicolon = 0
 
   begin(chunk: Buffer): void {
     this.chunk = chunk
     this.number++
+    this.semicolon = 0
     this.from = 0
+  }
+
+  /**
+   * Where the next semicolon of the chunk stands, -1 where there is none: looked for once for all the messages in it.
+   * @param start of the text of a message; that of the next one is never before it
+   */
+  nextSemicolon(start: number): number {
+    if (this.semicolon >= 0 && this.semicolon < start) this.semicolon = this.chunk.indexOf(0x3b, start)
+    return this.semicolon
   }
 
   /** Puts what has not been passed on, up to `to`, aside for the next `send`. */

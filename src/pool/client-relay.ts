@@ -251,8 +251,9 @@ export class ClientRelay extends ClientFlow {
 
   /** Where the text of the Query or Parse at `at` begins; -1 where its name has no end in the chunk. */
   private textStart(at: number): number {
+    const { chunk } = this.cutter
     if (this.frames.code === frontend.Query) return at + 5
-    return this.cutter.chunk.indexOf(0, at + 5) + 1 || -1
+    return chunk[at + 5] === 0 ? at + 6 : chunk.indexOf(0, at + 5) + 1 || -1
   }
 
   /** Is enough of its text there to tell whether it is a COPY? Else it is held. */
@@ -269,8 +270,10 @@ export class ClientRelay extends ClientFlow {
   private isCopy(at: number): boolean {
     const start = this.textStart(at)
     const { code, end } = this.frames
+    const { chunk } = this.cutter
     if (start < 0) return true
-    return code === frontend.Query ? mayCopy(this.cutter.chunk, start, end) : isCopyText(this.cutter.chunk, start, end)
+    if (code === frontend.Parse) return isCopyText(chunk, start, end)
+    return mayCopy(chunk, start, end, this.cutter.nextSemicolon(start))
   }
 
   /** Has a server, or gets one now? If not, the chunk waits from `at` on. */

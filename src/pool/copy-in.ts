@@ -22,11 +22,13 @@ export function isCopyText(chunk: Buffer, start: number, end: number): boolean {
   return end > chunk.length
 }
 
-/** May one of the statements of this Query be a COPY? Of several, wherever the word stands. */
-export function mayCopy(chunk: Buffer, start: number, end: number): boolean {
+/**
+ * May one of the statements of this Query be a COPY? Of several, wherever the word stands.
+ * @param semicolon where the next one of the chunk stands, -1 where there is none
+ */
+export function mayCopy(chunk: Buffer, start: number, end: number, semicolon: number): boolean {
   if (isCopyText(chunk, start, end)) return true
   const there = end < chunk.length ? end : chunk.length
-  const semicolon = chunk.indexOf(0x3b, start) // ;
   if (semicolon < 0 || semicolon >= there - 2) return false
   return /copy/i.test(chunk.toString('latin1', semicolon, there))
 }

@@ -27,9 +27,6 @@ export class SqlStatements {
   private readonly frames: Frames
   private readonly cutter: Cutter
   private readonly provision: StatementProvision
-  // Where in which chunk the next semicolon stands; -1: there is none any more.
-  private semicolon = -1
-  private searched = 0
 
   constructor(
     client: ClientRelay,
@@ -96,14 +93,10 @@ export class SqlStatements {
 
   /** In one of the texts that follow each other in it, if not by its first word. */
   private mayHaveCommands(start: number, end: number): boolean {
-    const { chunk, number } = this.cutter
+    const { chunk } = this.cutter
     if (mayBeCommand(chunk[start]!, chunk[start + 1]!, chunk[start + 2]!)) return true
-    if (this.searched !== number) {
-      this.searched = number
-      this.semicolon = 0
-    }
-    if (this.semicolon >= 0 && this.semicolon < start) this.semicolon = chunk.indexOf(0x3b, start)
-    return this.semicolon >= 0 && this.semicolon < end - 2
+    const semicolon = this.cutter.nextSemicolon(start)
+    return semicolon >= 0 && semicolon < end - 2
   }
 
   /** The Query with names that servers know; what it needs is sent before it. Null: memory for statements is used up. */
