@@ -5,8 +5,8 @@ import type { Socket, SocketOwner } from '../io/socket.js'
 import type { Counters } from '../observe/stats.js'
 import { Idle } from '../protocol/backend.js'
 import type { Condition } from '../protocol/errors.js'
+import { isSyncPoint } from '../protocol/frontend.js'
 import { ClientOutput } from './client-output.js'
-import * as exchange from './exchange.js'
 import type { ClientEvents } from './relay-events.js'
 import type { ServerRelay } from './server-relay.js'
 
@@ -159,7 +159,7 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
     // What the inquiry waits for, the end of a message, will not come.
     if (inquiry !== null && inquiry.ask === null && !this.isBetweenMessages) return false
     if (this.unsynced && this.flushed && !failed && owed.length > 0) return true
-    const isCut = !this.isBetweenMessages && owed.length > 0 && exchange.endsWithReady(owed.kindAt(owed.length - 1))
+    const isCut = !this.isBetweenMessages && isSyncPoint(this.frames.code)
     return owed.countReady() + (failed ? 0 : owed.inBatch) > (isCut ? 1 : 0)
   }
 

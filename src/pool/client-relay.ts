@@ -235,7 +235,7 @@ export class ClientRelay extends ClientFlow {
       return this.handle(at)
     }
     this.skip(at)
-    if (this.refusing && (code === frontend.Query || code === frontend.FunctionCall || code === frontend.Sync)) {
+    if (this.refusing && frontend.isSyncPoint(code)) {
       this.refusing = false
       this.socket.write(readyForQuery())
     }

@@ -46,6 +46,11 @@ export function longestBody(code: number): number {
   }
 }
 
+/** Is it answered by a ReadyForQuery? */
+export function isSyncPoint(code: number): boolean {
+  return code === Query || code === FunctionCall || code === Sync
+}
+
 /** What the first, codeless packet of a connection asks for. */
 export const requestCode = { ssl: 80877103, gss: 80877104, cancel: 80877102 } as const
 

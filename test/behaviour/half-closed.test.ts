@@ -106,6 +106,16 @@ test('half a message at the end is not carried out, what stands before it is', a
   await pooler.untilEmpty()
 })
 
+test('half a message that is no query, at the end: what stands before it is answered', async () => {
+  await using pooler = await startPooler({ default_pool_size: 1 })
+  const client = await pooler.raw({ user, database: database.name })
+  const before = query('select pg_sleep(0.2); insert into t values (1)')
+  client.stream.end(Buffer.concat([before, copyData('not a COPY').subarray(0, 9)]))
+  expect(await client.toTheEnd()).toEqual(['T pg_sleep', 'D ', 'C SELECT 1', 'C INSERT 0 1', 'Z I'])
+  expect(await rows()).toEqual([1])
+  await pooler.untilEmpty()
+})
+
 test.each(Object.entries(partings))('%s: what waits for a server is carried out, too', async (_how, part) => {
   await using pooler = await startPooler({ default_pool_size: 1, query_wait_notify: 0 })
   const holder = await pooler.raw({ user, database: database.name })
