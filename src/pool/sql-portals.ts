@@ -1,21 +1,18 @@
 // PREPARE, EXECUTE and DEALLOCATE by the extended protocol: statements whose text names another, and the portals they are bound to.
 
-import type { Cutter } from '../io/cutter.js'
-import type { Frames } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
 import { quoteIdentifier } from '../protocol/sql.js'
-import type { ClientRelay } from './client-relay.js'
 import type { Named } from './client-statements.js'
 import * as exchange from './exchange.js'
 import type { Statement } from './prepared.js'
 import { noteOf } from './prepared-notes.js'
 import { absentName, commandName, type Renamed, takenName } from './reserved-names.js'
-import type { Rewriter } from './rewriter.js'
 import { type Command, mayBeCommand, preparedText, readCommands } from './sql-command.js'
 import { CommandNote } from './sql-notes.js'
+import { SqlReader } from './sql-reader.js'
 import { hasEscapes, isPrepare, longestText } from './sql-statements.js'
-import { Done, Incomplete, Later, type StatementNames } from './statement-names.js'
-import { parseOf, type StatementProvision } from './statement-provision.js'
+import { Done, Incomplete, Later } from './statement-names.js'
+import { parseOf } from './statement-provision.js'
 import type { ShapeNote } from './statement-shape.js'
 
 /** A text that is one command, as a prepared statement of the protocol. */
@@ -66,34 +63,12 @@ export class BoundNote {
   }
 }
 
-export class SqlPortals {
+export class SqlPortals extends SqlReader {
   /** What the unnamed statement would do, where it is a command. */
   unnamed: Resolved | null = null
-  private readonly client: ClientRelay
-  private readonly names: StatementNames
-  private readonly out: Rewriter
-  private readonly frames: Frames
-  private readonly cutter: Cutter
-  private readonly provision: StatementProvision
   /** Commands that are bound, by portal; those of the server that the client has. */
   private readonly portals = new Map<string, Resolved>()
   private portalsOf: unknown = null
-
-  constructor(
-    client: ClientRelay,
-    names: StatementNames,
-    out: Rewriter,
-    frames: Frames,
-    cutter: Cutter,
-    provision: StatementProvision,
-  ) {
-    this.client = client
-    this.names = names
-    this.out = out
-    this.frames = frames
-    this.cutter = cutter
-    this.provision = provision
-  }
 
   /** The one command that the Parse at hand is, whose text begins at `start`; null: it is none. */
   readParse(start: number): CommandText | null {

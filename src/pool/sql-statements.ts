@@ -1,8 +1,6 @@
 // PREPARE, EXECUTE and DEALLOCATE as SQL, by whatever protocol: the same names as in messages, so that they hold on whatever server a
 // client gets.
 
-import type { Cutter } from '../io/cutter.js'
-import type { Frames } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
 import { quoteIdentifier } from '../protocol/sql.js'
 import type { ClientRelay } from './client-relay.js'
@@ -11,39 +9,15 @@ import { mayAnyChangeNames, mayChangeNames } from './name-resolution.js'
 import type { Statement } from './prepared.js'
 import { noteOf } from './prepared-notes.js'
 import { absentName, takenName } from './reserved-names.js'
-import type { Rewriter } from './rewriter.js'
 import { type Command, mayBeCommand, preparedText, readCommands } from './sql-command.js'
 import { CommandNote } from './sql-notes.js'
-import { Done, Incomplete, Later, type StatementNames, statementLimit, Wait } from './statement-names.js'
-import type { StatementProvision } from './statement-provision.js'
+import { SqlReader } from './sql-reader.js'
+import { Done, Incomplete, Later, statementLimit, Wait } from './statement-names.js'
 
 /** Longer texts are passed on as they are, where they do not begin with the word PREPARE. */
 export const longestText = 256 * 1024
 
-export class SqlStatements {
-  private readonly client: ClientRelay
-  private readonly names: StatementNames
-  private readonly out: Rewriter
-  private readonly frames: Frames
-  private readonly cutter: Cutter
-  private readonly provision: StatementProvision
-
-  constructor(
-    client: ClientRelay,
-    names: StatementNames,
-    out: Rewriter,
-    frames: Frames,
-    cutter: Cutter,
-    provision: StatementProvision,
-  ) {
-    this.client = client
-    this.names = names
-    this.out = out
-    this.frames = frames
-    this.cutter = cutter
-    this.provision = provision
-  }
-
+export class SqlStatements extends SqlReader {
   /** Deals with the Query at `at`. */
   handleQuery(at: number): number {
     const { frames, client } = this
