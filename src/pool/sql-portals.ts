@@ -42,12 +42,12 @@ export class BoundNote {
   readonly inner: Named | Renamed | ShapeNote | null
   private readonly portals: SqlPortals
   private readonly portal: string
-  private readonly before: Resolved | undefined
+  private readonly before: Resolved | null | undefined
 
   constructor(
     portals: SqlPortals,
     portal: string,
-    before: Resolved | undefined,
+    before: Resolved | null | undefined,
     inner: Named | Renamed | ShapeNote | null,
   ) {
     this.portals = portals
@@ -66,8 +66,8 @@ export class BoundNote {
 export class SqlPortals extends SqlReader {
   /** What the unnamed statement would do, where it is a command. */
   unnamed: Resolved | null = null
-  /** Commands that are bound, by portal; those of the server that the client has. */
-  private readonly portals = new Map<string, Resolved>()
+  /** Commands that are bound, by portal; those of the server that the client has. Null: it has run, and runs once only. */
+  private readonly portals = new Map<string, Resolved | null>()
   private portalsOf: unknown = null
 
   /** The one command that the Parse at hand is, whose text begins at `start`; null: it is none. */
@@ -157,7 +157,7 @@ export class SqlPortals extends SqlReader {
     return new BoundNote(this, portal, before, note)
   }
 
-  set(portal: string, resolved: Resolved | undefined): void {
+  set(portal: string, resolved: Resolved | null | undefined): void {
     const { portals } = this
     if (resolved === undefined) portals.delete(portal)
     else if (portals.size < mostPortals) portals.set(portal, resolved)
@@ -181,10 +181,12 @@ export class SqlPortals extends SqlReader {
       names.wanted = frames.end - at
       return Incomplete
     }
-    const resolved = this.portals.get(chunk.toString('latin1', at + 5, nameEnd))
+    const portal = chunk.toString('latin1', at + 5, nameEnd)
+    const resolved = this.portals.get(portal)
     if (resolved !== undefined && client.server!.owed.countReady() > 0) return Later
-    const note = resolved === undefined ? null : this.execute(at, resolved)
+    const note = resolved ? this.execute(at, resolved) : null
     if (note === undefined) return names.broken('out_of_memory')
+    if (resolved && resolved.source.command.verb !== 'execute') this.portals.set(portal, null)
     client.owe(exchange.Execute, note)
     return Done
   }

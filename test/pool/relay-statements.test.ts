@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest'
 import * as wire from '../protocol/wire.js'
-import { Rig, type RigClient } from './relay-rig.js'
+import { direct, Rig, type RigClient } from './relay-rig.js'
 
 const { bind, execute, parse, query, sync } = wire
 
@@ -167,4 +167,20 @@ test('without a Describe, or a second time, a stale plan is an error', () => {
   again.client.send(...batch)
   again.settle()
   expect(codes(again.client)).toBe('EZ')
+})
+
+test('a PREPARE by the extended protocol makes its name once, whatever its portal is asked to do again', () => {
+  const prepare = [parse('', 'prepare a as rows 1'), bind(''), execute(), wire.close('P'), sync]
+  const forget = [wire.close('S', 'a'), sync]
+  const said = [...prepare, ...forget, execute(), sync, wire.describe('S', 'a'), sync]
+  for (let cut = 1; cut <= said.length; cut++) {
+    const rig = new Rig()
+    rig.client.send(...said.slice(0, cut))
+    if (cut < said.length) rig.settle()
+    rig.client.send(...said.slice(cut))
+    rig.settle()
+    expect(wire.linesOf(rig.client.socket.taken()), `cut behind ${cut}`).toEqual(
+      wire.linesOf(direct(Buffer.concat(said))),
+    )
+  }
 })
