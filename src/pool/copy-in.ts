@@ -120,6 +120,8 @@ export class CopyInquiry {
   readonly isHopeless: boolean
   /** The pooler's own exchange, once it has been sent. */
   ask: Ask | null = null
+  /** What counts is known; the last ReadyForQuery, the pooler's own, is still to come, and until then the client waits. */
+  isAnswered = false
   /** ReadyForQuerys that have come. */
   readies = 0
   /** Transaction status in the latest of them, which is not passed on yet. */

@@ -133,6 +133,7 @@ export abstract class ServerCopy extends ServerOutput {
   sendInquiry(inquiry: CopyInquiry): void {
     if (inquiry.ask !== null || this.closed) return
     inquiry.ask = new Ask((answer) => {
+      this.inquiry = null
       if (!(answer instanceof Error)) inquiry.client.onCopyFailed(inquiry.isExtended && inquiry.readies === 1)
     })
     this.owed.push(exchange.Sync, null, null)
@@ -166,7 +167,7 @@ export abstract class ServerCopy extends ServerOutput {
         if (note !== null && !(note instanceof Ask)) note.undo(this.statements)
         this.owed.shift()
       }
-      this.inquiry = null
+      inquiry.isAnswered = true
       this.failed = this.queryFailed = false
     } else {
       return this.desync(at, `unexpected ${String.fromCharCode(code)}`)

@@ -151,7 +151,8 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
   /** Deals with the message at `at`. False: the connection was given up. */
   private handle(at: number): boolean {
     const code = this.frames.code
-    if (this.inquiry !== null) return this.handleInquired(at, code, this.inquiry)
+    const { inquiry } = this
+    if (inquiry !== null && !inquiry.isAnswered) return this.handleInquired(at, code, inquiry)
     this.addOmitted(at)
     const kind = this.owed.kind
     if (kind === 0 && !words.isAsynchronous(code)) return this.handleUnasked(at, code)

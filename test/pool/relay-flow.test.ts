@@ -188,6 +188,24 @@ test('a COPY that fails amid a message of the client: what counts is asked behin
   }
 })
 
+test('a COPY that fails: what the client sends before the pooler has been answered to the end is not passed over', () => {
+  const start = [parse('', 'copy in 1'), bind(''), execute(), sync, wire.copyData('row')]
+  const behind = [wire.copyData('late'), sync, parse('', 'rows 1'), bind(''), execute(), sync]
+  for (let size = 1; size < 60; size++) {
+    const rig = new Rig()
+    rig.client.send(...start)
+    rig.server.work()
+    rig.server.answer() // the error
+    rig.server.work() // the question
+    rig.server.answer(size)
+    rig.client.send(...behind)
+    rig.settle()
+    expect(wire.linesOf(rig.client.socket.taken()), `${size} bytes of the answer`).toEqual(
+      wire.linesOf(direct(Buffer.concat([...start, ...behind]))),
+    )
+  }
+})
+
 test('a client that says Terminate is answered what it asked before, and nothing behind it is sent', () => {
   const rig = new Rig()
   rig.client.send(query('rows 1'), wire.terminate, query('rows 2'))
