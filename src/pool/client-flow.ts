@@ -167,7 +167,7 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
   wake(): void {
     if (!this.stalled) return
     this.stalled = false
-    this.copy = NoCopy
+    if (this.copy === CopySent) this.copy = NoCopy
     this.resume()
     this.releaseIfQuiet()
   }

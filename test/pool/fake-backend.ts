@@ -216,6 +216,7 @@ export class FakeBackend {
   }
 
   private execute(portal: Portal, most: number): void {
+    if (this.status === 'E' && portal.text !== '' && !portal.text.startsWith('rollback')) throw aborted
     const name = /^execute (.*)$/.exec(portal.text)?.[1]
     const text = name === undefined ? portal.text : this.statement(nameIn(name))
     const count = /^rows (\d+)/.exec(text)?.[1]

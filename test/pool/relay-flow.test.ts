@@ -170,6 +170,18 @@ test('what a client sent behind a refused query is carried out', () => {
   expect(codes(waiting)).toBe('EZTDDCZ')
 })
 
+test('a COPY whose batch had to wait in its middle is still waited for', () => {
+  // The second Close waits, since the first may come to nothing.
+  const before = [parse('x', 'rows 2'), sync, wire.close('S', 'x'), sync]
+  const batch = [parse('', 'copy in 1'), bind(''), wire.close('S', 'y'), execute(), sync]
+  const said = [...before, ...batch, wire.copyData('row'), sync, query('rows 1')]
+  const rig = new Rig()
+  rig.client.send(...said)
+  rig.settle()
+  expect(rig.server.desync).toBe('')
+  expect(wire.linesOf(rig.client.socket.taken())).toEqual(wire.linesOf(direct(Buffer.concat(said))))
+})
+
 test('a COPY that fails amid a message of the client: what counts is asked behind the rest of it', () => {
   const row = wire.copyData('another row')
   const said = [parse('', 'copy in 1'), bind(''), execute(), sync, wire.copyData('row'), row]
