@@ -7,12 +7,15 @@ const reach = 1024
 /** SET and RESET matter for this only. */
 const path = /\b(?:search_path|schema|all)\b/i
 
+/** set_config with that name, or with one that is not written there. */
+const setsPath = /\bset_config\b[\s"]*\(\s*(?:e?'search_path'|[^'\s])/i
+
 /** Anywhere in a text of several statements. */
 const anywhere = /\b(?:create|alter|drop|do|call|discard|import|search_path|schema)\b/i
 
 /** May this text, which stands in `chunk` from `start` to `end`? Judged by its first word. */
 export function mayChangeNames(chunk: Buffer, start: number, end: number): boolean {
-  if (!mayBegin(chunk[start]!, chunk[start + 1]!, chunk[start + 2]!)) return false
+  if (!mayBegin(chunk[start]!, chunk[start + 1]!, chunk[start + 2]!) && !mayCall(chunk, start)) return false
   return changesNames(chunk.toString('latin1', start, Math.min(end, start + reach, chunk.length)))
 }
 
@@ -29,6 +32,8 @@ export function changesNames(text: string): boolean {
     case 'set':
     case 'res': // RESET
       return path.test(text)
+    case 'sel':
+      return setsPath.test(text)
     case 'cre':
     case 'alt':
     case 'dro':
@@ -64,6 +69,13 @@ function mayBegin(first: number, second: number, third: number): boolean {
     default:
       return first <= 0x20 || first === 0x2f || first === 0x2d // blank, / or -
   }
+}
+
+/** SELECT with a function whose name begins with `set_`, or `pg_` (pg_catalog), before anything else. */
+function mayCall(chunk: Buffer, start: number): boolean {
+  if ((chunk[start + 2]! | 0x20) !== 0x6c || (chunk[start]! | 0x20) !== 0x73) return false
+  const first = chunk[start + 7]! | 0x20
+  return (first === 0x73 && chunk[start + 10] === 0x5f) || (first === 0x70 && chunk[start + 9] === 0x5f)
 }
 
 /** Behind blanks and comments. */

@@ -66,6 +66,7 @@ describe.each([
     'do $$ begin create temp table t on commit drop as select 1 as k, 42 as v; end $$',
   ],
   ['search_path set by a function', "select set_config('search_path', 'other', true)"],
+  ['search_path set by a qualified function', "SELECT pg_catalog.set_config ('search_path', 'other', true)"],
 ])('within a transaction with %s', (_what, change) => {
   test('a Parse of a text that others have means the client’s own tables', async () => {
     await using all = await setUp()
@@ -92,8 +93,18 @@ describe.each([
       sync,
     )
     const answer = await client.answer(2)
-    // What a function sets is reported with the answer.
-    if (!change.startsWith('select')) expect(without(answer).slice(-7)).toEqual([...mine, 'Z T'])
+    expect(without(answer).slice(-7)).toEqual([...mine, 'Z T'])
+    await client.ask(query('rollback'))
+    expect(await neighbour.ask(...use('n'), sync)).toEqual(theirs)
+  })
+
+  test('the same before the answer to it has come', async () => {
+    await using all = await setUp()
+    const { client, neighbour } = all
+    const changes = change.split(';; ').map((statement) => query(statement))
+    client.send(query('begin'), ...changes, parse(text, 'c'), describing('S', 'c'), ...use('c'), sync)
+    const answer = await client.answer(changes.length + 2)
+    expect(without(answer).slice(-7)).toEqual([...mine, 'Z T'])
     await client.ask(query('rollback'))
     expect(await neighbour.ask(...use('n'), sync)).toEqual(theirs)
   })

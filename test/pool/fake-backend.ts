@@ -1,6 +1,5 @@
 // PostgreSQL's side of the protocol without PostgreSQL: what is answered when, what is skipped after an error, what waits
 // for a Flush or Sync. Its statements are words: `rows 3 x`, `begin`, `fail`, `copy in`, `syntax`, ...
-// Kinder than the real one in this: Parse is not refused in a failed transaction, since a pooler may answer it from memory.
 
 import { i16, i32, message, z } from '../protocol/wire.js'
 
@@ -186,10 +185,11 @@ export class FakeBackend {
   private prepare(name: string, given: string): void {
     const text = given.trim()
     if (name === '') this.statements.delete('')
+    refuseSyntax(text)
+    if (this.status === 'E' && text !== '' && !text.startsWith('rollback')) throw aborted
     if (name !== '' && this.statements.has(name)) {
       throw new Failure('42P05', `prepared statement "${name}" already exists`)
     }
-    if (text.startsWith('syntax')) throw new Failure('42601', `syntax error at or near "${text}"`)
     this.statements.set(name, text)
     if (this.heals) this.stale.delete(name)
     else this.stale.add(name)
@@ -235,6 +235,7 @@ export class FakeBackend {
   private runSimple(texts: readonly string[]): void {
     this.statements.delete('')
     try {
+      for (const text of texts) refuseSyntax(text.trim())
       for (const [index, text] of texts.entries()) {
         this.run(text.trim(), true, texts.slice(index + 1))
         if (this.copy !== undefined) return
@@ -317,8 +318,6 @@ export class FakeBackend {
           throw new Failure('P0001', 'not today')
         }
         return
-      case 'syntax':
-        throw new Failure('42601', 'syntax error')
       default:
         return this.say('C', z(verb.toUpperCase()))
     }
@@ -358,6 +357,11 @@ export class FakeBackend {
     this.say('Z', Buffer.from(this.status))
     this.flush()
   }
+}
+
+/** PostgreSQL reads a text whole before it looks at what it would do. */
+function refuseSyntax(text: string): void {
+  if (/^(?:prepare \S+ as )?syntax/.test(text)) throw new Failure('42601', 'syntax error at or near "syntax"')
 }
 
 /** As SQL folds it. */
