@@ -225,7 +225,9 @@ export class StatementNames {
     const { client, cutter } = this
     // One that goes on behind its name is left to the server to refuse.
     if (!this.isNamedStatement(at, nameEnd) || nameEnd !== this.frames.end - 1) {
-      if (nameEnd === at + 6 && cutter.chunk[at + 5] === 0x53) this.unnamed.drop(client.server!.statements)
+      const isStatement = cutter.chunk[at + 5] === 0x53
+      if (nameEnd === at + 6 && isStatement) this.unnamed.drop(client.server!.statements)
+      if (!isStatement && this.hasPortals) this.portals.set(cutter.chunk.toString('latin1', at + 6, nameEnd), undefined)
       client.owe(exchange.Close, null)
       return Done
     }

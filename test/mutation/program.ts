@@ -18,13 +18,21 @@ const { values: given } = parseArgs({
   },
 })
 
-const pool = ['exchange', 'client-relay', 'server-relay', 'server-words', 'backlog', 'recycle']
-const statements = ['statement-names', 'prepared', 'prepared-notes', 'sql-statements', 'second-run', 'statement-shape']
-const files = [...pool, ...statements]
+const pool = ['exchange', 'client-relay', 'server-relay', 'server-words', 'backlog', 'recycle', 'left-parameters']
+const flow = ['client-flow', 'client-output', 'server-output', 'copy-in', 'server-copy', 'ask']
+const statements = [
+  ...['statement-names', 'prepared', 'prepared-notes', 'client-statements', 'unnamed-statement', 'name-resolution'],
+  ...['statement-provision', 'rewriter', 'reserved-names', 'second-run', 'statement-shape', 'statement-errors'],
+  ...['sql-statements', 'sql-portals', 'sql-notes'],
+]
+const files = [...pool, ...flow, ...statements]
   .map((name) => `src/pool/${name}.ts`)
   .concat('src/io/cutter.ts', 'src/io/gather.ts')
 
-const behaviour = ['protocol', 'replay', 'prepared', 'accounting', 'cancel', 'parameters', 'vanishing', 'pool-modes']
+const behaviour = [
+  ...['protocol', 'replay', 'prepared', 'accounting', 'cancel', 'parameters', 'vanishing', 'pool-modes', 'copy-'],
+  ...['half-closed', 'message-table', 'stale-plans', 'left-parameters', 'server-check', 'session-'],
+]
 
 /** Those of the rig first, which take seconds; what they let pass, those with PostgreSQL. */
 const stages: readonly (readonly string[])[] = [

@@ -1,5 +1,7 @@
 // PostgreSQL's side of the protocol without PostgreSQL: what is answered when, what is skipped after an error, what waits
 // for a Flush or Sync. Its statements are words: `rows 3 x`, `begin`, `fail`, `copy in`, `syntax`, ...
+// Stricter than the real one in this: in a failed transaction it refuses to describe statements that give no rows, too, since a
+// pooler cannot make them there on a server that lacks them.
 
 import { i16, i32, message, z } from '../protocol/wire.js'
 
@@ -166,6 +168,7 @@ export class FakeBackend {
         const name = first.slice(1)
         const isStatement = first.startsWith('S')
         const text = isStatement ? this.statement(name) : this.portal(name).text
+        if (this.status === 'E' && (isStatement || text.startsWith('rows'))) throw aborted
         if (isStatement) this.say('t', i16(1), i32(25))
         if (isStatement) this.refuseStale(name)
         return text.startsWith('rows') ? this.say('T', i16(1), z(text), Buffer.alloc(18)) : this.say('n')
