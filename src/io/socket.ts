@@ -55,6 +55,10 @@ export class Socket {
   private closed = false
   /** The peer wants to hear nothing more: `end` need not wait for anything. */
   discards = false
+  /** What the peer said before it closed is still read where it takes nothing more. */
+  hearsOut = false
+  // It takes nothing more.
+  private isDeaf = false
   /** Somebody else reads and writes the stream; to close it is still possible. */
   private released = false
   private readonly onWritten = (): void => {
@@ -123,7 +127,7 @@ export class Socket {
    */
   write(view: Buffer): boolean {
     const direct = this.direct
-    if (this.closed) return true
+    if (this.closed || this.isDeaf) return true
     if (direct === null) {
       if (!this.stream.write(Buffer.from(view), this.onWritten)) this.blocked = true
       return !this.blocked
@@ -137,7 +141,9 @@ export class Socket {
         if (taken === view.length) return true
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') {
-          direct.destroy() // 'close' tells the owner, outside of this call
+          // 'close' tells the owner, outside of this call.
+          if (this.hearsOut) this.isDeaf = true
+          else direct.destroy()
           return true
         }
       }

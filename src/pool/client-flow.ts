@@ -5,7 +5,7 @@ import type { Socket, SocketOwner } from '../io/socket.js'
 import type { Counters } from '../observe/stats.js'
 import { Idle } from '../protocol/backend.js'
 import type { Condition } from '../protocol/errors.js'
-import { isSyncPoint } from '../protocol/frontend.js'
+import { endsCopy, isSyncPoint } from '../protocol/frontend.js'
 import { ClientOutput } from './client-output.js'
 import type { ClientEvents } from './relay-events.js'
 import type { ServerRelay } from './server-relay.js'
@@ -119,7 +119,13 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
   protected leave(how: number): void {
     const isFirst = this.leaving === Staying
     if (isFirst || how === Violated) this.leaving = how
-    if (isFirst && this.isBetweenMessages) this.server?.urgeCopy()
+    if (isFirst) this.finish()
+    else this.leaveWhenDone()
+  }
+
+  /** All that will come has been sent on, or waits. */
+  private finish(): void {
+    if (this.isBetweenMessages) this.server?.urgeCopy()
     this.leaveWhenDone()
   }
 
@@ -146,11 +152,17 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
     if (!this.leavesAtOnce) {
       if (this.stalled || this.backlog.length > 0) return
       if (server?.isReadingCopy && this.isBetweenMessages) server.refuseInCopy()
-      if (server !== null && !server.isReadingCopy && this.isAnswerDue(server)) return
+      if (server !== null && !this.isInCopy(server) && this.isAnswerDue(server)) return
     }
     if (this.leaving === Violated) this.events.onViolation(this.condition, this.detail)
     else if (this.leaving === Terminated) this.events.onTerminate()
     else this.events.onGone()
+  }
+
+  /** Does the server read a COPY on, of which no more will come? Its end may have been begun, and that is all. */
+  private isInCopy(server: ServerRelay): boolean {
+    const isEndCut = !this.isBetweenMessages && endsCopy(this.frames.code)
+    return server.copyIn && server.owed.copyEnds <= (isEndCut ? 1 : 0)
   }
 
   /** Will more be answered of what was sent? Not a message without its end, and not what stands behind the last Flush. */
@@ -189,7 +201,7 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
       else this.take(waiting[i]!)
       if (this.closed) return
     }
-    if (this.leaving !== Staying) return this.leaveWhenDone()
+    if (this.leaving !== Staying) return this.finish()
     if (!this.backlog.isFull && (this.server === null || !this.isBlockedBy(this.server))) this.socket.resume()
   }
 

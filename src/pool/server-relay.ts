@@ -48,6 +48,7 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
     this.parameters = parameters
     this.counters = counters
     this.events = events
+    socket.hearsOut = true // its own FATAL says more than that it has gone
   }
 
   /** Nothing owed, no message half way? */

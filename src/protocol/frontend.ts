@@ -51,6 +51,11 @@ export function isSyncPoint(code: number): boolean {
   return code === Query || code === FunctionCall || code === Sync
 }
 
+/** Does the client end a COPY FROM STDIN with it, one way or the other? */
+export function endsCopy(code: number): boolean {
+  return code === CopyDone || code === CopyFail
+}
+
 /** What the first, codeless packet of a connection asks for. */
 export const requestCode = { ssl: 80877103, gss: 80877104, cancel: 80877102 } as const
 

@@ -2,12 +2,13 @@
 
 import type { Socket } from 'node:net'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { startPooler, type TestPooler } from '../harness/pooler.js'
+import { startPooler, type TestPooler, untilItSleeps } from '../harness/pooler.js'
 import { query as ask, createDatabase, postgres, type TestDatabase } from '../harness/postgres.js'
 import {
   bind,
   copyData,
   copyDone,
+  copyFail,
   execute,
   extended,
   flush,
@@ -116,6 +117,55 @@ test('half a message that is no query, at the end: what stands before it is answ
   await pooler.untilEmpty()
 })
 
+const copies: Readonly<Record<string, readonly Buffer[]>> = {
+  'a COPY that its client gives up': [query('copy t from stdin'), copyData('1\n'), sync, copyFail('enough')],
+  'two COPYs': [query('copy t from stdin; copy t from stdin'), copyData('1\n'), copyDone, copyFail('enough')],
+  'a COPY that fails': [query('copy t from stdin'), copyData('x\n'), sync, sync, copyFail('late')],
+  'a COPY in a batch': [extended('copy t from stdin'), sync, copyData('1\n'), copyFail('enough'), sync],
+  'a COPY that no Sync follows': [extended('copy t from stdin'), sync, copyData('1\n'), copyDone],
+}
+
+describe.each(Object.entries(copies))('%s, cut anywhere', (_what, pieces) => {
+  // Of half a message, and of a batch without its end, it may be told less, and of a COPY without its Sync more.
+  test('is answered nothing else than PostgreSQL says, and leaves no server behind', async () => {
+    const bytes = Buffer.concat(pieces)
+    const parameters = { user, database: database.name }
+    await using pooler = await startPooler({ default_pool_size: 2 })
+    const heard = async (client: RawClient, length: number): Promise<string[]> => {
+      client.stream.end(bytes.subarray(0, length))
+      return (await client.toTheEnd()).filter((line) => !line.includes('EOF') && !line.includes('synchronization'))
+    }
+    for (let length = 1; length <= bytes.length; length++) {
+      const itself = await RawClient.connect({ ...postgres().primary, parameters })
+      const expected = await heard(itself, length)
+      const own = await heard(await pooler.raw(parameters), length)
+      expect(own.slice(0, expected.length), `after ${length} bytes`).toEqual(expected.slice(0, own.length))
+      expect(await rows()).toEqual([])
+    }
+    await pooler.untilEmpty()
+    await pooler.until('SHOW POOLS', (row) => row.sv_active === 0)
+  })
+})
+
+test.each(Object.entries(copies))('%s, sent before there is a server', async (_what, pieces) => {
+  const parameters = { user, database: database.name }
+  await using pooler = await startPooler({ default_pool_size: 1, query_wait_notify: 0 })
+  const holder = await pooler.raw(parameters)
+  for (let count = 1; count <= pieces.length; count++) {
+    const itself = await RawClient.connect({ ...postgres().primary, parameters })
+    itself.stream.end(Buffer.concat(pieces.slice(0, count)))
+    const expected = await itself.toTheEnd()
+    await holder.ask(query('begin'))
+    const client = await pooler.raw(parameters)
+    client.stream.end(Buffer.concat(pieces.slice(0, count)))
+    await pooler.until('SHOW POOLS', (row) => row.cl_waiting === 1)
+    await holder.ask(query('commit'))
+    const own = await client.toTheEnd()
+    expect(own.slice(0, expected.length), `after ${count} messages`).toEqual(expected.slice(0, own.length))
+    expect(await rows()).toEqual([])
+  }
+})
+
 test.each(Object.entries(partings))('%s: what waits for a server is carried out, too', async (_how, part) => {
   await using pooler = await startPooler({ default_pool_size: 1, query_wait_notify: 0 })
   const holder = await pooler.raw({ user, database: database.name })
@@ -132,7 +182,7 @@ test('who reads no more, and says so by a reset, ends what it had asked for', as
   await using pooler = await startPooler({ default_pool_size: 1 })
   const client = await pooler.raw({ user, database: database.name })
   client.send(query('insert into t values (1); select pg_sleep(60)'))
-  await pooler.until('SHOW POOLS', (row) => row.sv_active === 1)
+  await untilItSleeps(database.name)
   client.vanish()
   await pooler.untilEmpty()
   expect(await rows()).toEqual([])

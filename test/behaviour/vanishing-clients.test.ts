@@ -1,7 +1,7 @@
 // Clients that are gone without a word, at any moment: their server serves the next one as if they had never been.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { eventually, startPooler, type TestPooler } from '../harness/pooler.js'
+import { startPooler, type TestPooler, untilItSleeps } from '../harness/pooler.js'
 import { query as ask, createDatabase, type TestDatabase } from '../harness/postgres.js'
 import {
   bind,
@@ -44,13 +44,6 @@ async function isServed(pooler: TestPooler): Promise<void> {
 
 /** In place of a line: the server has begun, and a cancel is not too early for it. */
 const sleeps = 'sleeps'
-
-async function untilItSleeps(): Promise<void> {
-  await eventually(async () => {
-    const text = "select 1 from pg_stat_activity where datname = $1 and wait_event = 'PgSleep'"
-    return (await ask(text, { values: [database.name] })).length === 1
-  })
-}
 
 const big = query(`select '${'x'.repeat(100_000)}'`)
 
@@ -110,7 +103,7 @@ describe.each(['transaction', 'session'] as const)('%s mode', (pool_mode) => {
   })
 
   async function reach(client: RawClient, upTo: string): Promise<void> {
-    if (upTo === sleeps) await untilItSleeps()
+    if (upTo === sleeps) await untilItSleeps(database.name)
     else if (upTo === '') await pooler.until('SHOW POOLS', (row) => row.sv_active === 1)
     else while (!(await client.line()).startsWith(upTo));
   }
@@ -150,7 +143,7 @@ test('one client after the other, each at another byte of what it has to say', a
     copyData('1\n'),
     query('select 1'),
   ])
-  await using pooler = await startPooler({ default_pool_size: 1 })
+  await using pooler = await startPooler({ default_pool_size: 1, max_client_conn: 1000 })
   for (let cut = 1; cut < said.length; cut++) {
     const client = await pooler.raw({ user, database: database.name })
     client.send(said.subarray(0, cut))

@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { lookupQuery } from '../../src/demo/roles.js'
-import { startPooler, type TestPooler } from '../harness/pooler.js'
+import { startPooler, type TestPooler, untilItSleeps } from '../harness/pooler.js'
 import { createDatabase, postgres, type TestDatabase } from '../harness/postgres.js'
 import { cancel, query, RawClient, startup } from '../harness/raw-client.js'
 
@@ -152,7 +152,7 @@ test('a cancel request on its way is told of', async () => {
   await using pooler = await start(1)
   const client = await pooler.raw({ ...login, database: database.name })
   client.send(query('select pg_sleep(60)'))
-  await pooler.until('SHOW SERVERS', (row) => row.database === database.name && row.state === 'active')
+  await untilItSleeps(database.name)
   await cancel(pooler.port, client.key)
   expect((await client.answer()).some((line) => line.includes('57014'))).toBe(true)
   expect(lines(pooler, 'DEBUG')).toContain('sending cancel request')

@@ -13,7 +13,7 @@ import type { Log, LogPeer } from '../../src/observe/log.js'
 import type { LogSettings } from '../../src/observe/log-targets.js'
 import { createPooler, type Pooler } from '../../src/pooler.js'
 import type { Address } from './cluster.js'
-import { postgres } from './postgres.js'
+import { postgres, query } from './postgres.js'
 import { Ended, RawClient, type RawLogin } from './raw-client.js'
 
 /** A row of any SHOW. */
@@ -205,6 +205,12 @@ export async function eventually(isTrue: () => boolean | Promise<boolean>, seen 
     if (performance.now() > deadline) throw new Error(`this has not become true: ${isTrue}\n${seen()}`)
     await new Promise((resolve) => setTimeout(resolve, 2))
   }
+}
+
+/** Until a query of this database is in pg_sleep: a cancel is not too early for it. */
+export async function untilItSleeps(database: string): Promise<void> {
+  const text = "select 1 from pg_stat_activity where datname = $1 and wait_event = 'PgSleep'"
+  await eventually(async () => (await query(text, { values: [database] })).length === 1)
 }
 
 /** On a free port; transaction mode, and everybody is trusted, unless settings say otherwise. Any database name will do. */

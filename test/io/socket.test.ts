@@ -135,6 +135,21 @@ describe(`Node ${process.versions.node}`, () => {
   })
 })
 
+test.each([
+  [true, 'last words'],
+  [false, ''],
+])('a peer that takes nothing more is heard out (%s), or not', async (hearsOut, heard) => {
+  const { socket, owner, peer } = await unixPair()
+  socket.hearsOut = hearsOut
+  await new Promise((resolve) => peer.write('last words', resolve))
+  peer.destroy()
+  await once(peer, 'close')
+  for (let n = 0; n < 3; n++) socket.write(Buffer.from('to nobody'))
+  socket.resume()
+  await until(() => owner.gone > 0)
+  expect(owner.bytes.toString()).toBe(heard)
+})
+
 describe.each(Object.entries(kinds))('%s', (_, open) => {
   test('nothing is read before resume', async () => {
     const { socket, owner, peer } = await open()

@@ -18,7 +18,7 @@ const { values: given } = parseArgs({
   },
 })
 
-const pool = ['exchange', 'client-relay', 'server-relay', 'server-words', 'backlog', 'recycle', 'left-parameters']
+const pool = ['exchange', 'client-relay', 'server-relay', 'server-words', 'backlog', 'recycle']
 const flow = ['client-flow', 'client-output', 'server-output', 'copy-in', 'server-copy', 'ask']
 const statements = [
   ...['statement-names', 'prepared', 'prepared-notes', 'client-statements', 'unnamed-statement', 'name-resolution'],

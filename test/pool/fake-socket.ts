@@ -7,6 +7,7 @@ export class FakeSocket {
   paused = true
   blocked = false
   ended = false
+  hearsOut = false
   /** How much is taken before `write` says that it must wait; bytes. */
   room = Number.POSITIVE_INFINITY
   /** Every write, as one piece. */

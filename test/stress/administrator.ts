@@ -37,7 +37,6 @@ const values: Readonly<Record<string, readonly string[]>> = {
   server_check_delay: ['0', '0.1', '30'],
   server_check_query: ['select 1', '<empty>', ''],
   server_connect_timeout: ['15', '60'],
-  server_fast_close: ['0', '1'],
   server_idle_timeout: ['0', '1', '600'],
   server_lifetime: ['0', '1', '3600'],
   server_login_retry: ['0', '0.1'],
@@ -51,6 +50,12 @@ const values: Readonly<Record<string, readonly string[]>> = {
   tcp_keepalive: ['0', '1'],
   transaction_timeout: ['0', '120'],
   verbose: ['0', '1', '2'],
+}
+
+/** Values that cost some clients their server, which they are told. */
+const roughValues: Readonly<Record<string, readonly string[]>> = {
+  pool_mode: ['transaction', 'transaction', 'session'],
+  server_fast_close: ['0', '1'], // in session mode, with a RECONNECT
 }
 
 export async function administer(scene: Scene, random: Random): Promise<void> {
@@ -89,7 +94,7 @@ export async function administer(scene: Scene, random: Random): Promise<void> {
         }
         break
       default:
-        await set(console, scene, random.pick(changeable), random)
+        await set(console, scene, random.chance(0.05) ? 'pool_mode' : random.pick(changeable), random)
     }
   }
 }
@@ -101,9 +106,9 @@ async function set(
   random: Random,
 ): Promise<void> {
   const row = (await pooler.show('config')).find(({ key }) => key === name)
-  const value = random.pick(values[name] ?? [typeof row?.value === 'string' ? row.value : ''])
-  // With it, clients in session mode lose their server by a RECONNECT.
-  if (round.known.has(`SET ${name}`) || (name === 'server_fast_close' && !round.isRough)) return
+  const rough = round.isRough && (name !== 'pool_mode' || round.mode === 'transaction') ? roughValues[name] : undefined
+  const value = random.pick(rough ?? values[name] ?? [typeof row?.value === 'string' ? row.value : ''])
+  if (round.known.has(`SET ${name}`)) return
   const text = `SET ${name} = '${value.replaceAll("'", "''")}'`
   const answer = await console.ask(command(text))
   if (answer.at(-2)?.startsWith('C SET') !== true) throw new Error(`${text}: ${answer.join()}`)

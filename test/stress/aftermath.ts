@@ -16,6 +16,7 @@ export async function agreesWithPostgres({ pooler, stage: { database }, ledger, 
   if (round.known.has('servers beyond SHOW')) return
   let shown: readonly (readonly [pid: number, state: unknown])[] = []
   let actual = shown
+  let queries = ''
   const pids = (rows: typeof shown): string =>
     rows
       .map(([pid]) => pid)
@@ -24,12 +25,14 @@ export async function agreesWithPostgres({ pooler, stage: { database }, ledger, 
   await eventually(
     async () => {
       shown = (await pooler.show('servers')).map((row) => [Number(row.remote_pid), row.state])
-      const activity = await query('select pid, state from pg_stat_activity where datname = $1', { values: [database] })
+      const activity = await query('select * from pg_stat_activity where datname = $1', { values: [database] })
       actual = activity.map((row) => [Number(row.pid), row.state])
+      const busy = activity.filter((row) => row.state !== 'idle')
+      queries = busy.map((row) => `${row.pid} ${row.wait_event} ${row.query}`).join('\n')
       const areFree = shown.every(([, state]) => state === 'idle' || state === 'used')
       return areFree && actual.every(([, state]) => state === 'idle') && pids(shown) === pids(actual)
     },
-    () => `SHOW SERVERS: ${JSON.stringify(shown)}\npg_stat_activity: ${JSON.stringify(actual)}`,
+    () => `SHOW SERVERS: ${JSON.stringify(shown)}\npg_stat_activity: ${JSON.stringify(actual)}\n${queries}`,
   )
 }
 

@@ -115,7 +115,8 @@ export async function play(stage: Stage, round: Round, figures = new Figures()):
 /** The first failure counts, and ends the round. */
 export function fail(scene: Scene, error: unknown): void {
   const reason = error instanceof Error ? error.message : String(error)
-  const text = `${reason}\nadministered: ${scene.administered.slice(-10).join('; ')}`
+  const warnings = scene.pooler.logged.filter((line) => !/^LOG /.test(line)).slice(-10)
+  const text = `${reason}\nadministered: ${scene.administered.slice(-10).join('; ')}\nlogged: ${warnings.join('\n')}`
   scene.failure ??= new Error(text, { cause: error })
   scene.isOver = true
 }
