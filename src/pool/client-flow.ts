@@ -7,6 +7,7 @@ import { Idle } from '../protocol/backend.js'
 import type { Condition } from '../protocol/errors.js'
 import { endsCopy, isSyncPoint } from '../protocol/frontend.js'
 import { ClientOutput } from './client-output.js'
+import { Execute } from './exchange.js'
 import type { ClientEvents } from './relay-events.js'
 import type { ServerRelay } from './server-relay.js'
 
@@ -150,7 +151,7 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
     if (this.closed) return
     const { server } = this
     if (!this.leavesAtOnce) {
-      if (this.stalled || this.backlog.length > 0) return
+      if (this.stalled || this.backlog.length > 0 || server?.isBetweenMessages === false) return
       if (server?.isReadingCopy && this.isBetweenMessages) server.refuseInCopy()
       if (server !== null && !this.isInCopy(server) && this.isAnswerDue(server)) return
     }
@@ -159,10 +160,14 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
     else this.events.onGone()
   }
 
-  /** Does the server read a COPY on, of which no more will come? Its end may have been begun, and that is all. */
+  /**
+   * Is the server in a COPY of which nothing will be told? It reads on, its end may have been begun and no more; or it has come
+   * to the end in a batch, and keeps that to itself while a message of which a part is missing stands behind it.
+   */
   private isInCopy(server: ServerRelay): boolean {
-    const isEndCut = !this.isBetweenMessages && endsCopy(this.frames.code)
-    return server.copyIn && server.owed.copyEnds <= (isEndCut ? 1 : 0)
+    const { copyIn, owed } = server
+    if (!copyIn || owed.copyEnds === 0 || this.isBetweenMessages) return copyIn && owed.copyEnds === 0
+    return owed.kind === Execute || (endsCopy(this.frames.code) && owed.copyEnds === 1)
   }
 
   /** Will more be answered of what was sent? Not a message without its end, and not what stands behind the last Flush. */

@@ -51,6 +51,11 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
     socket.hearsOut = true // its own FATAL says more than that it has gone
   }
 
+  /** No message half way? */
+  get isBetweenMessages(): boolean {
+    return this.frames.atBoundary
+  }
+
   /** Nothing owed, no message half way? */
   get isQuiet(): boolean {
     return this.owed.length === 0 && this.frames.atBoundary

@@ -122,6 +122,7 @@ export class RigClient implements ClientEvents {
 
   private close(reason: string): void {
     this.closed = reason
+    this.rig.forget(this)
     this.relay.close()
     this.socket.end()
   }
@@ -129,11 +130,11 @@ export class RigClient implements ClientEvents {
 
 export class Rig {
   readonly table = new StatementTable()
-  readonly servers: RigServer[]
+  servers: readonly RigServer[]
   readonly clients: RigClient[]
   /** Told of each release, before the server goes to anyone else. */
   onRelease: (server: RigServer) => void = () => {}
-  private readonly idle: RigServer[]
+  private idle: RigServer[]
   private readonly waiting: RigClient[] = []
 
   constructor(options: { clients?: number; servers?: number; preparedLimit?: number } = {}) {
@@ -182,6 +183,20 @@ export class Rig {
     const index = this.waiting.indexOf(client)
     if (index < 0) throw new Error('it does not wait')
     this.waiting.splice(index, 1)
+  }
+
+  /** It has gone: the server that it was in the middle of something with is given up, for another. */
+  forget(client: RigClient): void {
+    const index = this.waiting.indexOf(client)
+    if (index >= 0) this.waiting.splice(index, 1)
+    const { server } = client
+    if (server === undefined) return
+    client.relay.server = null
+    server.relay.client = null
+    const next = new RigServer(this.table)
+    next.socket.room = server.socket.room
+    this.servers = this.servers.map((one) => (one === server ? next : one))
+    this.free(next)
   }
 
   release(client: RigClient, server: RigServer): void {

@@ -28,6 +28,8 @@ const losses = [
 ]
 /** Whether a Flush with a body was read within a COPY that failed can't be found out: the server is given up, and its client told. */
 const unknowable = /^(?:odd bodies|anything)/
+/** What `session_state = warn` has to say, and PostgreSQL has not. */
+const isWarning = (line: string): boolean => line.startsWith('N ') && line.endsWith('(session_state = warn)')
 const isLoss = (line: string): boolean => losses.includes(line)
 
 const forgotten = /^E ERROR 26000 prepared statement "[nq]\d" does not exist$/
@@ -197,6 +199,10 @@ export class Customer {
         const line = await client.line().catch((error: unknown) => {
           throw this.#wrong(exchange, exchanges, [...heard, error instanceof Ended ? error.message : String(error)])
         })
+        if (isWarning(line)) {
+          at--
+          continue
+        }
         heard.push(line)
         const body = bodies?.[at]
         if (body !== undefined && line === lines[at] && !isAlike(line[0]!, body, client.latestBody))
