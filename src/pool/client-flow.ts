@@ -30,6 +30,8 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
   leavesAtOnce = false
   /** Nothing more is looked at until what was sent has been answered. */
   stalled = false
+  /** Nor until that has run again. */
+  protected runsAgain = false
   // Messages of the extended protocol were sent, and no Sync behind them yet.
   protected unsynced = false
   // The latest of them is a Flush.
@@ -182,7 +184,7 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
 
   /** What the client sent may have to wait for earlier answers; these are all there now. */
   wake(): void {
-    if (!this.stalled) return
+    if (!this.stalled || this.runsAgain) return
     this.stalled = false
     if (this.copy === CopySent) this.copy = NoCopy
     this.resume()

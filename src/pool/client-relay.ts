@@ -70,16 +70,17 @@ export class ClientRelay extends ClientFlow {
     this.statements.close()
   }
 
-  /** Is the exchange that failed the only one, and kept? Then nothing more is read until it runs again. */
+  /** Is the exchange that failed the only one that was sent, and kept? Then nothing more is sent until it runs again. */
   waitToRunAgain(isStale: boolean): boolean {
-    if (this.stalled || !this.names.secondRun.isPossible(isStale) || !this.isIdle) return false
-    this.stalled = true
+    if (!this.names.secondRun.isPossible(isStale) || this.unsynced || !this.frames.atBoundary) return false
+    if (!this.stalled && this.backlog.length > 0) return false
+    this.stalled = this.runsAgain = true
     return true
   }
 
   /** Runs that exchange again, on a server that has forgotten the statement it names. */
   runAgain(): void {
-    this.stalled = false
+    this.stalled = this.runsAgain = false
     const bytes = this.names.secondRun.take(this.server!)
     if (bytes !== null) this.backlog.addFirst(bytes)
     this.resume()

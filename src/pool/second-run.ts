@@ -75,13 +75,12 @@ export class SecondRun {
     this.copy(from, end)
   }
 
-  /** The Query at `at` is an EXECUTE of this statement, and nothing else; null: it is something else. */
+  /** The Query at `at` is an EXECUTE or DEALLOCATE of this statement, and all that is sent for now; null: it is something else. */
   keepQuery(statement: Statement | null, at: number, end: number, server: ServerRelay): void {
     const isSecond = this.isUnderWay
     this.isUnderWay = false
     this.giveUp()
-    if (isSecond || statement === null || server.status !== Idle) return
-    if (end !== this.cutter.chunk.length || end - at > longest) return
+    if (isSecond || statement === null || server.status !== Idle || end - at > longest) return
     this.statement = statement
     this.isDescribed = true
     this.copy(at, end)

@@ -39,10 +39,10 @@ export class CommandNote {
     this.steps.push({ verb: command.verb, name: command.name, reserved, statement, note })
   }
 
-  /** The statement of an EXECUTE that is the only command. */
-  get executed(): Statement | null {
+  /** The statement of an EXECUTE or DEALLOCATE that is the only command. */
+  get used(): Statement | null {
     const [step, ...others] = this.steps
-    return step?.verb === 'execute' && others.length === 0 ? step.statement : null
+    return step !== undefined && step.verb !== 'prepare' && others.length === 0 ? step.statement : null
   }
 
   /**

@@ -53,9 +53,11 @@ export class SqlStatements extends SqlReader {
     this.out.collect(at)
     this.out.add(query)
     this.cutter.from = end
-    this.names.secondRun.keepQuery(kind === exchange.Query && isAlone(text) ? note.executed : null, at, end, server)
+    const waits = commands.some(({ verb }) => verb === 'deallocate' || verb === 'reset')
+    const isOnly = kind === exchange.Query && isAlone(text) && (waits || end === chunk.length)
+    this.names.secondRun.keepQuery(isOnly ? note.used : null, at, end, server)
     client.owe(kind, note)
-    return commands.some(({ verb }) => verb === 'deallocate' || verb === 'reset') ? this.wait(kind) : Done
+    return waits ? this.wait(kind) : Done
   }
 
   /** Amid a batch, which may have failed, no answer comes before its Sync: what is in later ones waits. */

@@ -70,9 +70,13 @@ describe.each([
     expect(await client.ask(...use, sync)).toEqual(one)
     await take()
     // Its own DEALLOCATE of what is gone.
-    await client.ask(query("prepare sql as select 'one' as x"))
-    await take()
-    await client.ask(query('deallocate sql'))
+    for (const behind of [[], [query('select 2 as x')]]) {
+      await client.ask(query("prepare sql as select 'one' as x"))
+      await take()
+      client.send(query('deallocate sql'), ...behind)
+      expect((await client.answer(1 + behind.length)).slice(0, 2)).toEqual(['C DEALLOCATE', 'Z I'])
+      expect(await client.ask(query('execute sql'))).toEqual([missing.replace('mine', 'sql'), 'Z I'])
+    }
     expect(await client.ask(...use, sync)).toEqual(one)
     expect(client.unread).toEqual([])
   })
