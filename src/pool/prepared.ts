@@ -262,9 +262,7 @@ export class ServerStatements {
   }
 
   learn(statement: Statement, shape: string): void {
-    if (!this.known.has(statement)) return
-    this.shapes.set(statement, shape)
-    this.setAsked(statement, false)
+    if (this.known.has(statement)) this.shapes.set(statement, shape)
   }
 
   /** Takes one out that is to be closed. */

@@ -331,7 +331,6 @@ export class StatementNames {
     if (this.client.server!.owed.countReady() > 0) return false
     this.command = this.portals.make(at, text)
     this.out.replace(at, start, end, commandBytes)
-    this.refusal = new Renamed(this.command.reserved, text.command.name)
     return true
   }
 
@@ -345,7 +344,6 @@ export class StatementNames {
     if (unnamed === null || this.unnamed.number === 0) return true
     this.portals.prepareFor(at, unnamed)
     this.command = unnamed
-    this.refusal = new Renamed(unnamed.reserved, unnamed.source.command.name)
     return true
   }
 

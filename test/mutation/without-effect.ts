@@ -6,4 +6,25 @@ export interface Known {
   readonly reason: string
 }
 
-export const withoutEffect: readonly Known[] = []
+export const withoutEffect: readonly Known[] = [
+  {
+    before: 'if ((chunk[start + 2]! | 0x20) !== 0x6c || (chunk[start]! | 0x20) !== 0x73) return false',
+    after: 'if ((chunk[start + 2]! | 0x20) !== 0x6c && (chunk[start]! | 0x20) !== 0x73) return false',
+    reason: 'more texts are looked at closely, and found to be what they are',
+  },
+  {
+    before: 'for (let i = 0; i < count; i++) {',
+    after: 'for (let i = 0; i <= count; i++) {',
+    reason: 'the entry that is emptied beside is the one that the head is put in next',
+  },
+  ...['return isOwn && length <= readLimit ? end : 0', 'return length <= readLimit ? end : 0'].map((before) => ({
+    before,
+    after: before.replace('<=', '<'),
+    reason: 'any limit will do',
+  })),
+  {
+    before: 'if (restored === null) server.settings = settings',
+    after: 'if (restored === null) void 0',
+    reason: 'they are the same settings; to have the same object saves comparing them again',
+  },
+]

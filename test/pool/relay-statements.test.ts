@@ -184,3 +184,39 @@ test('a PREPARE by the extended protocol makes its name once, whatever its porta
     )
   }
 })
+
+test('a DEALLOCATE amid a batch that fails is skipped with it: the name stays', () => {
+  const rig = new Rig()
+  const said = [
+    ...[parse('a', 'rows 1'), sync],
+    ...[parse('', 'syntax'), query('deallocate a'), sync, bind('a'), execute(), sync],
+  ]
+  rig.client.send(...said)
+  rig.settle()
+  expect(wire.linesOf(rig.client.socket.taken())).toEqual(wire.linesOf(direct(Buffer.concat(said))))
+})
+
+test('an unnamed statement that cannot be made again is no other client’s, and leaves that one its own', () => {
+  const rig = new Rig({ clients: 2 })
+  const [one, other] = rig.clients as [RigClient, RigClient]
+  other.send(parse('', 'rows 1 other'), bind(''), execute(), sync) // bound at once, it is not kept
+  rig.settle()
+  one.send(parse('', 'rows 1 one'), sync)
+  rig.settle()
+  for (const client of rig.clients) client.socket.taken()
+  other.send(bind(''), execute(), sync)
+  rig.settle()
+  expect(codes(other)).toBe('EZ')
+  one.send(bind(''), execute(), sync)
+  rig.settle()
+  expect(codes(one)).toBe('2DCZ')
+})
+
+test('a statement of many bytes makes its client wait for a server that reads slowly', () => {
+  const rig = new Rig()
+  rig.server.socket.room = 100
+  rig.client.send(parse('a', `rows 1 ${'x'.repeat(80_000)}`))
+  expect(rig.client.socket.paused).toBe(true)
+  rig.settle()
+  expect(rig.client.socket.paused).toBe(false)
+})

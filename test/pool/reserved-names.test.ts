@@ -39,7 +39,8 @@ test('only the message, only the whole name, only where it stands there', () => 
     'DPGBOUNCER_1',
     'HPGBOUNCER_1',
   ])
-  for (const text of ['', '"PGBOUNCER_12"', 'xPGBOUNCER_1', 'PGBOUNCER_1x', 'pgbouncer_1']) {
+  const beside = [...'09AZaz_'].flatMap((letter) => [`${letter}PGBOUNCER_1`, `PGBOUNCER_1${letter}`])
+  for (const text of ['', 'pgbouncer_1', ...beside]) {
     expect(reworded(about(text), 'PGBOUNCER_1', 'a')).toBeNull()
   }
   expect(reworded(error({ C: '26000' }), 'PGBOUNCER_1', 'a')).toBeNull()
