@@ -156,20 +156,3 @@ test('what cannot be made again is not run again for ever', async () => {
   for (const _ of [1, 2]) expect(await client.ask(query('execute q'))).toEqual([missing.replace('mine', 'q'), 'Z I'])
   expect(await client.ask(query('select 1 as x'))).toEqual(['T x', 'D 1', 'C SELECT 1', 'Z I'])
 })
-
-test('an exchange that ends with a long error of its own is not run again', async () => {
-  await using pooler = await startPooler({ default_pool_size: 1 })
-  const client = await pooler.raw({ user: 'postgres' })
-  await client.ask(
-    query(`create sequence runs; create function run() returns int language plpgsql as
-      $$ begin perform nextval('runs'); raise exception '26000 %', repeat('x', 200000); end $$`),
-  )
-  await client.ask(parse('select run()', 'mine'), sync)
-  expect((await client.ask(bind([], 'mine'), execute(), sync)).map((line) => line.slice(0, 13))).toEqual([
-    '2',
-    'E ERROR P0001',
-    'Z I',
-  ])
-  expect(await client.ask(query('select last_value from runs'))).toContain('D 1')
-  await client.ask(query('drop function run(); drop sequence runs'))
-})

@@ -23,6 +23,11 @@ export const withoutEffect: readonly Known[] = [
     reason: 'any limit will do',
   })),
   {
+    before: 'if (note instanceof Ask || note instanceof Renamed || end > chunk.length) return false',
+    after: 'if (note instanceof Ask || note instanceof Renamed || end > chunk.length) return true',
+    reason: 'what is run again has not begun, and fails again',
+  },
+  {
     before: 'if (restored === null) server.settings = settings',
     after: 'if (restored === null) void 0',
     reason: 'they are the same settings; to have the same object saves comparing them again',
