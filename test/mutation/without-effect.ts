@@ -28,6 +28,18 @@ export const withoutEffect: readonly Known[] = [
     reason: 'what is run again has not begun, and fails again',
   },
   {
+    before:
+      'if (chunk.length < start + 3 || !mayBeCommand(chunk[start]!, chunk[start + 1]!, chunk[start + 2]!)) return 0',
+    after:
+      'if (chunk.length < start + 3 && !mayBeCommand(chunk[start]!, chunk[start + 1]!, chunk[start + 2]!)) return 0',
+    reason: 'a Parse is waited for whole that need not be',
+  },
+  {
+    before: 'this.pool.demand()',
+    after: 'void 0',
+    reason: 'the janitor does so a little later',
+  },
+  {
     before: 'if (restored === null) server.settings = settings',
     after: 'if (restored === null) void 0',
     reason: 'they are the same settings; to have the same object saves comparing them again',
