@@ -39,7 +39,7 @@ test('only the message, only the whole name, only where it stands there', () => 
     'DPGBOUNCER_1',
     'HPGBOUNCER_1',
   ])
-  const beside = [...'09AZaz_'].flatMap((letter) => [`${letter}PGBOUNCER_1`, `PGBOUNCER_1${letter}`])
+  const beside = Array.from('09AZaz_').flatMap((letter) => [`${letter}PGBOUNCER_1`, `PGBOUNCER_1${letter}`])
   for (const text of ['', 'pgbouncer_1', ...beside]) {
     expect(reworded(about(text), 'PGBOUNCER_1', 'a')).toBeNull()
   }
