@@ -26,14 +26,14 @@ import { consoleApart, drainServers, dropEverything } from './pool/ending.js'
 import { Resolver } from './pool/hosts.js'
 import { Janitor } from './pool/janitor.js'
 import { leavePromise, withoutPromise } from './pool/leave-promise.js'
-import { trackedNames } from './pool/parameters.js'
-import { StatementTable } from './pool/prepared.js'
 import { reconfigure } from './pool/reconfigure.js'
 import { Registry } from './pool/registry.js'
-import { Judgements } from './pool/session-classify.js'
 import { Statistics } from './pool/statistics.js'
 import type { Administration, Notice, ShutdownMode } from './pool/status.js'
 import { isOfTls, TlsFiles, tlsNotApplied } from './pool/tls-files.js'
+import { trackedNames } from './relay/parameters.js'
+import { StatementTable } from './relay/statements/prepared.js'
+import { Judgements } from './session-state/classify.js'
 
 export interface PoolerOptions {
   /** Path of a pgbouncer.ini, the settings as an object, or a Config that was loaded before. */

@@ -75,9 +75,11 @@ describe('imports point down', () => {
     observe: '',
     config: 'protocol',
     auth: 'protocol config',
-    pool: 'protocol config io observe auth',
+    relay: 'protocol io observe',
+    'session-state': 'protocol io relay',
+    pool: 'protocol config io observe auth relay session-state',
     admin: 'protocol config observe pool',
-    pooler: 'protocol config io observe auth pool admin',
+    pooler: 'protocol config io observe auth relay session-state pool admin',
     index: 'protocol config observe pool admin pooler',
     demo: 'config observe pooler',
     process: 'config observe pooler demo',
@@ -100,7 +102,7 @@ describe('imports point down', () => {
   })
 
   test('docs/ARCHITECTURE.md says the same', () => {
-    const rows = readFileSync(page, 'utf8').matchAll(/^\| `([\w.]+)` \| (.*) \|$/gm)
+    const rows = readFileSync(page, 'utf8').matchAll(/^\| `([\w.-]+)` \| (.*) \|$/gm)
     const words = (cell: string): string => (cell === 'nothing of ours' ? '' : cell.replaceAll(/`|,|\.ts\b/g, ''))
     expect([...rows].map(([, part, imports]) => [words(part!), words(imports!)])).toEqual(
       Object.entries(mayImport).map(([part, imports]) => [part, imports]),
@@ -144,19 +146,19 @@ describe('hot files', () => {
     ['src/io/socket.ts', /setTimeout\(/, 'once a close'],
     ['src/observe/stats.ts', /new Counters\(\)/, 'once a stats_period'],
     ['src/protocol/framing.ts', /new ArrayBuffer\(/, 'a long message that comes in pieces'],
-    ['src/pool/exchange.ts', /new Array\(size\)/, 'a queue that grows, by doubling'],
+    ['src/relay/exchange.ts', /new Array\(size\)/, 'a queue that grows, by doubling'],
     ['src/pool/pool.ts', /return \[\.\.\.this\.active/, 'for SHOW'],
     ['src/pool/pool.ts', /throw new Error\(/, 'a defect of ours'],
     ['src/pool/pool.ts', /arrived = \[/, 'once a connection'],
-    ['src/pool/prepared.ts', /new Statement\(/, 'a text seen for the first time'],
-    ['src/pool/prepared-notes.ts', /new PreparedNote\(|: PreparedNote =>$/, 'once for a Parse or Close of a name'],
-    ['src/pool/second-run.ts', /new Ask\(ignore\)/, 'a plan gone stale'],
-    ['src/pool/client-statements.ts', /new Named\(/, 'once for a Parse of a name'],
-    ['src/pool/server-copy.ts', /new CopyInquiry\(|new Ask\(/, 'a COPY that failed'],
-    ['src/pool/server-relay.ts', /new ConnectionLost\(/, 'once a connection'],
-    ['src/pool/client-relay.ts', /new PgError\(/, 'the end of a connection'],
-    ['src/pool/statement-names.ts', /new ShapeNote\(/, 'rows that a server has not told of before'],
-    ['src/pool/statement-names.ts', /new Renamed\(/, 'a message that will be refused'],
+    ['src/relay/statements/prepared.ts', /new Statement\(/, 'a text seen for the first time'],
+    ['src/relay/statements/prepared-notes.ts', /new PreparedNote\(|: PreparedNote =>$/, 'once for a Parse or Close of a name'],
+    ['src/relay/statements/second-run.ts', /new Ask\(ignore\)/, 'a plan gone stale'],
+    ['src/relay/statements/client-statements.ts', /new Named\(/, 'once for a Parse of a name'],
+    ['src/relay/server-copy.ts', /new CopyInquiry\(|new Ask\(/, 'a COPY that failed'],
+    ['src/relay/server-relay.ts', /new ConnectionLost\(/, 'once a connection'],
+    ['src/relay/client-relay.ts', /new PgError\(/, 'the end of a connection'],
+    ['src/relay/statements/statement-names.ts', /new ShapeNote\(/, 'rows that a server has not told of before'],
+    ['src/relay/statements/statement-names.ts', /new Renamed\(/, 'a message that will be refused'],
   ]
 
   /** Lines that run once for each object or for the module: declarations of fields, constructors, constants. */
@@ -182,11 +184,11 @@ describe('hot files', () => {
     for (const part of [
       'protocol/framing',
       'io/socket',
-      'pool/exchange',
+      'relay/exchange',
       'pool/pool',
-      'pool/prepared',
-      'pool/client-relay',
-      'pool/server-relay',
+      'relay/statements/prepared',
+      'relay/client-relay',
+      'relay/server-relay',
       'observe/stats',
     ]) {
       expect(paths).toContain(`src/${part}.ts`)
@@ -268,7 +270,8 @@ describe('files', () => {
   })
 
   test('docs/ARCHITECTURE.md has the tree of what they say', () => {
-    const order = ['protocol', 'io', 'observe', 'config', 'auth', 'pool', 'admin', 'admin/show', '', 'demo', 'process']
+    const heart = ['relay', 'relay/statements', 'session-state', 'pool']
+    const order = ['protocol', 'io', 'observe', 'config', 'auth', ...heart, 'admin', 'admin/show', '', 'demo', 'process']
     const folderOf = (path: string): string => dirname(path).replace(/^src\/?/, '')
     expect([...new Set(sources.map(({ path }) => folderOf(path)))].sort()).toEqual([...order].sort())
     const lines = order.flatMap((folder) => {

@@ -1,6 +1,6 @@
 // The queue of what a server owes.
 
-import { Bind, ExchangeQueue, Execute, Query, Sync } from '../../src/pool/exchange.js'
+import { Bind, ExchangeQueue, Execute, Query, Sync } from '../../src/relay/exchange.js'
 import { type Suite, short } from './suite.js'
 
 const owner = { name: 'a client' }

@@ -3,7 +3,7 @@
 import { parseStoredSecret } from '../auth/secrets.js'
 import { PgError } from '../protocol/errors.js'
 import { extendedQuery } from '../protocol/frontend.js'
-import type { Answer } from './ask.js'
+import type { Answer } from '../relay/ask.js'
 import type { Attempt } from './attempt.js'
 import type { KnownUser } from './client-login.js'
 import type { Database } from './database.js'

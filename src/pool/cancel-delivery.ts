@@ -2,11 +2,11 @@
 
 import { ConnectionLost } from '../protocol/conversation.js'
 import { cancelRequest } from '../protocol/frontend.js'
+import { MessageReader } from '../relay/reader.js'
 import type { Attempt } from './attempt.js'
 import type { Context } from './context.js'
 import { dial } from './dial.js'
 import type { ServerAddress } from './hosts.js'
-import { MessageReader } from './reader.js'
 import { secureServer } from './server-tls.js'
 import type { ServerTls } from './tls-files.js'
 

@@ -4,24 +4,25 @@ import type { Socket } from '../io/socket.js'
 import type { LogPeer } from '../observe/log.js'
 import * as backend from '../protocol/backend.js'
 import { type Condition, PgError } from '../protocol/errors.js'
+import type { ClientRelay } from '../relay/client-relay.js'
+import type { ClientEvents } from '../relay/events.js'
+import { ParameterSet } from '../relay/parameters.js'
+import { MessageReader } from '../relay/reader.js'
+import type { ServerRelay } from '../relay/server-relay.js'
+import { isCarried } from '../relay/uncarried.js'
+import type { SessionWatch } from '../session-state/watch.js'
 import type { Cancellable } from './cancel.js'
 import { ClientEntry } from './client-entry.js'
-import type { ClientRelay } from './client-relay.js'
 import type { Arrival } from './client-startup.js'
 import { adoptTerms, leave, type Terms } from './client-terms.js'
 import { type Context, pointer } from './context.js'
 import type { Database, Timeouts, User } from './database.js'
 import type { DestinationRelay } from './destination.js'
-import { ParameterSet } from './parameters.js'
 import type { Pool, Waiter } from './pool.js'
-import { MessageReader } from './reader.js'
 import type { Registry } from './registry.js'
-import type { ClientEvents } from './relay-events.js'
 import { endReplication } from './replication.js'
-import type { ServerRelay } from './server-relay.js'
 import type { ServerSession } from './server-session.js'
 import type { ClientStartup } from './startup-parameters.js'
-import { isCarried } from './uncarried.js'
 
 export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer {
   readonly id: number
@@ -38,6 +39,8 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
   entered: { readonly database: Database; readonly user: User } | undefined
   pool: Pool | undefined
   relay: ClientRelay | undefined
+  /** What it leaves in sessions, where `session_state` wants that looked after. */
+  session: SessionWatch | null = null
   /** How it is served. */
   terms: Terms | undefined
   /** Settings say otherwise by now: from its next server on, or so that it can't go on. */
@@ -162,7 +165,7 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
       if (mode === 'statement') this.fail(new PgError('transaction_blocks'))
       return
     }
-    const state = this.relay!.session?.state
+    const state = this.session?.state
     const isFree = mode !== 'session' && (state === undefined || state.isFree(server))
     if (isFree && isCarried(this)) pool.release(server, this.quietSince)
     else if (server.closeNeeded && state?.isAsking !== true && this.context.config.settings.server_fast_close) {

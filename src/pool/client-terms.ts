@@ -2,10 +2,10 @@
 
 import * as backend from '../protocol/backend.js'
 import { PgError } from '../protocol/errors.js'
-import type { ClientRelay } from './client-relay.js'
+import type { ClientRelay } from '../relay/client-relay.js'
+import { watchSession } from '../session-state/watch.js'
 import type { ClientSession } from './client-session.js'
 import type { Pool } from './pool.js'
-import { watchSession } from './session-watch.js'
 import type { PoolMode } from './status.js'
 
 /** The terms that are bound up with what a client has on servers: they change between two of these. */
@@ -30,7 +30,17 @@ export function agreeTerms(client: ClientSession, relay: ClientRelay, pool: Pool
   setRules(relay, pool)
   client.terms = termsOf(pool)
   relay.names.out.limit = client.terms.preparedLimit
-  relay.session = watchSession(client, relay, pool)
+  watch(client, relay, pool)
+}
+
+/** Looks after the client's session where that is wanted: `session_state` at its login, where sessions are not its own anyway. */
+function watch(client: ClientSession, relay: ClientRelay, pool: Pool): void {
+  const { poolMode, sessionState } = pool.limits
+  const { tracked, judgements } = pool.context
+  const plan = { tracked, reported: pool.usual.defaults, judgements }
+  const isWatched = sessionState !== 'allow' && poolMode !== 'session'
+  client.session = isWatched ? watchSession(client, relay, { ...plan, mode: sessionState }) : null
+  relay.session = client.session
 }
 
 /** The settings may have changed: what is new holds now, or as soon as the client has no server, or the client is closed with a word. */
@@ -40,7 +50,7 @@ export function renewTerms(client: ClientSession): void {
   setRules(relay, pool)
   const next = termsOf(pool)
   const { server } = relay
-  if (!isBroken(relay, terms, next)) {
+  if (!isBroken(client, relay, terms, next)) {
     client.termsChange = 'due'
     if (server === null) adoptTerms(client)
   } else if (server === null) {
@@ -62,8 +72,7 @@ export function adoptTerms(client: ClientSession): void {
   if (next.mode !== 'session' || relay.statements.count === 0) relay.names.out.limit = next.preparedLimit
   if (next.sessionState === terms.sessionState) return
   // What the client has set is given to its server for the session, and stays there.
-  if (next.mode !== 'session' || (relay.session?.state.settings.size ?? 0) === 0)
-    relay.session = watchSession(client, relay, pool)
+  if (next.mode !== 'session' || (client.session?.state.settings.size ?? 0) === 0) watch(client, relay, pool)
 }
 
 /** It is between two transactions, on a server with what only its former terms have let be there. */
@@ -81,12 +90,12 @@ function setRules(relay: ClientRelay, pool: Pool): void {
 }
 
 /** Has the client what it could not keep? */
-function isBroken(relay: ClientRelay, terms: Terms, next: Terms): boolean {
+function isBroken({ session }: ClientSession, relay: ClientRelay, terms: Terms, next: Terms): boolean {
   // A session of its own: prepared statements, settings, temporary tables, whatever.
   if (terms.mode === 'session' && next.mode !== 'session') return relay.server !== null
   if (next.mode === 'session') return false
   if (terms.preparedLimit > 0 && next.preparedLimit === 0 && relay.statements.count > 0) return true
-  const state = relay.session?.state
+  const state = session?.state
   return (
     terms.sessionState === 'track' &&
     next.sessionState !== 'track' &&

@@ -1,13 +1,13 @@
 // Who may use the virtual database "pgbouncer", and as what: decided before any password is asked for.
 
 import { PgError } from '../protocol/errors.js'
+import { ParameterSet } from '../relay/parameters.js'
+import type { MessageReader } from '../relay/reader.js'
 import type { Attempt } from './attempt.js'
 import { logInClient } from './client-login.js'
 import type { ClientSession } from './client-session.js'
 import type { ConsoleRole } from './destination.js'
 import { DestinationRelay } from './destination.js'
-import { ParameterSet } from './parameters.js'
-import type { MessageReader } from './reader.js'
 import type { Registry } from './registry.js'
 import { welcomeMessages } from './welcome.js'
 

@@ -4,10 +4,10 @@ import type { ScramKeyring } from '../auth/scram-keys.js'
 import type { Config } from '../config/load.js'
 import type { Clock } from '../observe/clock.js'
 import type { Log } from '../observe/log.js'
+import type { TrackedNames } from '../relay/parameters.js'
+import type { StatementTable } from '../relay/statements/prepared.js'
+import type { Judgements } from '../session-state/classify.js'
 import type { Resolver } from './hosts.js'
-import type { TrackedNames } from './parameters.js'
-import type { StatementTable } from './prepared.js'
-import type { Judgements } from './session-classify.js'
 import type { TlsFiles } from './tls-files.js'
 
 export interface Context {

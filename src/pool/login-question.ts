@@ -3,8 +3,8 @@
 import * as backend from '../protocol/backend.js'
 import { PgError } from '../protocol/errors.js'
 import * as frontend from '../protocol/frontend.js'
-import type { Answer } from './ask.js'
-import { isAscii, quoteLiteral } from './parameters.js'
+import type { Answer } from '../relay/ask.js'
+import { isAscii, quoteLiteral } from '../relay/parameters.js'
 import type { Pool } from './pool.js'
 import type { ServerSession } from './server-session.js'
 

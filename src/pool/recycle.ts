@@ -3,11 +3,11 @@
 import * as backend from '../protocol/backend.js'
 import { PgError } from '../protocol/errors.js'
 import * as frontend from '../protocol/frontend.js'
-import type { Answer } from './ask.js'
+import type { Answer } from '../relay/ask.js'
+import { noSettings, restoring } from '../session-state/settings.js'
 import type { ClientSession } from './client-session.js'
 import type { Pool } from './pool.js'
 import type { ServerSession } from './server-session.js'
-import { noSettings, restoring } from './session-settings.js'
 import { traceLink, traceRelease } from './trace.js'
 
 export class Recycler {
@@ -29,7 +29,7 @@ export class Recycler {
     server.client = null
     if (pool.isReplication) return // it ends with the pool, which is this client's alone
     if (isReserved) return pool.move(server, 'tested') // given back when its SETs are answered
-    if (relay.session?.state.leave(server) === true && isWhole) return // given back when it has told what it holds
+    if (client.session?.state.leave(server) === true && isWhole) return // given back when it has told what it holds
     if (isWhole && server.relay?.isQuiet) return pool.release(server)
     pool.owner.cancel(server)
     server.close('client disconnect while server was not ready')
@@ -117,7 +117,7 @@ export class Recycler {
     tell(client, parameters.hear(server.parameters))
     tell(client, parameters.follow(this.pool.usual.defaults))
     const alignment = parameters.key === server.parameters.key ? null : parameters.alignment(server.parameters)
-    const settings = client.relay?.session?.state.settings ?? noSettings
+    const settings = client.session?.state.settings ?? noSettings
     const restored = settings === server.settings ? null : restoring(server.settings, settings)
     if (restored === null) server.settings = settings
     const isAligned = alignment === null && restored === null

@@ -8,22 +8,23 @@ import * as backend from '../protocol/backend.js'
 import { ConnectionLost } from '../protocol/conversation.js'
 import { PgError } from '../protocol/errors.js'
 import * as frontend from '../protocol/frontend.js'
-import { type Answer, Ask } from './ask.js'
+import { type Answer, Ask } from '../relay/ask.js'
+import type { ServerEvents } from '../relay/events.js'
+import { ParameterSet } from '../relay/parameters.js'
+import { MessageReader } from '../relay/reader.js'
+import { ServerRelay } from '../relay/server-relay.js'
+import { ServerStatements } from '../relay/statements/prepared.js'
+import type { StatefulServer } from '../session-state/session-state.js'
+import { noSettings, type SettingSet } from '../session-state/settings.js'
 import { Attempt } from './attempt.js'
 import type { ClientSession } from './client-session.js'
 import { type Context, pointer } from './context.js'
 import { dial } from './dial.js'
 import { type Host, LookupFailed, type ServerAddress } from './hosts.js'
 import { leavePromise } from './leave-promise.js'
-import { ParameterSet } from './parameters.js'
 import type { Pool } from './pool.js'
-import { ServerStatements } from './prepared.js'
-import { MessageReader } from './reader.js'
-import type { ServerEvents } from './relay-events.js'
-import { ServerRelay } from './server-relay.js'
 import type { ServerState } from './server-states.js'
 import { secureServer } from './server-tls.js'
-import { noSettings, type SettingSet } from './session-settings.js'
 import type { ServerTls } from './tls-files.js'
 
 /** Why a connection attempt failed, in pgbouncer's words where the server itself said nothing. */
@@ -41,7 +42,7 @@ export class ConnectFailed extends Error {
   }
 }
 
-export class ServerSession implements ServerEvents, LogPeer {
+export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
   readonly id: number
   readonly pool: Pool
   /** Changed by the pool's `move` alone. */
@@ -238,6 +239,18 @@ export class ServerSession implements ServerEvents, LogPeer {
   /** The same with a callback, which runs before anything else happens on this connection. */
   ask(bytes: Buffer, done: (answer: Answer | Error) => void): void {
     this.relay!.ask(bytes, new Ask(done))
+  }
+
+  get loginUser(): string {
+    return this.pool.credentials.user
+  }
+
+  warn(text: string): void {
+    this.context.log.warning(text, this)
+  }
+
+  giveBack(): void {
+    this.pool.release(this)
   }
 
   /** Closes, and tells why in the log. */

@@ -3,7 +3,7 @@
 import type { Settings } from '../config/settings.js'
 import { byteLength } from '../protocol/byte-text.js'
 import { PgError } from '../protocol/errors.js'
-import { isCarriable, type TrackedNames } from './parameters.js'
+import { isCarriable, type TrackedNames } from '../relay/parameters.js'
 
 export interface ClientStartup {
   readonly user: string

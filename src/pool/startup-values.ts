@@ -1,7 +1,7 @@
 // What PostgreSQL makes of the values in a startup packet, where that can be told without a server: as it would report them.
 
 import { bytesOf } from '../protocol/byte-text.js'
-import type { ParameterSet } from './parameters.js'
+import type { ParameterSet } from '../relay/parameters.js'
 
 /** What is known of the servers that the client is going to use. */
 export interface Usual {

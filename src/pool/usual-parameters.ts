@@ -1,8 +1,8 @@
 // What the servers of a pool have where no client has set it: what clients are welcomed with, and aligned to. The newest word counts.
 
-import { isCarriable, ofTheServer, ParameterSet, type TrackedNames } from './parameters.js'
+import { isCarriable, ofTheServer, ParameterSet, type TrackedNames } from '../relay/parameters.js'
+import { Spellings } from '../relay/spellings.js'
 import type { ServerSession } from './server-session.js'
-import { Spellings } from './spellings.js'
 
 /** Among spellings, no name of a parameter: values that turned out to be clients' own. */
 const setByClients = '='

@@ -32,7 +32,7 @@ export function clientStatus(client: ClientSession, now: number): SocketStatus {
     tls: client.tls,
     applicationName: client.parameters.get('application_name') ?? '',
     preparedStatements: client.relay?.statements.count ?? 0,
-    session: client.relay?.session?.state.describe() ?? '',
+    session: client.session?.state.describe() ?? '',
     unsentBytes: client.relay?.socket.stream.writableLength ?? 0,
   }
 }

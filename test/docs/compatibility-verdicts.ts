@@ -71,7 +71,7 @@ export const settingVerdicts: Items<SettingName> = {
   client_tls_sslmode: better('behaviour/tls-clients', 'With channel binding, and direct TLS only with ALPN.'),
   conffile: same('behaviour/reload'),
   default_pool_size: better('behaviour/limits behaviour/reload', 'Several servers of a pool log in at a time.'),
-  disable_pqexec: better('admin/console pool/relay-flow', 'The console goes on by the extended protocol.'),
+  disable_pqexec: better('admin/console relay/relay-flow', 'The console goes on by the extended protocol.'),
   dns_max_ttl: same(
     'behaviour/limits pool/hosts',
     'Counts for every answer: the system does not tell the TTL of the DNS.',
@@ -174,7 +174,7 @@ export const settingVerdicts: Items<SettingName> = {
   tcp_socket_buffer: absent(noEffect),
   tcp_user_timeout: absent(noEffect),
   track_extra_parameters: better(
-    'behaviour/parameters pool/parameters',
+    'behaviour/parameters relay/parameters',
     'Beside all that PostgreSQL reports, as in 1.26; but session_authorization.',
   ),
   transaction_timeout: same('behaviour/timeouts'),
@@ -340,7 +340,7 @@ export const otherVerdicts: Items<string> = {
     'What is wrong is told at once; options are read as PostgreSQL reads them.',
   ),
   'parameters carried from server to server': better(
-    'behaviour/parameters behaviour/left-parameters behaviour/startup-values behaviour/usual-parameters pool/parameters',
+    'behaviour/parameters behaviour/left-parameters behaviour/startup-values behaviour/usual-parameters relay/parameters',
     'Each is set once only, and told as PostgreSQL spells it; none is left to the next client; the newest server counts.',
   ),
   'parameters of its own, told at login': same(

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Cutter } from '../../src/io/cutter.js'
 import { Gather, gather } from '../../src/io/gather.js'
-import { FakeSocket } from '../pool/fake-socket.js'
+import { FakeSocket } from '../relay/fake-socket.js'
 
 test('pieces leave in one write, a chunk by itself as it is', () => {
   const socket = new FakeSocket()

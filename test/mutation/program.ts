@@ -18,16 +18,18 @@ const { values: given } = parseArgs({
   },
 })
 
-const pool = ['exchange', 'client-relay', 'server-relay', 'server-words', 'backlog', 'recycle']
+const relay = ['exchange', 'client-relay', 'server-relay', 'server-words', 'backlog']
 const flow = ['client-flow', 'client-output', 'server-output', 'copy-in', 'server-copy', 'ask']
 const statements = [
   ...['statement-names', 'prepared', 'prepared-notes', 'client-statements', 'unnamed-statement', 'name-resolution'],
   ...['statement-provision', 'rewriter', 'reserved-names', 'second-run', 'statement-shape', 'statement-errors'],
   ...['sql-statements', 'sql-portals', 'sql-notes'],
 ]
-const files = [...pool, ...flow, ...statements]
-  .map((name) => `src/pool/${name}.ts`)
-  .concat('src/io/cutter.ts', 'src/io/gather.ts')
+const files = [
+  ...[...relay, ...flow].map((name) => `src/relay/${name}.ts`),
+  ...statements.map((name) => `src/relay/statements/${name}.ts`),
+  ...['src/pool/recycle.ts', 'src/io/cutter.ts', 'src/io/gather.ts'],
+]
 
 const behaviour = [
   ...['protocol', 'replay', 'prepared', 'accounting', 'cancel', 'parameters', 'vanishing', 'pool-modes', 'copy-'],

@@ -3,11 +3,11 @@ import { mustEncrypt, type SslMode } from '../../src/config/settings.js'
 import { silentLog } from '../../src/observe/log.js'
 import { type Arrival, negotiateStartup } from '../../src/pool/client-startup.js'
 import type { Context } from '../../src/pool/context.js'
-import { MessageReader } from '../../src/pool/reader.js'
 import { ConnectionLost } from '../../src/protocol/conversation.js'
 import { PgError } from '../../src/protocol/errors.js'
+import { MessageReader } from '../../src/relay/reader.js'
 import { i32 } from '../protocol/wire.js'
-import { FakeSocket } from './fake-socket.js'
+import { FakeSocket } from '../relay/fake-socket.js'
 
 const packet = (...parts: (Buffer | string)[]): Buffer => {
   const body = Buffer.concat(parts.map((part) => Buffer.from(part as string)))

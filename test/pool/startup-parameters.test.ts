@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Settings } from '../../src/config/settings.js'
-import { trackedNames } from '../../src/pool/parameters.js'
 import { type ClientStartup, readClientStartup } from '../../src/pool/startup-parameters.js'
 import { PgError } from '../../src/protocol/errors.js'
+import { trackedNames } from '../../src/relay/parameters.js'
 
 const tracked = trackedNames(['IntervalStyle'])
 

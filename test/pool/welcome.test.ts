@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
-import { ParameterSet, trackedNames } from '../../src/pool/parameters.js'
 import type { Pool } from '../../src/pool/pool.js'
 import type { ClientStartup } from '../../src/pool/startup-parameters.js'
 import { UsualParameters } from '../../src/pool/usual-parameters.js'
 import { setParameters, welcomeMessages } from '../../src/pool/welcome.js'
+import { ParameterSet, trackedNames } from '../../src/relay/parameters.js'
 import { linesOf } from '../protocol/wire.js'
 
 const tracked = trackedNames([])

@@ -1,0 +1,340 @@
+// hot path
+// Bytes from a client to its server: whole chunks as they come, rewritten only where they name a prepared statement.
+
+import type { Socket } from '../io/socket.js'
+import type { Clock } from '../observe/clock.js'
+import type { Counters } from '../observe/stats.js'
+import { errorResponse, readyForQuery } from '../protocol/backend.js'
+import { type Condition, PgError } from '../protocol/errors.js'
+import { Cut, Message } from '../protocol/framing.js'
+import * as frontend from '../protocol/frontend.js'
+import { ClientFlow, CopyBegun, CopySent, HalfClosed, NoCopy, Terminated, Violated } from './client-flow.js'
+import { isCopyText, isPartOfCopy, mayCopy } from './copy-in.js'
+import type { ClientEvents, MessageWatch, WatchNote } from './events.js'
+import * as exchange from './exchange.js'
+import type { Note } from './notes.js'
+import type { ParameterSet } from './parameters.js'
+import type { ClientStatements } from './statements/client-statements.js'
+import { Done, Incomplete, Later, StatementNames, Wait } from './statements/statement-names.js'
+
+/** Where the text of a Parse has not begun within so many bytes, it may be anything. */
+const longestBegin = 1024
+
+export class ClientRelay extends ClientFlow {
+  readonly parameters: ParameterSet
+  readonly statements: ClientStatements
+  /** When the exchange under way, and the transaction, began; ms on the clock. */
+  requestSince = 0
+  /** What it leaves in sessions, where `session_state` wants that looked after. */
+  session: MessageWatch | null = null
+  /** Simple Query is refused (`disable_pqexec`). */
+  refuseQuery = false
+  /** Statement mode: a transaction block ends the client, who does not hear of its success. */
+  refusesBlocks = false
+  private readonly clock: Clock
+  /** Prepared statement names of this client, and what is due for them. */
+  readonly names: StatementNames
+  /** What `session` wants to know of the Query or Sync at hand. */
+  note: WatchNote | null = null
+  // The exchange at hand was refused: it is read up to its end, and not carried out.
+  private refusing = false
+  // The server has skipped a Sync in copy mode, so that the client is one short: all up to its next is for nobody.
+  private skipping = false
+
+  constructor(
+    socket: Socket,
+    parameters: ParameterSet,
+    statements: ClientStatements,
+    counters: Counters,
+    events: ClientEvents,
+    maxPacketSize: number,
+    preparedLimit: number,
+    clock: Clock,
+  ) {
+    super(socket, counters, events, maxPacketSize)
+    this.clock = clock
+    this.parameters = parameters
+    this.statements = statements
+    this.names = new StatementNames(this, this.frames, this.cutter, preparedLimit)
+  }
+
+  /** Longest message, bytes (`max_packet_size`). */
+  set maxPacketSize(bytes: number) {
+    this.frames.maxLength = bytes
+  }
+
+  override close(): void {
+    super.close()
+    this.statements.close()
+  }
+
+  /** Is the exchange that failed the only one that was sent, and kept? Then nothing more is sent until it runs again. */
+  waitToRunAgain(isStale: boolean): boolean {
+    if (!this.names.secondRun.isPossible(isStale) || this.unsynced || !this.frames.atBoundary) return false
+    if (!this.stalled && this.backlog.length > 0) return false
+    this.stalled = this.runsAgain = true
+    return true
+  }
+
+  /** Runs that exchange again, on a server that has forgotten the statement it names. */
+  runAgain(): void {
+    this.stalled = this.runsAgain = false
+    const bytes = this.names.secondRun.take(this.server!)
+    if (bytes !== null) this.backlog.addFirst(bytes)
+    this.resume()
+  }
+
+  /** The Sync that was sent does not count: the server read it in copy mode. */
+  awaitSync(): void {
+    this.unsynced = true
+  }
+
+  /** The server was in the middle of a COPY when the client left, or sent what ends the connection there. */
+  onRefusedInCopy(): void {
+    if (this.leaving !== Violated) {
+      const code = this.leaving === Terminated ? frontend.Terminate : (this.backlog.first ?? 0)
+      const text = `0x${code.toString(16).toUpperCase().padStart(2, '0')}`
+      const error =
+        this.leaving === HalfClosed ? new PgError('unexpected_eof') : new PgError('unexpected_in_copy', text)
+      this.socket.write(errorResponse(error))
+      this.endWith('lost_synchronization', '')
+    }
+    this.leaveNow()
+  }
+
+  /** A COPY has failed, and what was sent behind it is settled. `skips`: none of its Syncs counted, another has to come. */
+  onCopyFailed(skips: boolean): void {
+    this.skipping = skips
+    this.events.onAnswered(this.server!.status)
+  }
+
+  /** The exchange that waits for a server will not be carried out: `error` now, and ReadyForQuery in its place. */
+  refuse(error: Buffer): void {
+    this.refusing = true
+    this.socket.write(error)
+    this.resume()
+  }
+
+  protected take(incoming: Buffer): void {
+    const chunk = this.frames.join(incoming)
+    if (chunk === null) return
+    this.cutter.begin(chunk)
+    let at = 0
+    if (this.frames.bodyLeft > 0) {
+      at = this.frames.skipBody(chunk)
+      if (this.server === null || this.dropsRest) this.cutter.from = at // late COPY data, and what is passed over
+    }
+    while (at < chunk.length) {
+      const found = this.frames.next(chunk, at)
+      if (found !== Message) {
+        if (found !== Cut) {
+          this.violation(at, 'bad_packet_header', chunk.subarray(at, at + 8).toString('hex'))
+          return
+        }
+        this.hold(at, 5)
+        return
+      }
+      this.dropsRest = false
+      if (!this.handle(at)) return
+      at = this.frames.skip(chunk)
+    }
+    this.send(chunk.length)
+    const server = this.server
+    if (server !== null && server.inquiry !== null && this.isBetweenMessages) server.sendInquiry(server.inquiry)
+    this.releaseIfQuiet() // COPY data that came after the answer kept the server from being released then
+  }
+
+  /** Deals with the message at `at`. False: the rest of the chunk is not to be looked at now. */
+  private handle(at: number): boolean {
+    const code = this.frames.code
+    if (this.frames.bodyLength > frontend.longestBody(code)) return this.violation(at, 'invalid_message_length', '')
+    if ((this.refusing || this.skipping) && code !== frontend.Terminate) return this.passOver(at, code)
+    if (this.server !== null && this.waitsForCopy(code)) return this.stall(at)
+    switch (code) {
+      case frontend.Query:
+        if (this.refuseQuery) return this.violation(at, 'pqexec_disallowed', '')
+        if (!this.linked(at) || !this.isTextThere(at)) return false
+        if (this.session !== null && !this.watched(at)) return false
+        this.names.unnamed.drop(this.server!.statements)
+        if (this.isCopy(at)) this.copy = CopySent
+        if (this.unsynced) this.server!.isMixed = true
+        if (this.names.limit > 0 && this.frames.bodyLength > 8 && !this.server!.isReadingCopy)
+          return this.handleNamed(at)
+        this.owe(this.unsynced ? exchange.QueryInBatch : exchange.Query, this.note)
+        return true
+      case frontend.Sync:
+        if (!this.linked(at)) return false
+        this.names.secondRun.keep(at, this.frames.end, this.server!)
+        this.names.unnamed.isFresh = false
+        this.unsynced = false
+        if (this.copy === CopyBegun) this.copy = CopySent
+        if (this.session !== null) this.note = this.session.seeSync()
+        this.owe(exchange.Sync, this.note)
+        return true
+      case frontend.FunctionCall:
+        if (!this.linked(at)) return false
+        if (this.unsynced) this.server!.isMixed = true
+        this.owe(this.unsynced ? exchange.QueryInBatch : exchange.Query, null)
+        return true
+      case frontend.Parse:
+      case frontend.Bind:
+      case frontend.Describe:
+      case frontend.Close:
+        if (!this.linked(at) || (code === frontend.Parse && !this.isTextThere(at))) return false
+        if (this.session !== null && !this.watched(at)) return false
+        this.unsynced = true
+        if (code === frontend.Parse && this.isCopy(at)) this.copy = CopyBegun
+        if (this.names.limit > 0 && !this.server!.isReadingCopy) return this.handleNamed(at)
+        this.owe(exchange.kindOf(code), null)
+        return true
+      case frontend.Execute:
+        if (!this.linked(at)) return false
+        this.unsynced = true
+        if (this.names.hasPortals) return this.handleNamed(at)
+        this.owe(exchange.Execute, null)
+        return true
+      case frontend.Flush:
+        if (this.frames.bodyLength > 0) return this.handleBadFlush(at)
+        this.flushed = true
+        if (this.server === null) this.skip(at)
+        else this.server.answerOmitted()
+        return true
+      case frontend.CopyDone:
+      case frontend.CopyFail:
+        if (this.server === null) {
+          this.skip(at) // late: the COPY it belongs to has failed
+        } else if (this.server.owed.length > 0) {
+          this.owe(exchange.CopyEnd, null)
+        }
+        return true
+      case frontend.CopyData:
+        if (this.server === null) this.skip(at)
+        return true
+      case frontend.Terminate:
+        this.send(at)
+        this.leave(Terminated)
+        return false
+      default:
+        return this.violation(at, 'unknown_packet', '')
+    }
+  }
+
+  /** PostgreSQL answers it with an error, and skips what follows, but for copy mode, where it passes over it. */
+  private handleBadFlush(at: number): boolean {
+    if (!this.linked(at)) return false
+    this.unsynced = true
+    this.owe(exchange.BadFlush, null)
+    return true
+  }
+
+  /** A message that is read and not carried out. */
+  private passOver(at: number, code: number): boolean {
+    if (this.skipping && code === frontend.Sync) {
+      this.skipping = false
+      return this.handle(at)
+    }
+    this.skip(at)
+    if (this.refusing && frontend.isSyncPoint(code)) {
+      this.refusing = false
+      this.socket.write(readyForQuery())
+    }
+    return true
+  }
+
+  /** Does it hang on the outcome of a COPY FROM STDIN how the server will read this message? */
+  private waitsForCopy(code: number): boolean {
+    const server = this.server!
+    if (server.inquiry !== null) return code !== frontend.Terminate
+    return this.copy === CopySent && server.isToAnswer && !isPartOfCopy(code)
+  }
+
+  /** Where the text of the Query or Parse at `at` begins; -1 where its name has no end in the chunk. */
+  private textStart(at: number): number {
+    const { chunk } = this.cutter
+    if (this.frames.code === frontend.Query) return at + 5
+    return chunk[at + 5] === 0 ? at + 6 : chunk.indexOf(0, at + 5) + 1 || -1
+  }
+
+  /** Is enough of its text there to tell whether it is a COPY? Else it is held. */
+  private isTextThere(at: number): boolean {
+    const there = this.cutter.chunk.length
+    if (this.frames.end <= there || there - at > longestBegin) return true
+    const start = this.textStart(at)
+    if (start > 0 && (there - start >= 4 || !this.isCopy(at))) return true
+    this.hold(at, there - at + 1)
+    return false
+  }
+
+  /** May the text of the Query or Parse at `at` be a COPY? */
+  private isCopy(at: number): boolean {
+    const start = this.textStart(at)
+    const { code, end } = this.frames
+    const { chunk } = this.cutter
+    if (start < 0) return true
+    if (code === frontend.Parse) return isCopyText(chunk, start, end)
+    return mayCopy(chunk, start, end, this.cutter.nextSemicolon(start))
+  }
+
+  /** Has a server, or gets one now? If not, the chunk waits from `at` on. */
+  private linked(at: number): boolean {
+    if (this.server?.owed.length === 0) {
+      this.requestSince = this.clock.now()
+      if (!this.unsynced) this.copy = NoCopy
+    }
+    if (this.server !== null) return true
+    this.copy = NoCopy
+    if (this.socket.blocked || !this.events.acquire()) {
+      this.keep(this.cutter.chunk, at)
+      return false
+    }
+    return this.server !== null
+  }
+
+  /** Lets `session` see the message at `at`. False: more of it has to be there first. */
+  private watched(at: number): boolean {
+    const wanted = this.session!.see(this.frames, this.cutter, at)
+    this.note = this.session!.note
+    if (wanted > 0) this.hold(at, wanted)
+    return wanted === 0
+  }
+
+  /** Another entry of what the server owes this client. */
+  owe(kind: number, note: Note | null): void {
+    this.flushed = false
+    this.server!.owed.push(kind, this, note)
+  }
+
+  /** A message that may name a prepared statement. */
+  private handleNamed(at: number): boolean {
+    const names = this.names
+    switch (names.handle(at)) {
+      case Done:
+        return true
+      case Incomplete:
+        this.hold(at, names.wanted)
+        return false
+      case Later:
+        return this.stall(at)
+      case Wait:
+        return this.stall(this.frames.end)
+      default:
+        return this.violation(at, names.problem, '')
+    }
+  }
+
+  /** Waits with the rest of the chunk until all that was sent has been answered. */
+  private stall(at: number): boolean {
+    this.send(at)
+    this.stalled = true
+    this.keep(this.cutter.chunk, at)
+    this.server!.urgeCopy()
+    return false
+  }
+
+  /** What comes after is not looked at; what came before is carried out first, as PostgreSQL does. */
+  private violation(at: number, condition: Condition, detail: string): false {
+    this.send(at)
+    this.endWith(condition, detail)
+    return false
+  }
+}

@@ -1,0 +1,54 @@
+// What the two relays tell the sessions that own them, and who sees the messages of a client on their way.
+
+import type { Cutter } from '../io/cutter.js'
+import type { Condition } from '../protocol/errors.js'
+import type { Frames } from '../protocol/framing.js'
+import type { ServerStatements } from './statements/prepared.js'
+
+/** What a server connection tells the session that owns it; all of it off the hot path, but `onQuiet`. */
+export interface ServerEvents {
+  /** Nothing is owed any more, and no client is linked. */
+  onQuiet(): void
+  /** The connection broke or the server closed it. */
+  onGone(): void
+  /** The server broke the protocol: what follows on this connection can't be trusted. */
+  onDesync(what: string): void
+  /** An error that no client was owed. */
+  onStrayError(body: Buffer): void
+  onParameter(name: string, value: string | undefined): void
+}
+
+/** What a client connection asks of the session that owns it. */
+export interface ClientEvents {
+  /** Wants a server. True: it is linked now; false: `resume` comes later. */
+  acquire(): boolean
+  /** All that was sent has been answered. */
+  onAnswered(status: number): void
+  /** The server owes nothing any more, and the client has sent nothing since: may be released. */
+  onQuiet(status: number): void
+  onTerminate(): void
+  onGone(): void
+  /** The client broke the protocol or a rule, or used up what it may have. */
+  onViolation(condition: Condition, detail: string): void
+}
+
+/** What is to be done when the Query or Sync that it goes with has been answered: without an error, or with one. */
+export interface WatchNote {
+  confirm(server: ServerStatements): void
+  undo(server: ServerStatements): void
+}
+
+/** Sees the messages of a client that has a server, before they go out. */
+export interface MessageWatch {
+  /** What goes with the Query that was seen last. */
+  readonly note: WatchNote | null
+  /** May names in a text mean something else on this client's server than on others? */
+  readonly mayHold: boolean
+  /**
+   * Sees the message that `frames` found at `at`.
+   * @returns 0, or how many bytes of it are needed first
+   */
+  see(frames: Frames, cutter: Cutter, at: number): number
+  /** A Sync is about to be sent. */
+  seeSync(): WatchNote | null
+}

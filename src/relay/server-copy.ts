@@ -1,0 +1,184 @@
+// hot path
+// What a server says of a COPY FROM STDIN: where it has ended, and what that means for the messages behind it.
+
+import { randomUUID } from 'node:crypto'
+import type { Socket } from '../io/socket.js'
+import * as backend from '../protocol/backend.js'
+import { CopyFail, closeStatement, Flush, message, sync } from '../protocol/frontend.js'
+import { Ask } from './ask.js'
+import type { ClientRelay } from './client-relay.js'
+import { Certain, CopyInquiry, doubtBehind, takenByCopy, Unknowable } from './copy-in.js'
+import * as exchange from './exchange.js'
+import { ServerOutput } from './server-output.js'
+import * as words from './server-words.js'
+import type { ServerStatements } from './statements/prepared.js'
+
+/** Nobody else can have come by these words. */
+const refusalText = randomUUID()
+const refusal = message(CopyFail, Buffer.from(`${refusalText}\0`))
+const flush = message(Flush)
+
+/**
+ * Ends what a server skips after an error, and then asks for a CloseComplete: in whatever transaction, and unlike a Query it
+ * leaves the client's unnamed statement where it is.
+ */
+const question = Buffer.concat([sync, closeStatement('PGBOUNCER_0'), sync])
+
+export abstract class ServerCopy extends ServerOutput {
+  readonly statements: ServerStatements
+  /** Transaction status in the latest ReadyForQuery. */
+  status: number = backend.Idle
+  /** The server is in COPY FROM STDIN: what it reads now is data, and it passes over Sync and Flush. */
+  copyIn = false
+  /** A COPY FROM STDIN has failed, and it is being found out which of the Syncs behind it count. */
+  inquiry: CopyInquiry | null = null
+  /** The exchange at the head failed: what it still owes will not come, up to its ReadyForQuery. */
+  failed = false
+  protected closed = false
+  // An error was part of the answer to the Query at the head.
+  protected queryFailed = false
+  // A CopyFail of the pooler's own has been sent.
+  protected isRefusing = false
+  // Who has been passed the server's own last words (a FATAL), and needs no others.
+  protected tookLeaveOf: ClientRelay | null = null
+
+  constructor(socket: Socket, statements: ServerStatements) {
+    super(socket)
+    this.statements = statements
+  }
+
+  /** Is it in a COPY FROM STDIN whose end the client has not sent? */
+  get isReadingCopy(): boolean {
+    return this.copyIn && this.owed.copyEnds === 0
+  }
+
+  /** Is its transaction a failed one, or may it be by now, after what is still to be answered? */
+  get mayHaveFailed(): boolean {
+    return this.status === backend.InFailedTransaction || this.owed.countReady() > 0
+  }
+
+  /** Will there be another ReadyForQuery, with nothing more being sent? */
+  get isToAnswer(): boolean {
+    return this.owed.countReady() > 0 || (this.owed.inBatch > 0 && !this.failed)
+  }
+
+  /** Sends a query of the pooler's own; its answer goes to `ask`. */
+  ask(bytes: Buffer, ask: Ask): void {
+    this.statements.unnamed = 0 // a Query takes it away
+    this.owed.push(exchange.Query, null, ask)
+    this.socket.write(bytes)
+  }
+
+  /** Has this client got a message in part, behind which only the rest may stand, or the server's own FATAL? */
+  hadLastWord(client: ClientRelay): boolean {
+    return this.tookLeaveOf === client || (this.frames.bodyLeft > 0 && this.recipient() === client)
+  }
+
+  /** The connection is given up. */
+  protected abstract desync(at: number, what: string): boolean
+
+  protected abstract handleParameter(at: number): void
+
+  /** The COPY has succeeded: the server passed over the Syncs that came before its end. */
+  protected endCopy(at: number): boolean {
+    this.copyIn = false
+    const taken = takenByCopy(this.owed)
+    if (taken < 0) return this.desync(at, 'COPY that ended by itself')
+    this.owed.removeBehindHead(taken)
+    if (this.owed.kind === exchange.Execute && this.owed.countReady() === 0) this.owed.owner?.awaitSync()
+    return true
+  }
+
+  /**
+   * The client sends what is no part of a COPY. Was the server in copy mode when it came to this? A CopyFail with words of ours
+   * tells: they come back, or the COPY had failed already.
+   */
+  refuseInCopy(): void {
+    this.isRefusing = true
+    this.owed.push(exchange.CopyEnd, this.client, null)
+    this.socket.write(refusal)
+  }
+
+  /**
+   * Its client waits, with nothing more to send, for what a COPY comes to. Should the server be reading on, it is told to end. It
+   * may also have come to the end, and keep that to itself: the Sync that would bring it forth was passed over in copy mode.
+   */
+  urgeCopy(): void {
+    if (this.inquiry !== null) this.sendInquiry(this.inquiry)
+    else if (this.isReadingCopy) this.refuseInCopy()
+    else if (this.owed.copyEnds > 0 && !this.isRefusing) this.socket.write(flush)
+  }
+
+  /** The COPY has failed. */
+  protected endFailedCopy(at: number, client: ClientRelay): void {
+    const { chunk } = this.cutter
+    if (this.isRefusing && chunk.subarray(at, this.frames.end).includes(refusalText)) {
+      this.drop(at)
+      this.send(this.frames.end)
+      client.onRefusedInCopy()
+      return
+    }
+    this.askWhatCounts(client)
+  }
+
+  private askWhatCounts(client: ClientRelay): void {
+    const doubt = doubtBehind(this.owed)
+    if (doubt === Certain) return
+    const inquiry = new CopyInquiry(client, this.owed.kind === exchange.Execute, doubt === Unknowable)
+    this.inquiry = inquiry
+    if (client.isBetweenMessages) this.sendInquiry(inquiry)
+  }
+
+  /** Called when the client has sent what it had begun to send; nothing more of it goes to the server meanwhile. */
+  sendInquiry(inquiry: CopyInquiry): void {
+    if (inquiry.ask !== null || this.closed) return
+    inquiry.ask = new Ask((answer) => {
+      this.inquiry = null
+      if (!(answer instanceof Error)) inquiry.client.onCopyFailed(inquiry.isExtended && inquiry.readies === 1)
+    })
+    this.owed.push(exchange.Sync, null, null)
+    this.owed.push(exchange.Sync, null, inquiry.ask)
+    this.socket.write(question)
+  }
+
+  /** What comes between the error of the COPY and the answer to the question: ReadyForQuerys, the last of which is our own. */
+  protected handleInquired(at: number, code: number, inquiry: CopyInquiry): boolean {
+    if (words.isAsynchronous(code)) {
+      if (code === backend.ParameterStatus) this.handleParameter(at)
+      return true
+    }
+    if (code === backend.ErrorResponse && words.isFarewell(this.cutter.chunk, at, this.frames.end)) {
+      this.tookLeaveOf = inquiry.client
+      return true
+    }
+    if (inquiry.isHopeless) return this.desync(at, 'COPY failed, and what followed it')
+    if (code === backend.ErrorResponse) {
+      this.passHeld(at, inquiry) // of a Sync that was no proper one
+    } else if (code === backend.ReadyForQuery && this.frames.bodyLength === 1) {
+      this.passHeld(at, inquiry)
+      inquiry.readies++
+      inquiry.held = this.status = this.cutter.chunk[at + 5]!
+      this.drop(at)
+    } else if (code === backend.CloseComplete && inquiry.ask !== null && inquiry.readies > 0) {
+      this.drop(at)
+      this.send(this.frames.end) // while it is the client's
+      while (this.owed.note !== inquiry.ask) {
+        const note = this.owed.note
+        if (note !== null && !(note instanceof Ask)) note.undo(this.statements)
+        this.owed.shift()
+      }
+      inquiry.isAnswered = true
+      this.failed = this.queryFailed = false
+    } else {
+      return this.desync(at, `unexpected ${String.fromCharCode(code)}`)
+    }
+    return true
+  }
+
+  private passHeld(at: number, inquiry: CopyInquiry): void {
+    if (inquiry.held === 0) return
+    this.collect(at)
+    this.add(backend.readyForQuery(inquiry.held))
+    inquiry.held = 0
+  }
+}

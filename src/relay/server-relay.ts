@@ -1,0 +1,369 @@
+// hot path
+// Bytes from a server to its client: whole chunks as they come, cut only where the owner of the answer changes.
+
+import type { Socket, SocketOwner } from '../io/socket.js'
+import type { Counters } from '../observe/stats.js'
+import * as backend from '../protocol/backend.js'
+import { ConnectionLost } from '../protocol/conversation.js'
+import { Cut, Message } from '../protocol/framing.js'
+import { Ask } from './ask.js'
+import type { ClientRelay } from './client-relay.js'
+import type { ServerEvents } from './events.js'
+import * as exchange from './exchange.js'
+import type { ParameterSet } from './parameters.js'
+import { ServerCopy } from './server-copy.js'
+import * as words from './server-words.js'
+import type { ServerStatements } from './statements/prepared.js'
+import { correct, inOwnWords, seeCommand } from './statements/statement-errors.js'
+import { ShapeNote } from './statements/statement-shape.js'
+
+const nothing = Buffer.alloc(0)
+
+export class ServerRelay extends ServerCopy implements SocketOwner {
+  readonly parameters: ParameterSet
+  /**
+   * A Query or FunctionCall came in the midst of a batch of the extended protocol: PostgreSQL 18 may be left within its
+   * transaction although it says that it is idle, and fail the next statement, whoever sends it.
+   */
+  isMixed = false
+  /** A client's bytes wait for this server to take more. */
+  blockedSource: ClientRelay | null = null
+  private readonly events: ServerEvents
+  private readonly counters: Counters
+  // Its exchange, which failed on a plan gone stale, is run again when that has been answered.
+  private retry: ClientRelay | null = null
+  // All that was owed has been answered; whoever waits for that is told when nothing else is found behind it.
+  private isSettling = false
+  // The pooler's own exchange that was answered last.
+  private finished: Ask | null = null
+
+  constructor(
+    socket: Socket,
+    parameters: ParameterSet,
+    statements: ServerStatements,
+    counters: Counters,
+    events: ServerEvents,
+  ) {
+    super(socket, statements)
+    this.parameters = parameters
+    this.counters = counters
+    this.events = events
+    socket.hearsOut = true // its own FATAL says more than that it has gone
+  }
+
+  /** No message half way? */
+  get isBetweenMessages(): boolean {
+    return this.frames.atBoundary
+  }
+
+  /** Nothing owed, no message half way? */
+  get isQuiet(): boolean {
+    return this.owed.length === 0 && this.frames.atBoundary
+  }
+
+  onBytes(incoming: Buffer): void {
+    this.counters.sent += incoming.length
+    const chunk = this.frames.join(incoming)
+    if (chunk === null) return
+    this.take(chunk)
+    if (this.isSettling && this.isQuiet && !this.closed) this.settle()
+    const client = this.client
+    if (client?.isHeldUp && !this.closed) client.onProgress()
+  }
+
+  /**
+   * All is answered. Only now, at the end of what was read, may the server go to someone else: whatever stood behind the last
+   * ReadyForQuery can't be an answer to what is asked next.
+   */
+  settle(): void {
+    this.isSettling = false
+    const { finished, retry } = this
+    this.finished = null
+    this.retry = null
+    if (retry !== null && this.client === retry) retry.runAgain()
+    if (finished !== null) finished.finish(this.status)
+    if (this.owed.length > 0 || this.closed) return
+    if (this.client !== null) this.client.onServerQuiet(this.status, finished !== null)
+    else this.events.onQuiet()
+  }
+
+  /** The client that has this server is done, but the server is in the middle of a message: `settle` comes behind it. */
+  settleLater(): void {
+    this.isSettling = true
+  }
+
+  private take(chunk: Buffer): void {
+    this.cutter.begin(chunk)
+    let at = 0
+    if (this.frames.bodyLeft > 0) {
+      at = this.frames.skipBody(chunk)
+      if (this.recipient() === null) this.cutter.from = at
+      if (this.frames.bodyLeft === 0) this.addOmitted(at)
+    }
+    while (at < chunk.length) {
+      const found = this.frames.next(chunk, at)
+      if (found !== Message) {
+        if (found === Cut) this.hold(at, 5)
+        else this.desync(at, 'bad message length')
+        return
+      }
+      const reach = this.reachNeeded()
+      if (reach > chunk.length) return this.hold(at, reach - at)
+      if (!this.handle(at)) return
+      at = this.frames.skip(chunk)
+      // Rows that are passed on change nothing here: those that follow go the way of the first.
+      if (words.isRow(this.frames.code) && this.owed.owner !== null) at = this.frames.skipLike(chunk, at)
+    }
+    this.send(chunk.length)
+  }
+
+  onDrain(): void {
+    const source = this.blockedSource
+    this.blockedSource = null
+    if (source !== null) source.onServerDrain()
+  }
+
+  onGone(): void {
+    this.closed = true
+    this.events.onGone()
+  }
+
+  /** Closes without a word to the session; used by it. */
+  close(): void {
+    this.closed = true
+    this.socket.end()
+    this.finished?.fail(new ConnectionLost('closed'))
+    this.finished = null
+  }
+
+  /** Puts in the answers that the pooler owes at the head (left-out Parse and Close), for a Flush that no server message follows. */
+  answerOmitted(): void {
+    if (this.frames.bodyLeft > 0) return // they go behind the message that is still coming in
+    const { chunk, from } = this.cutter // may be called from within `onBytes`
+    this.cutter.begin(nothing)
+    this.addOmitted(0)
+    this.send(0)
+    this.cutter.begin(chunk)
+    this.cutter.from = from
+  }
+
+  private reachNeeded(): number {
+    const { code, bodyLength, end } = this.frames
+    const { note } = this.owed
+    const isOwn = note !== null && (note instanceof Ask || note instanceof ShapeNote)
+    return words.reachNeeded(this.cutter.chunk, code, bodyLength, end, isOwn)
+  }
+
+  /** Deals with the message at `at`. False: the connection was given up. */
+  private handle(at: number): boolean {
+    const code = this.frames.code
+    const { inquiry } = this
+    if (inquiry !== null && !inquiry.isAnswered) return this.handleInquired(at, code, inquiry)
+    this.addOmitted(at)
+    const kind = this.owed.kind
+    if (kind === 0 && !words.isAsynchronous(code)) return this.handleUnasked(at, code)
+    switch (code) {
+      case backend.DataRow:
+      case backend.CopyData:
+        break
+      case backend.ReadyForQuery:
+        return this.handleReady(at)
+      case backend.ErrorResponse:
+        this.handleError(at)
+        break
+      case backend.ParameterStatus:
+        this.handleParameter(at)
+        break
+      case backend.NotificationResponse:
+        if (this.owed.note instanceof Ask && this.client !== null) {
+          this.drop(at) // amid what the pooler asked, it is still for the client that listens
+          this.client.socket.write(this.cutter.chunk.subarray(at, this.frames.end))
+          return true
+        }
+        break
+      case backend.NoticeResponse:
+        break
+      default:
+        if (code === backend.CommandComplete) this.noteCommand(at)
+        if (kind === exchange.Query || kind === exchange.QueryInBatch) {
+          if (code === backend.CopyInResponse) this.copyIn = true
+          else if (code === backend.CommandComplete && this.copyIn && !this.endCopy(at)) return false
+        } else if (!this.handleExtended(at, code)) return false
+    }
+    if (this.owed.note instanceof Ask) this.tell(this.owed.note, at)
+    else if (this.recipient() === null) this.drop(at)
+    return true
+  }
+
+  /** Only a FATAL may come that nobody asked for, beside what is asynchronous; anything else is somebody's who is not known. */
+  private handleUnasked(at: number, code: number): boolean {
+    if (code !== backend.ErrorResponse) return this.desync(at, `unexpected ${String.fromCharCode(code)}`)
+    const isFatal = words.isFarewell(this.cutter.chunk, at, this.frames.end)
+    if (this.frames.end <= this.cutter.chunk.length)
+      this.events.onStrayError(this.cutter.chunk.subarray(at + 5, this.frames.end))
+    if (!isFatal) return this.desync(at, 'unexpected error')
+    this.tookLeaveOf = this.client
+    if (this.client === null) this.drop(at)
+    return true
+  }
+
+  /** The answers of the extended protocol, each matched with what was asked. */
+  private handleExtended(at: number, code: number): boolean {
+    if (this.failed) return true // a CommandComplete of the past can't come; leave it to ReadyForQuery
+    const { kind, owner } = this.owed
+    const ended = exchange.endedBy(code)
+    if (ended === 0) {
+      if (kind === exchange.BadFlush) return this.desync(at, `unexpected ${String.fromCharCode(code)}`)
+      if (code === backend.CopyInResponse) this.copyIn = true
+      else if (exchange.likenessOf(kind) > 0 || words.isStaleNext(this.cutter.chunk, code, this.frames.end))
+        this.drop(at)
+      return true // more of the same answer follows
+    }
+    if (ended === kind) {
+      if (owner === null) this.drop(at)
+      else if (kind === exchange.Bind || kind === exchange.Describe) owner.names.secondRun.giveUp()
+      if (this.copyIn && !this.endCopy(at)) return false
+    } else if (ended === exchange.likenessOf(kind)) {
+      this.drop(at)
+    } else {
+      return this.desync(at, `unexpected ${String.fromCharCode(code)}`)
+    }
+    this.confirm(at)
+    this.owed.shift()
+    if (this.frames.end <= this.cutter.chunk.length) this.addOmitted(this.frames.end)
+    return true
+  }
+
+  /** DISCARD ALL and DEALLOCATE ALL take all prepared statements with them; others may change what they give. */
+  private noteCommand(at: number): void {
+    const { chunk } = this.cutter
+    const length = this.frames.bodyLength
+    if (words.isDefinition(chunk, at + 5, length)) return this.statements.retireAll()
+    if (words.isSetting(chunk, at + 5, length)) this.parameters.doubt()
+    seeCommand(chunk, at + 5, length, this.owed, this.statements)
+    if (!words.isReset(chunk, at + 5, length)) return
+    this.statements.forgetAnswered()
+    this.recipient()?.statements.forgetAnswered()
+  }
+
+  private handleReady(at: number): boolean {
+    const failed = this.failed || this.queryFailed
+    if (this.failed) this.skipFailed()
+    const kind = this.owed.kind
+    if (kind === 0 || !exchange.endsWithReady(kind) || this.frames.bodyLength !== 1 || this.copyIn) {
+      return this.desync(at, 'unexpected ReadyForQuery')
+    }
+    this.failed = false
+    this.queryFailed = false
+    this.status = this.cutter.chunk[at + 5]!
+    const note = this.owed.note
+    const owner = this.owed.owner
+    if (note instanceof Ask) {
+      this.drop(at)
+      this.owed.shift()
+      if (this.owed.length === 0) this.finished = note
+      else note.finish(this.status)
+    } else {
+      if (note !== null) {
+        this.send(at) // what the client may be told now comes behind it
+        if (failed) note.undo(this.statements)
+        else note.confirm(this.statements)
+      }
+      if (owner === null || (owner.refusesBlocks && this.status !== backend.Idle)) this.drop(at)
+      else if (this.owed.isOthersNext()) this.send(this.frames.end)
+      this.owed.shift()
+    }
+    this.addOmitted(this.frames.end)
+    if (this.owed.length === 0) {
+      this.send(this.frames.end) // before anybody else is linked
+      this.isSettling = true
+    }
+    return !this.closed
+  }
+
+  private handleError(at: number): void {
+    const { kind, owner, note } = this.owed
+    const [chunk, end] = [this.cutter.chunk, this.frames.end]
+    if (words.isFarewell(chunk, at, end)) this.tookLeaveOf = this.recipient()
+    else if (this.copyIn && owner !== null) this.endFailedCopy(at, owner)
+    this.copyIn = false
+    this.isRefusing = false
+    if (this.closed) return
+    const isStale = words.isStalePlan(chunk, at, end)
+    if (isStale) this.statements.retireAll()
+    const isFirst = !this.failed
+    if (kind === exchange.Query) this.queryFailed = true
+    else if (kind !== exchange.QueryInBatch) this.failed = true
+    if (!isFirst || note === null) return
+    const isMissing = correct(chunk, at, end, note, this.statements)
+    if ((isStale || isMissing) && owner !== null && this.owed.countReady() === 1 && owner.waitToRunAgain(isStale)) {
+      this.send(at)
+      this.retry = owner
+      this.owed.forget(owner)
+      return
+    }
+    const told = inOwnWords(chunk, at, end, note)
+    if (told === null) return
+    this.drop(at)
+    this.add(told)
+  }
+
+  protected handleParameter(at: number): void {
+    const parameter = backend.readParameterStatus(this.cutter.chunk.subarray(at + 5, this.frames.end))
+    if (parameter === undefined) return
+    this.parameters.report(parameter.name, parameter.value)
+    const owner = this.recipient()
+    if (owner !== null) owner.parameters.report(parameter.name, parameter.value)
+    this.events.onParameter(parameter.name, parameter.value)
+  }
+
+  /** The message at `at` answers the head, or nothing has to. */
+  private confirm(at: number): void {
+    const note = this.owed.note
+    if (note === null || note instanceof Ask) return
+    if (note instanceof ShapeNote) note.see(this.cutter.chunk.subarray(at + 5, this.frames.end), this.statements)
+    else note.confirm(this.statements)
+  }
+
+  /** After an error the server skips to the next Sync, Query and FunctionCall included: what stands before it will not be answered. */
+  private skipFailed(): void {
+    let skipped = 0
+    while (skipped < this.owed.length && this.owed.kindAt(skipped) !== exchange.Sync) skipped++
+    for (let i = skipped - 1; i >= 0; i--) {
+      // what was done last is undone first
+      const note = this.owed.noteAt(i)
+      if (note !== null && !(note instanceof Ask)) note.undo(this.statements)
+    }
+    for (; skipped > 0; skipped--) this.owed.shift()
+  }
+
+  private addOmitted(at: number): void {
+    while (!this.failed) {
+      const kind = this.owed.kind
+      if (!exchange.isUnanswered(kind)) return
+      if (kind !== exchange.CopyEnd && this.owed.owner !== null) {
+        this.collect(at)
+        this.add(kind === exchange.ParseOmitted ? backend.parseComplete : backend.closeComplete)
+      }
+      this.confirm(at)
+      this.owed.shift()
+    }
+  }
+
+  private tell(ask: Ask, at: number): void {
+    if (this.frames.end <= this.cutter.chunk.length) {
+      ask.onMessage(this.frames.code, this.cutter.chunk.subarray(at + 5, this.frames.end))
+    } else {
+      ask.onOverlong()
+    }
+    this.drop(at)
+  }
+
+  /** What came before is its owner's, and goes there. */
+  protected desync(at: number, what: string): boolean {
+    this.send(at)
+    this.closed = true
+    this.events.onDesync(what)
+    return false
+  }
+}

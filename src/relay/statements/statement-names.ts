@@ -1,0 +1,396 @@
+// hot path
+// The messages of a client that name a prepared statement, rewritten to the names that servers know.
+
+import type { Cutter } from '../../io/cutter.js'
+import type { Condition } from '../../protocol/errors.js'
+import type { Frames } from '../../protocol/framing.js'
+import * as frontend from '../../protocol/frontend.js'
+import type { ClientRelay } from '../client-relay.js'
+import * as exchange from '../exchange.js'
+import type { Named } from './client-statements.js'
+import { mayChangeNames } from './name-resolution.js'
+import { noRows, type Statement, telling } from './prepared.js'
+import { noteOf } from './prepared-notes.js'
+import { absentBytes, absentName, commandBytes, Renamed, takenBytes, takenName } from './reserved-names.js'
+import { Rewriter } from './rewriter.js'
+import { SecondRun } from './second-run.js'
+import { type CommandText, type Resolved, SqlPortals } from './sql-portals.js'
+import { SqlStatements } from './sql-statements.js'
+import { StatementProvision } from './statement-provision.js'
+import { isPortal, isShown, noteOfDescribe, refusedAsStale, ShapeNote } from './statement-shape.js'
+import { longestKept, UnnamedStatement } from './unnamed-statement.js'
+
+/** What became of a message. */
+export const Done = 0
+/** More of it is needed: `wanted` bytes from where it begins. */
+export const Incomplete = 1
+/** It can be judged only when all that was sent before it has been answered. */
+export const Later = 2
+/** `problem` says what is wrong with it. */
+export const Broken = 3
+/** Done, and what comes behind it can be judged only when it has been answered. */
+export const Wait = 4
+
+/** Where the names in a message that is longer than this are looked for. */
+const nameReach = 1024
+/** Names that have no end within this many bytes are none. */
+const longestNames = 64 * 1024
+
+/** Longest named Parse, bytes: as much as one client may have prepared in all. */
+export const statementLimit = 16 * 1024 * 1024
+
+/** Most answers that a server may owe when another is to come from here: nothing else slows a client that sends only such. */
+const mostOwed = 1024 * 1024
+
+export class StatementNames {
+  wanted = 0
+  /** A DEALLOCATE is on its way in a batch: what comes in later ones hangs on whether it was carried out. */
+  hasTaken = false
+  problem: Condition = 'broken_parse'
+  private readonly client: ClientRelay
+  private readonly frames: Frames
+  private readonly cutter: Cutter
+  readonly out: Rewriter
+  readonly secondRun: SecondRun
+  readonly unnamed = new UnnamedStatement()
+  private readonly provision: StatementProvision
+  private readonly sql: SqlStatements
+  private readonly portals: SqlPortals
+  // What the Bind, or Describe of a statement, at hand names; null: nothing of ours.
+  private used: Named | null = null
+  // The portal of the latest Bind, and what it was bound to.
+  private portal = ''
+  private bound: Named | null = null
+  // The command that the Bind or Describe at hand is of.
+  private command: Resolved | null = null
+  // What is to be known when the Bind or Describe at hand is refused.
+  private refusal: ShapeNote | Renamed | null = null
+
+  constructor(client: ClientRelay, frames: Frames, cutter: Cutter, limit: number) {
+    this.client = client
+    this.frames = frames
+    this.cutter = cutter
+    this.out = new Rewriter(client, frames, cutter, limit)
+    this.secondRun = new SecondRun(cutter)
+    this.provision = new StatementProvision(client, this.out)
+    this.sql = new SqlStatements(client, this, this.out, frames, cutter, this.provision)
+    this.portals = new SqlPortals(client, this, this.out, frames, cutter, this.provision)
+  }
+
+  /** Most statements kept on a server (`max_prepared_statements`); 0: names are not touched. */
+  get limit(): number {
+    return this.out.limit
+  }
+
+  /** Are there portals of which an Execute has to be seen? */
+  get hasPortals(): boolean {
+    return this.portals.hasPortals
+  }
+
+  /** Deals with the Query, Parse, Bind, Describe, Execute or Close that `frames` found at `at`. The client has a server. */
+  handle(at: number): number {
+    const frames = this.frames
+    const { owed } = this.client.server!
+    if (this.hasTaken && owed.countReady() > 0) return Later
+    if (owed.length === 0) this.hasTaken = false
+    const length = frames.end - at
+    const there = this.cutter.chunk.length - at
+    const { code } = frames
+    const needed = code === frontend.Query || code === frontend.Execute ? 0 : this.lengthNeeded(at, length, there)
+    if (needed > statementLimit) return this.broken('out_of_memory')
+    if (there < needed) {
+      this.wanted = needed
+      return Incomplete
+    }
+    switch (frames.code) {
+      case frontend.Query:
+        return this.sql.handleQuery(at)
+      case frontend.Execute:
+        return this.portals.handleExecute(at)
+      case frontend.Parse:
+        return this.handleParse(at)
+      case frontend.Bind:
+        return this.handleBind(at)
+      case frontend.Describe:
+        return this.handleDescribe(at)
+      default:
+        return this.handleClose(at)
+    }
+  }
+
+  /** How much of a message must be there: a Parse that gives a name, or is short, whole; of all others the names. */
+  private lengthNeeded(at: number, length: number, there: number): number {
+    if (this.frames.code !== frontend.Parse) return length < nameReach ? length : nameReach
+    if (there < 6) return length < 6 ? length : 6
+    if (length <= longestKept || this.cutter.chunk[at + 5] !== 0) return length
+    return Math.max(length < 9 ? length : 9, this.portals.lengthNeeded(at + 6, length))
+  }
+
+  private handleParse(at: number): number {
+    const { client, cutter } = this
+    const server = client.server!
+    const end = this.frames.end
+    const nameEnd = cutter.chunk.indexOf(0, at + 5)
+    if (nameEnd < 0 || nameEnd >= end) return this.unended(at)
+    if (nameEnd === at + 5) {
+      return this.handleUnnamedParse(at)
+    }
+    const name = cutter.chunk.toString('latin1', at + 5, nameEnd)
+    if (client.statements.get(name) !== undefined) {
+      if (server.owed.countReady() > 0) return Later // it may yet fail, or be discarded
+      this.failDuplicate(at, nameEnd, name)
+      return Done
+    }
+    const sql = this.portals.readParse(nameEnd + 1)
+    if (this.isUncertain(name, undefined) || (sql !== null && server.owed.countReady() > 0)) return Later
+    const statement = this.provision.remember(name, cutter.chunk.subarray(nameEnd + 1, end))
+    if (statement === null) return this.broken('out_of_memory')
+    if (this.isUncertain(name, statement)) {
+      client.statements.remove(name)
+      return Later
+    }
+    client.counters.clientParses++
+    if (sql !== null) {
+      this.portals.parseNamed(at, name, client.statements.find(name)!, sql)
+      return Done
+    }
+    if (server.statements.has(statement)) {
+      if (server.owed.length > mostOwed) return this.broken('out_of_memory')
+      this.out.reuse(at, nameEnd, statement, noteOf.reuse(statement, name, client.statements))
+    } else {
+      this.out.collect(at)
+      this.out.addParse(statement, noteOf.prepare(statement, name, client.statements), exchange.Parse)
+    }
+    cutter.from = end
+    return Done
+  }
+
+  private handleUnnamedParse(at: number): number {
+    const { client, unnamed, cutter } = this
+    const { owed, statements } = client.server!
+    const sql = this.portals.readParse(at + 6)
+    if (mayChangeNames(cutter.chunk, at + 6, this.frames.end)) statements.isStrange = true
+    if (sql === null) {
+      this.portals.unnamed = null
+      unnamed.begin(cutter.chunk, at, this.frames.end, statements)
+    } else {
+      if (owed.countReady() > 0) return Later
+      unnamed.beginUnkept(statements)
+      this.portals.parseUnnamed(at, sql)
+    }
+    client.owe(exchange.Parse, unnamed)
+    return Done
+  }
+
+  private handleBind(at: number): number {
+    const chunk = this.cutter.chunk
+    const portalEnd = chunk.indexOf(0, at + 5)
+    const nameEnd = portalEnd < 0 ? -1 : chunk.indexOf(0, portalEnd + 1)
+    if (nameEnd < 0 || nameEnd >= this.frames.end) return this.unended(at)
+    if (nameEnd > portalEnd + 1) {
+      if (!this.rename(at, portalEnd + 1, nameEnd)) return Later
+      this.client.counters.binds++
+    } else if (!this.findUnnamed(at)) {
+      return Later
+    }
+    this.portal = portalEnd === at + 5 ? '' : chunk.toString('latin1', at + 5, portalEnd)
+    this.bound = this.used
+    const note = this.refusal ?? this.used
+    const isTold = this.command !== null || this.hasPortals
+    this.client.owe(exchange.Bind, isTold ? this.portals.attach(this.portal, this.command, note) : note)
+    return Done
+  }
+
+  private handleDescribe(at: number): number {
+    const nameEnd = this.nameEnd(at)
+    if (nameEnd < 0) return this.unended(at)
+    this.used = null
+    this.refusal = null
+    if (this.isNamedStatement(at, nameEnd)) {
+      if (!this.rename(at, at + 6, nameEnd)) return Later
+    } else if (this.cutter.chunk[at + 5] === 0x53) {
+      if (!this.findUnnamed(at)) return Later
+    } else if (this.bound !== null && isPortal(this.cutter.chunk, at, nameEnd, this.portal)) {
+      this.used = this.bound
+    }
+    const { statements, server } = this.client
+    const note = this.used === null ? null : noteOfDescribe(this.used, statements, server!.statements)
+    this.client.owe(exchange.Describe, this.refusal ?? note ?? this.used)
+    return Done
+  }
+
+  private handleClose(at: number): number {
+    const nameEnd = this.nameEnd(at)
+    if (nameEnd < 0) return this.unended(at)
+    const { client, cutter } = this
+    // One that goes on behind its name is left to the server to refuse.
+    if (!this.isNamedStatement(at, nameEnd) || nameEnd !== this.frames.end - 1) {
+      const isStatement = cutter.chunk[at + 5] === 0x53
+      if (nameEnd === at + 6 && isStatement) this.unnamed.drop(client.server!.statements)
+      if (!isStatement && this.hasPortals) this.portals.set(cutter.chunk.toString('latin1', at + 6, nameEnd), undefined)
+      client.owe(exchange.Close, null)
+      return Done
+    }
+    const name = cutter.chunk.toString('latin1', at + 6, nameEnd)
+    if (client.statements.isPending(name) && client.server!.owed.countReady() > 0) return Later
+    if (client.statements.get(name) === undefined && this.isUncertain(name, undefined)) return Later
+    if (client.server!.owed.length > mostOwed) return this.broken('out_of_memory')
+    this.out.collect(at)
+    cutter.from = this.frames.end
+    client.owe(exchange.CloseOmitted, client.statements.detach(name))
+    return Done
+  }
+
+  /** Where the name in a Describe or Close ends, -1 where it does not. */
+  private nameEnd(at: number): number {
+    const end = this.frames.bodyLength < 2 ? -1 : this.cutter.chunk.indexOf(0, at + 6)
+    return end < this.frames.end ? end : -1
+  }
+
+  private isNamedStatement(at: number, nameEnd: number): boolean {
+    return this.cutter.chunk[at + 5] === 0x53 && nameEnd > at + 6 // S
+  }
+
+  /** No end of a name: the message is broken, which the server says, or its names are longer than what has been read of it. */
+  private unended(at: number): number {
+    const there = this.cutter.chunk.length - at
+    const length = this.frames.end - at
+    if (there >= length) {
+      this.client.owe(exchange.kindOf(this.frames.code), null)
+      return Done
+    }
+    if (there >= longestNames) return this.broken('broken_parse')
+    this.wanted = length < longestNames ? length : longestNames
+    return Incomplete
+  }
+
+  /**
+   * Does it hang on the answers to earlier exchanges what the name means, or whether the server has the statement? Were one of
+   * them to fail, a Parse or Close in it would be skipped. (A Parse that was sent takes its name with it; nothing to wait for.)
+   */
+  private isUncertain(name: string, statement: Statement | undefined): boolean {
+    const { owed, statements } = this.client.server!
+    if (owed.countReady() === 0) return false
+    if (statement === undefined) return owed.closes > 0
+    if (this.client.statements.isPending(name)) return owed.closes > 0 || this.client.statements.isReused(name)
+    return !statements.isAnswered(statement) && (owed.closes > 0 || statements.isPending(statement))
+  }
+
+  /**
+   * Puts the server-side name in place of the client's, which stands from `start` to `end` of the chunk.
+   * @returns false where that can't be judged yet
+   */
+  private rename(at: number, start: number, end: number): boolean {
+    const { client } = this
+    this.used = null
+    this.refusal = null
+    this.command = null
+    const name = this.cutter.chunk.toString('latin1', start, end)
+    const known = client.server!.statements
+    const named = this.provision.find(name)
+    let statement = named?.statement
+    if (named !== undefined && named.command !== null) return this.renameCommand(at, start, end, named.command)
+    let told = named?.told
+    if (told === telling) {
+      if (client.server!.owed.countReady() > 0) return false // it may come to nothing
+      told = undefined
+    }
+    let isDescribed = false
+    if (named !== undefined) {
+      const isKnown = known.has(named.statement)
+      if (!isKnown || (told !== undefined && known.shapeOf(named.statement) !== told)) {
+        isDescribed =
+          (this.secondRun.isUnderWay && this.secondRun.isDescribed) ||
+          isShown(this.cutter.chunk, this.frames, at, start)
+        if (!isKnown) statement = this.provision.fresh(named, isDescribed)
+      }
+    }
+    if (this.isUncertain(name, statement)) return false
+    if (named === undefined || statement === undefined) {
+      this.refuseUnknown(at, start, end, name)
+      return true
+    }
+    this.secondRun.uses(statement, at, client.server!)
+    if (known.has(statement)) known.touch(statement)
+    else this.provision.provideInBatch(at, statement)
+    if (!isDescribed && this.mustCompare(statement, told)) {
+      if (!known.isAsked(statement)) this.askShape(at, statement, name)
+      return false
+    }
+    if (statement.changesNames) known.isStrange = true
+    this.used = named
+    const shape = known.shapeOf(statement)
+    if (isDescribed || told === undefined || shape === undefined || shape === told)
+      this.out.replace(at, start, end, statement.nameBytes)
+    else this.refuse(at, start, end, statement)
+    return true
+  }
+
+  /** The same where the name stands for a PREPARE, EXECUTE or DEALLOCATE. */
+  private renameCommand(at: number, start: number, end: number, text: CommandText): boolean {
+    if (this.client.server!.owed.countReady() > 0) return false
+    this.command = this.portals.make(at, text)
+    this.out.replace(at, start, end, commandBytes)
+    return true
+  }
+
+  /** The client's own unnamed statement, or none; false: that can't be judged yet. */
+  private findUnnamed(at: number): boolean {
+    this.used = null
+    this.refusal = null
+    this.command = null
+    if (!this.unnamed.isThere(this.client, this.out, at)) return false
+    const { unnamed } = this.portals
+    if (unnamed === null || this.unnamed.number === 0) return true
+    this.portals.prepareFor(at, unnamed)
+    this.command = unnamed
+    return true
+  }
+
+  /** A name that stands for nothing: PostgreSQL is made to say so, by a name that no statement has. */
+  private refuseUnknown(at: number, start: number, end: number, name: string): void {
+    this.out.replace(at, start, end, absentBytes)
+    this.refusal = new Renamed(absentName, name)
+  }
+
+  /** The client goes by a Describe from before: has that still to be found true of this server? */
+  private mustCompare(statement: Statement, told: string | undefined): boolean {
+    const { statements, failed, owed } = this.client.server!
+    if (told === undefined || told === noRows || statements.shapeOf(statement) !== undefined) return false
+    return !failed || owed.countReady() > 0 // what it belongs to has failed: it will be skipped
+  }
+
+  private askShape(at: number, statement: Statement, name: string): void {
+    this.out.collect(at)
+    this.out.add(frontend.askForRows(statement.name))
+    this.client.owe(exchange.DescribeAdded, new ShapeNote(statement, null, name))
+    this.client.server!.statements.setAsked(statement, true)
+  }
+
+  /** The client's rows would not be those it was told of: the server is made to refuse it, and forgets the statement. */
+  private refuse(at: number, start: number, end: number, statement: Statement): void {
+    const { client } = this
+    client.server!.statements.take(statement)
+    client.server!.statements.retireAll()
+    this.out.collect(at)
+    this.out.add(frontend.closeStatement(statement.name))
+    client.owe(exchange.CloseAdded, noteOf.evict(statement, client.statements))
+    this.out.replace(at, start, end, absentBytes)
+    this.refusal = refusedAsStale
+  }
+
+  /**
+   * A name that is taken: PostgreSQL itself is made to refuse it, so that text, position and transaction are right. It gets the
+   * client's Parse under a name that it has an empty statement by.
+   */
+  private failDuplicate(at: number, nameEnd: number, name: string): void {
+    this.provision.takeName(at)
+    this.out.replace(at, at + 5, nameEnd, takenBytes)
+    this.client.owe(exchange.Parse, new Renamed(takenName, name))
+  }
+
+  broken(problem: Condition): number {
+    this.problem = problem
+    return Broken
+  }
+}

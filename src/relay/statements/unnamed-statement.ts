@@ -1,0 +1,99 @@
+// hot path
+// The unnamed statement of a client: found on a server only where it is the client's own, and made again where another has been there.
+
+import * as frontend from '../../protocol/frontend.js'
+import type { ClientRelay } from '../client-relay.js'
+import * as exchange from '../exchange.js'
+import type { ServerStatements } from './prepared.js'
+import type { Rewriter } from './rewriter.js'
+
+/** Longest Parse that is kept to be sent again, bytes. */
+export const longestKept = 16 * 1024
+
+const closeUnnamed = frontend.closeStatement('')
+
+let nextNumber = 1
+
+/**
+ * PostgreSQL keeps an unnamed statement until the next Parse without a name, or the next Query. It is told apart by a number,
+ * which the server that has it bears as well. It is also the note of every Parse without a name: where one was refused or skipped,
+ * what the server has under no name may be anybody's.
+ */
+export class UnnamedStatement {
+  /** Of the latest Parse; 0: the client has no unnamed statement. */
+  number = 0
+  /** The Parse is in the batch under way, which it fails with. */
+  isFresh = false
+  /** The Parse, where it may be needed again. */
+  private kept: Buffer | null = null
+  private sent = 0
+  private answered = 0
+
+  /** A Parse without a name goes out; `chunk` has it from `at` to `end`, in part where it is long. */
+  begin(chunk: Buffer, at: number, end: number, server: ServerStatements): void {
+    this.number = nextNumber++
+    this.kept = null
+    // What is bound at once is not bound again, as a rule, and costs no copy.
+    if (end <= chunk.length && end - at <= longestKept && chunk[end] !== frontend.Bind) this.keep(chunk, at, end)
+    this.sendTo(server)
+  }
+
+  /** The same, and the Parse is not known any more where others come to the server. */
+  beginUnkept(server: ServerStatements): void {
+    this.number = nextNumber++
+    this.kept = null
+    this.sendTo(server)
+  }
+
+  private keep(chunk: Buffer, at: number, end: number): void {
+    this.kept = Buffer.allocUnsafeSlow(end - at)
+    chunk.copy(this.kept, 0, at, end)
+  }
+
+  /**
+   * A Bind or Describe without a name is at `at`: sees to it that the server has the client's own statement, or none.
+   * @returns false where that can't be judged yet
+   */
+  isThere(client: ClientRelay, out: Rewriter, at: number): boolean {
+    if (this.isFresh) return true
+    const { owed, statements } = client.server!
+    if (owed.countReady() > 0) return false
+    if (this.number !== 0 && statements.unnamed === this.number) return true
+    out.collect(at)
+    if (this.kept !== null) {
+      this.sendTo(statements)
+      out.add(this.kept)
+      client.owe(exchange.ParseAdded, this)
+    } else {
+      this.drop(statements)
+      out.add(closeUnnamed)
+      client.owe(exchange.CloseAdded, null)
+    }
+    return true
+  }
+
+  private sendTo(server: ServerStatements): void {
+    server.unnamed = this.number
+    this.sent++
+    this.isFresh = true
+  }
+
+  /** A Query, or a Close, takes it away. */
+  drop(server: ServerStatements): void {
+    server.unnamed = 0
+    this.number = 0
+    this.kept = null
+    this.isFresh = false
+  }
+
+  /** A Parse has been answered. */
+  confirm(): void {
+    this.answered++
+  }
+
+  /** A Parse has been refused or skipped. Later ones are of later batches, and stand. */
+  undo(server: ServerStatements): void {
+    this.answered++
+    if (this.answered === this.sent) this.drop(server)
+  }
+}
