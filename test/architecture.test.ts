@@ -151,7 +151,11 @@ describe('hot files', () => {
     ['src/pool/pool.ts', /throw new Error\(/, 'a defect of ours'],
     ['src/pool/pool.ts', /arrived = \[/, 'once a connection'],
     ['src/relay/statements/prepared.ts', /new Statement\(/, 'a text seen for the first time'],
-    ['src/relay/statements/prepared-notes.ts', /new PreparedNote\(|: PreparedNote =>$/, 'once for a Parse or Close of a name'],
+    [
+      'src/relay/statements/prepared-notes.ts',
+      /new PreparedNote\(|: PreparedNote =>$/,
+      'once for a Parse or Close of a name',
+    ],
     ['src/relay/statements/second-run.ts', /new Ask\(ignore\)/, 'a plan gone stale'],
     ['src/relay/statements/client-statements.ts', /new Named\(/, 'once for a Parse of a name'],
     ['src/relay/server-copy.ts', /new CopyInquiry\(|new Ask\(/, 'a COPY that failed'],
@@ -271,7 +275,19 @@ describe('files', () => {
 
   test('docs/ARCHITECTURE.md has the tree of what they say', () => {
     const heart = ['relay', 'relay/statements', 'session-state', 'pool']
-    const order = ['protocol', 'io', 'observe', 'config', 'auth', ...heart, 'admin', 'admin/show', '', 'demo', 'process']
+    const order = [
+      'protocol',
+      'io',
+      'observe',
+      'config',
+      'auth',
+      ...heart,
+      'admin',
+      'admin/show',
+      '',
+      'demo',
+      'process',
+    ]
     const folderOf = (path: string): string => dirname(path).replace(/^src\/?/, '')
     expect([...new Set(sources.map(({ path }) => folderOf(path)))].sort()).toEqual([...order].sort())
     const lines = order.flatMap((folder) => {
