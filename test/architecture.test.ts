@@ -77,12 +77,15 @@ describe('imports point down', () => {
     auth: 'protocol config',
     relay: 'protocol io observe',
     'session-state': 'protocol io relay',
-    pool: 'protocol config io observe auth relay session-state',
-    admin: 'protocol config observe pool',
-    pooler: 'protocol config io observe auth relay session-state pool admin',
-    index: 'protocol config observe pool admin pooler',
-    demo: 'config observe pooler',
-    process: 'config observe pooler demo',
+    server: 'protocol io observe config auth relay session-state',
+    cancel: 'protocol io observe relay server',
+    pool: 'protocol io observe config auth relay session-state server cancel',
+    control: 'protocol observe config server cancel pool',
+    admin: 'protocol config control',
+    pooler: 'io observe config auth relay session-state server pool control admin',
+    index: 'protocol observe config control admin pooler',
+    demo: '',
+    process: 'observe config pooler demo',
   }
 
   test('every part of src is known', () => {
@@ -274,7 +277,7 @@ describe('files', () => {
   })
 
   test('docs/ARCHITECTURE.md has the tree of what they say', () => {
-    const heart = ['relay', 'relay/statements', 'session-state', 'pool']
+    const heart = ['relay', 'relay/statements', 'session-state', 'server', 'cancel', 'pool', 'control']
     const order = [
       'protocol',
       'io',

@@ -3,7 +3,7 @@
 import { showClients } from '../../src/admin/show/clients.js'
 import { showPools } from '../../src/admin/show/pools.js'
 import { encodeRow, type Table } from '../../src/admin/table.js'
-import type { Administration, PoolStatus, SocketStatus } from '../../src/pool/status.js'
+import type { Administration, PoolStatus, SocketStatus } from '../../src/control/status.js'
 import type { Case, Suite } from './suite.js'
 
 const clientCount = 500

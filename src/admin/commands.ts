@@ -1,7 +1,7 @@
 // The commands of the console as a table: verb, argument, who may, and what is done.
 
 import { ConfigError } from '../config/config-error.js'
-import { AdminError, type Administration, type ShutdownMode } from '../pool/status.js'
+import { AdminError, type Administration, type ShutdownMode } from '../control/status.js'
 import type { Table } from './table.js'
 
 /** admin_users may do all; stats_users may only look. */

@@ -1,7 +1,7 @@
 // The virtual database "pgbouncer": one AdminConsole for each of its clients, by the simple and the extended protocol.
 
 import { ConfigError } from '../config/config-error.js'
-import { AdminError, type Administration } from '../pool/status.js'
+import { AdminError, type Administration } from '../control/status.js'
 import * as backend from '../protocol/backend.js'
 import { PgError } from '../protocol/errors.js'
 import * as frontend from '../protocol/frontend.js'

@@ -2,7 +2,7 @@
 // https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY
 
 import type { Config } from '../config/load.js'
-import { AdminError } from '../pool/status.js'
+import { AdminError } from '../control/status.js'
 import { bindComplete, closeComplete, noData, parameterDescription, parseComplete } from '../protocol/backend.js'
 import { Body, InvalidMessage } from './body.js'
 import type { Command, Role } from './commands.js'

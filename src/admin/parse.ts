@@ -1,7 +1,7 @@
 // The text of a query -> the Command that it stands for: the grammar of the console.
 
 import type { Config } from '../config/load.js'
-import { AdminError } from '../pool/status.js'
+import { AdminError } from '../control/status.js'
 import { byteLength } from '../protocol/byte-text.js'
 import { actionFor, type Command, type Role, requireRole, setAction, verbs } from './commands.js'
 import { driverStatement } from './driver-statements.js'

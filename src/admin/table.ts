@@ -1,7 +1,7 @@
 // A SHOW as a table definition, and the one place where its rows become RowDescription and DataRow messages.
 
 import type { Config } from '../config/load.js'
-import type { Administration } from '../pool/status.js'
+import type { Administration } from '../control/status.js'
 import { DataRow, rowDescription } from '../protocol/backend.js'
 import { bytesOf, isUtf8Text } from '../protocol/byte-text.js'
 

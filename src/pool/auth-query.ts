@@ -4,13 +4,14 @@ import { parseStoredSecret } from '../auth/secrets.js'
 import { PgError } from '../protocol/errors.js'
 import { extendedQuery } from '../protocol/frontend.js'
 import type { Answer } from '../relay/ask.js'
-import type { Attempt } from './attempt.js'
+import type { Attempt } from '../server/attempt.js'
+import type { Waiter } from '../server/borrower.js'
+import { leavePromise } from '../server/leave-promise.js'
+import type { ServerSession } from '../server/server-session.js'
 import type { KnownUser } from './client-login.js'
 import type { Database } from './database.js'
-import { leavePromise } from './leave-promise.js'
-import type { Pool, Waiter } from './pool.js'
+import type { Pool } from './pool.js'
 import type { Registry } from './registry.js'
-import type { ServerSession } from './server-session.js'
 
 export class AuthQuery {
   private readonly registry: Registry

@@ -1,5 +1,6 @@
 // One client, from startup packet to closed.
 
+import type { Cancellable } from '../cancel/cancel.js'
 import type { Socket } from '../io/socket.js'
 import type { LogPeer } from '../observe/log.js'
 import * as backend from '../protocol/backend.js'
@@ -10,21 +11,21 @@ import { ParameterSet } from '../relay/parameters.js'
 import { MessageReader } from '../relay/reader.js'
 import type { ServerRelay } from '../relay/server-relay.js'
 import { isCarried } from '../relay/uncarried.js'
+import type { Borrower } from '../server/borrower.js'
+import { type Context, pointer } from '../server/context.js'
+import type { ServerSession } from '../server/server-session.js'
 import type { SessionWatch } from '../session-state/watch.js'
-import type { Cancellable } from './cancel.js'
 import { ClientEntry } from './client-entry.js'
 import type { Arrival } from './client-startup.js'
 import { adoptTerms, leave, type Terms } from './client-terms.js'
-import { type Context, pointer } from './context.js'
 import type { Database, Timeouts, User } from './database.js'
 import type { DestinationRelay } from './destination.js'
-import type { Pool, Waiter } from './pool.js'
+import type { Pool } from './pool.js'
 import type { Registry } from './registry.js'
 import { endReplication } from './replication.js'
-import type { ServerSession } from './server-session.js'
 import type { ClientStartup } from './startup-parameters.js'
 
-export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer {
+export class ClientSession implements ClientEvents, Borrower, Cancellable, LogPeer {
   readonly id: number
   /** `login` until it is welcome, then as SHOW CLIENTS says. */
   phase: 'login' | 'ready' | 'closed' = 'login'
@@ -124,6 +125,10 @@ export class ClientSession implements ClientEvents, Waiter, Cancellable, LogPeer
     relay.server = server.relay!
     server.relay!.client = relay
     this.transactionSince = relay.requestSince = now
+  }
+
+  get requestSince(): number {
+    return this.relay?.requestSince ?? 0
   }
 
   /** The server is this client's, but not to be used yet. */

@@ -8,8 +8,8 @@ import { ConnectionLost } from '../protocol/conversation.js'
 import { PgError } from '../protocol/errors.js'
 import { type CancelRequest, maxStartupPacket, readStartupPacket, type StartupMessage } from '../protocol/frontend.js'
 import type { MessageReader } from '../relay/reader.js'
-import type { Context } from './context.js'
-import type { ClientTls } from './tls-files.js'
+import type { Context } from '../server/context.js'
+import type { ClientTls } from '../server/tls-files.js'
 import { traceStartup } from './trace.js'
 
 /** Where a client comes from, and how its connection is protected. */

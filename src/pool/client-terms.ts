@@ -1,12 +1,12 @@
 // What settings say of how a client is served: in force from its login on, and, where they change, from then on for everyone.
 
+import type { PoolMode } from '../config/settings.js'
 import * as backend from '../protocol/backend.js'
 import { PgError } from '../protocol/errors.js'
 import type { ClientRelay } from '../relay/client-relay.js'
 import { watchSession } from '../session-state/watch.js'
 import type { ClientSession } from './client-session.js'
 import type { Pool } from './pool.js'
-import type { PoolMode } from './status.js'
 
 /** The terms that are bound up with what a client has on servers: they change between two of these. */
 export interface Terms {

@@ -3,7 +3,7 @@
 import { PgError } from '../protocol/errors.js'
 import { ParameterSet } from '../relay/parameters.js'
 import type { MessageReader } from '../relay/reader.js'
-import type { Attempt } from './attempt.js'
+import type { Attempt } from '../server/attempt.js'
 import { logInClient } from './client-login.js'
 import type { ClientSession } from './client-session.js'
 import type { ConsoleRole } from './destination.js'

@@ -1,12 +1,11 @@
 // A database as clients know it, and a user: what is configured, how many connections there are, whether it is stopped.
 
 import type { DatabaseConfig } from '../config/databases.js'
-import type { SessionStateMode } from '../config/settings.js'
+import type { PoolMode, SessionStateMode } from '../config/settings.js'
 import type { UserConfig } from '../config/users.js'
-import type { Context } from './context.js'
-import { HostList } from './host-list.js'
+import type { Context } from '../server/context.js'
+import { HostList } from '../server/host-list.js'
 import type { Pool } from './pool.js'
-import type { PoolMode } from './status.js'
 
 export class Database {
   config: DatabaseConfig

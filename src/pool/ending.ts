@@ -1,8 +1,8 @@
 // How pools come to their end: servers closed as they become free, or everything dropped at once.
 
 import { PgError } from '../protocol/errors.js'
+import { withoutPromise } from '../server/leave-promise.js'
 import type { ClientSession } from './client-session.js'
-import { withoutPromise } from './leave-promise.js'
 import type { Registry } from './registry.js'
 
 /** Nobody waits for the clients of the console. */

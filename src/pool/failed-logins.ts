@@ -2,7 +2,7 @@
 
 import { type Address, parseAddress, unmapAddress } from '../auth/address.js'
 import type { Clock } from '../observe/clock.js'
-import type { Attempt } from './attempt.js'
+import type { Attempt } from '../server/attempt.js'
 
 /** The answer to the first failure waits this long, ms; to each after it twice as long as to the one before. */
 const firstDelay = 25

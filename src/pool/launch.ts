@@ -1,8 +1,9 @@
 // When a pool opens connections to servers, and what becomes of those who wait for one where that fails.
 
 import { PgError } from '../protocol/errors.js'
+import type { Waiter } from '../server/borrower.js'
 import type { ClientSession } from './client-session.js'
-import type { Pool, Waiter } from './pool.js'
+import type { Pool } from './pool.js'
 
 export class Launcher {
   /** The latest attempt's failure, until one succeeds. */

@@ -5,8 +5,8 @@ import { PgError } from '../protocol/errors.js'
 import * as frontend from '../protocol/frontend.js'
 import type { Answer } from '../relay/ask.js'
 import { isAscii, quoteLiteral } from '../relay/parameters.js'
+import type { ServerSession } from '../server/server-session.js'
 import type { Pool } from './pool.js'
-import type { ServerSession } from './server-session.js'
 
 type Asked = readonly [name: string, value: string]
 

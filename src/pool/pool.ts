@@ -3,34 +3,16 @@
 
 import type { Credentials } from '../auth/server-login.js'
 import { Counters } from '../observe/stats.js'
-import type { PgError } from '../protocol/errors.js'
+import type { ServerOwner, ServerStartup, Waiter } from '../server/borrower.js'
+import type { Context } from '../server/context.js'
+import type { ServerSession } from '../server/server-session.js'
+import { mayMove, type ServerState } from '../server/server-states.js'
 import type { ClientSession } from './client-session.js'
-import type { Context } from './context.js'
 import type { Database, Limits, User } from './database.js'
 import { Launcher } from './launch.js'
 import { Recycler } from './recycle.js'
 import { ServerList } from './server-list.js'
-import type { ServerSession } from './server-session.js'
-import { mayMove, type ServerState } from './server-states.js'
 import { UsualParameters } from './usual-parameters.js'
-
-/** Whoever waits for a server: a client, or a query of the pooler's own. */
-export interface Waiter {
-  /** Since when, ms on the clock. */
-  waitingSince: number
-  readonly wantsAlignment: boolean
-  /** Is told of any failed attempt to connect, and does not wait for the next one. */
-  readonly isImpatient?: boolean
-  /** The server is this waiter's from now on. */
-  onServer(server: ServerSession, now: number): void
-  onRefused(error: PgError): void
-}
-
-/** Startup parameters of servers beyond those of the database: the client's own, for replication. */
-export interface ServerStartup {
-  readonly replication: 'none' | 'logical' | 'physical'
-  readonly parameters: Readonly<Record<string, string>>
-}
 
 const ordinary: ServerStartup = { replication: 'none', parameters: {} }
 
@@ -47,7 +29,7 @@ export interface PoolOwner {
   onServerClosed(pool: Pool): void
 }
 
-export class Pool {
+export class Pool implements ServerOwner {
   readonly database: Database
   user: User
   limits: Limits
@@ -320,8 +302,13 @@ export class Pool {
     if (server.state === 'active' && server.client === null && server.relay?.isQuiet) this.recycler.recycle(server)
   }
 
-  /** Nothing is owed on a server that no client has. */
-  onServerQuiet(_server: ServerSession): void {}
+  onParameter(server: ServerSession, name: string, value: string, isChecked: boolean): void {
+    this.usual.learn(server, name, value, isChecked)
+  }
+
+  onServerClosing(server: ServerSession): void {
+    this.move(server, 'closed')
+  }
 
   onServerLost(server: ServerSession, reason: string): void {
     const client = server.client

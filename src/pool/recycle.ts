@@ -4,10 +4,10 @@ import * as backend from '../protocol/backend.js'
 import { PgError } from '../protocol/errors.js'
 import * as frontend from '../protocol/frontend.js'
 import type { Answer } from '../relay/ask.js'
+import type { ServerSession } from '../server/server-session.js'
 import { noSettings, restoring } from '../session-state/settings.js'
 import type { ClientSession } from './client-session.js'
 import type { Pool } from './pool.js'
-import type { ServerSession } from './server-session.js'
 import { traceLink, traceRelease } from './trace.js'
 
 export class Recycler {

@@ -3,26 +3,26 @@
 import { learnt } from '../auth/credentials.js'
 import type { StoredSecret } from '../auth/secrets.js'
 import type { Credentials } from '../auth/server-login.js'
+import { Cancels } from '../cancel/cancel.js'
 import { autoDatabase } from '../config/load.js'
 import type { Socket } from '../io/socket.js'
 import type { LogPeer } from '../observe/log.js'
 import { Counters } from '../observe/stats.js'
 import { Idle } from '../protocol/backend.js'
 import { PgError } from '../protocol/errors.js'
+import type { Context } from '../server/context.js'
+import type { ServerSession } from '../server/server-session.js'
+import { type ConnectFailed, ServerSession as Server } from '../server/server-session.js'
 import type { AuthFiles } from './auth-files.js'
 import { AuthQuery } from './auth-query.js'
-import { Cancels } from './cancel.js'
 import type { LoginSources } from './client-login.js'
 import { ClientSession } from './client-session.js'
 import type { Arrival } from './client-startup.js'
-import type { Context } from './context.js'
 import { Database, Limits, User } from './database.js'
 import type { ConsoleClient, ConsoleRole, Destination } from './destination.js'
 import { FailedLogins } from './failed-logins.js'
 import { Pool, type PoolOwner } from './pool.js'
 import { Room } from './room.js'
-import type { ServerSession } from './server-session.js'
-import { type ConnectFailed, ServerSession as Server } from './server-session.js'
 import { traceArrival, traceConnect } from './trace.js'
 
 /** Databases that `*` made up for look-ups alone, and that are remembered at a time. */
@@ -337,7 +337,7 @@ export class Registry implements PoolOwner {
   retireServers(database: Database | undefined, reason: string): void {
     for (const pool of this.pools(database)) {
       for (const server of pool.servers()) {
-        this.retire(server, reason)
+        this.retire(pool, server, reason)
       }
       pool.demand()
     }
@@ -349,19 +349,19 @@ export class Registry implements PoolOwner {
       for (const server of pool.servers()) {
         const { target } = server
         if (target?.kind !== 'tcp' || target.name !== name || !addresses.includes(target.address)) continue
-        this.retire(server, 'server DNS address changed')
+        this.retire(pool, server, 'server DNS address changed')
       }
     }
   }
 
-  private retire(server: ServerSession, reason: string): void {
+  private retire(pool: Pool, server: ServerSession, reason: string): void {
     server.retire(reason)
     if (server.state === 'idle' || server.state === 'used' || server.state === 'connecting') server.close(reason)
-    else if (this.mustNotWait(server)) server.client?.fail(new PgError('database_changed'))
+    else if (this.mustNotWait(pool, server)) server.client?.fail(new PgError('database_changed'))
   }
 
   /** Replication may never end; with `server_fast_close` neither are sessions waited for, once their transaction is over. */
-  private mustNotWait({ pool, relay }: ServerSession): boolean {
+  private mustNotWait(pool: Pool, { relay }: ServerSession): boolean {
     if (pool.isReplication) return true
     if (!this.context.config.settings.server_fast_close || pool.limits.poolMode !== 'session') return false
     return relay?.isQuiet === true && relay.status === Idle

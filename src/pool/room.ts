@@ -1,7 +1,7 @@
 // The limits that span pools: may one of them have one more server, and whose idle server makes room for it.
 
+import type { ServerSession } from '../server/server-session.js'
 import type { Pool } from './pool.js'
-import type { ServerSession } from './server-session.js'
 
 export class Room {
   private readonly pools: () => Iterable<Pool>

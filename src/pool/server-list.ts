@@ -1,7 +1,7 @@
 // hot path
 // Servers in no order, each of which knows its place: put in and taken out for every transaction, without hashing.
 
-import type { ServerSession } from './server-session.js'
+import type { ServerSession } from '../server/server-session.js'
 
 export class ServerList {
   private readonly items: ServerSession[] = []

@@ -2,10 +2,10 @@
 
 import { hostAndPort } from '../io/listener.js'
 import type { LogPeer } from '../observe/log.js'
+import type { Context } from '../server/context.js'
+import type { ServerSession } from '../server/server-session.js'
 import type { Arrival } from './client-startup.js'
-import type { Context } from './context.js'
 import type { Pool } from './pool.js'
-import type { ServerSession } from './server-session.js'
 
 /** -v: a client is connected, from where and to where. */
 export function traceArrival({ log }: Context, client: LogPeer, arrival: Arrival): void {

@@ -2,7 +2,7 @@
 
 import { isCarriable, ofTheServer, ParameterSet, type TrackedNames } from '../relay/parameters.js'
 import { Spellings } from '../relay/spellings.js'
-import type { ServerSession } from './server-session.js'
+import type { ServerSession } from '../server/server-session.js'
 
 /** Among spellings, no name of a parameter: values that turned out to be clients' own. */
 const setByClients = '='

@@ -101,8 +101,11 @@ export interface ServerCondition {
   readonly text: string
 }
 
+/** What is refused, and told to whoever asked for it: no fault of ours. */
+export abstract class Refusal extends Error {}
+
 /** An error that a client is told: one of the pooler's own conditions, or a server's error passed on. */
-export class PgError extends Error {
+export class PgError extends Refusal {
   override readonly name = 'PgError'
   readonly condition: Condition | 'passed_on'
   readonly sqlstate: string

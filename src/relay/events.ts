@@ -5,10 +5,8 @@ import type { Condition } from '../protocol/errors.js'
 import type { Frames } from '../protocol/framing.js'
 import type { ServerStatements } from './statements/prepared.js'
 
-/** What a server connection tells the session that owns it; all of it off the hot path, but `onQuiet`. */
+/** What a server connection tells the session that owns it; all of it off the hot path. */
 export interface ServerEvents {
-  /** Nothing is owed any more, and no client is linked. */
-  onQuiet(): void
   /** The connection broke or the server closed it. */
   onGone(): void
   /** The server broke the protocol: what follows on this connection can't be trusted. */

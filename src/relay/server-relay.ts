@@ -83,8 +83,7 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
     if (retry !== null && this.client === retry) retry.runAgain()
     if (finished !== null) finished.finish(this.status)
     if (this.owed.length > 0 || this.closed) return
-    if (this.client !== null) this.client.onServerQuiet(this.status, finished !== null)
-    else this.events.onQuiet()
+    this.client?.onServerQuiet(this.status, finished !== null)
   }
 
   /** The client that has this server is done, but the server is in the middle of a message: `settle` comes behind it. */

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import type { Role } from '../../src/admin/commands.js'
 import { AdminConsole, consoleParameters } from '../../src/admin/console.js'
-import type { Administration } from '../../src/pool/status.js'
+import type { Administration } from '../../src/control/status.js'
 
 const cancelRequest = 80877102
 const sslRequest = 80877103

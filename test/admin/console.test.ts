@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { consoleParameters } from '../../src/admin/console.js'
 import { loadConfig } from '../../src/config/load.js'
-import { AdminError } from '../../src/pool/status.js'
+import { AdminError } from '../../src/control/status.js'
 import { ConsoleClient, settled } from './console-client.js'
 import { FakeAdministration, socket } from './fake-administration.js'
 import {

@@ -12,8 +12,8 @@ import type {
   StatsCounters,
   StatsStatus,
   UserStatus,
-} from '../../src/pool/status.js'
-import { AdminError } from '../../src/pool/status.js'
+} from '../../src/control/status.js'
+import { AdminError } from '../../src/control/status.js'
 
 export const fakeConfig: Config = await loadConfig({
   pgbouncer: { pool_mode: 'transaction', auth_ldap_options: 'ldapbindpasswd="hunter2"', max_client_conn: 500 },

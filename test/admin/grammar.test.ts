@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { Command } from '../../src/admin/commands.js'
 import { parseCommand } from '../../src/admin/parse.js'
 import { tokenize } from '../../src/admin/tokens.js'
-import { AdminError } from '../../src/pool/status.js'
+import { AdminError } from '../../src/control/status.js'
 import { ConsoleClient } from './console-client.js'
 import { fakeConfig } from './fake-administration.js'
 

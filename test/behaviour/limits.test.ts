@@ -1,8 +1,8 @@
 // How many servers and clients there may be: by pool, database and user; and when servers are closed for their age or idleness.
 
 import { expect, test } from 'vitest'
-import { Resolver } from '../../src/pool/hosts.js'
 import type { Registry } from '../../src/pool/registry.js'
+import { Resolver } from '../../src/server/hosts.js'
 import { ManualClock } from '../harness/manual-clock.js'
 import { startPooler, type TestPooler } from '../harness/pooler.js'
 import { postgres } from '../harness/postgres.js'

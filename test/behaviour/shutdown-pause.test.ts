@@ -1,7 +1,7 @@
 // What an administrator stops for a while: PAUSE, KILL, DISABLE, SUSPEND, RECONNECT, and how it goes on.
 
 import { expect, test } from 'vitest'
-import { AdminError } from '../../src/pool/status.js'
+import { AdminError } from '../../src/control/status.js'
 import { ManualClock } from '../harness/manual-clock.js'
 import { eventually, startPooler, type TestPooler } from '../harness/pooler.js'
 import { postgres } from '../harness/postgres.js'

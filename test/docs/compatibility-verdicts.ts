@@ -73,7 +73,7 @@ export const settingVerdicts: Items<SettingName> = {
   default_pool_size: better('behaviour/limits behaviour/reload', 'Several servers of a pool log in at a time.'),
   disable_pqexec: better('admin/console relay/relay-flow', 'The console goes on by the extended protocol.'),
   dns_max_ttl: same(
-    'behaviour/limits pool/hosts',
+    'behaviour/limits server/hosts',
     'Counts for every answer: the system does not tell the TTL of the DNS.',
   ),
   dns_nxdomain_ttl: same('behaviour/limits'),
@@ -252,7 +252,7 @@ export const showVerdicts: Items<string> = {
   CLIENTS: better('admin/show', '`wait` is the time in the queue only; in pgbouncer it goes on while the query runs.'),
   CONFIG: better('admin/show', 'Settings that may hold secrets are hidden.'),
   DATABASES: better('admin/show', '`paused` also while everything is paused.'),
-  DNS_HOSTS: same('admin/show pool/hosts'),
+  DNS_HOSTS: same('admin/show server/hosts'),
   DNS_ZONES: absent('admin/show', 'Always empty.'),
   FDS: absent(
     'admin/commands',

@@ -1,8 +1,8 @@
 // How long those wait who guess passwords, and that nobody else does.
 
 import { beforeEach, describe, expect, test } from 'vitest'
-import { Attempt } from '../../src/pool/attempt.js'
 import { FailedLogins } from '../../src/pool/failed-logins.js'
+import { Attempt } from '../../src/server/attempt.js'
 import { ManualClock } from '../harness/manual-clock.js'
 
 let clock: ManualClock

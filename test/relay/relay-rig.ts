@@ -50,7 +50,6 @@ export class RigServer implements ServerEvents {
     this.socket.deliver(this.backend.taken(size))
   }
 
-  onQuiet(): void {}
   onGone(): void {}
   onParameter(): void {}
 

@@ -1,6 +1,6 @@
 // SHOW ACTIVE_SOCKETS: of SHOW SOCKETS, those that are linked to a peer or have bytes to send.
 
-import type { Administration } from '../../pool/status.js'
+import type { Administration } from '../../control/status.js'
 import { defineTable } from '../table.js'
 import { allSockets, bufferColumns } from './sockets.js'
 

@@ -1,7 +1,7 @@
 // SHOW CLIENTS, and the columns that SERVERS and SOCKETS share with it.
 
 import { watchesSessions } from '../../config/session-state.js'
-import type { Administration, SocketStatus } from '../../pool/status.js'
+import type { Administration, SocketStatus } from '../../control/status.js'
 import { columnsOf, defineTable, durationColumns, int4, text, timestamp } from '../table.js'
 
 export function socketColumns(stateOf: (socket: SocketStatus) => string) {

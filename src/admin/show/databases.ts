@@ -1,6 +1,6 @@
 // SHOW DATABASES, the console's own included.
 
-import type { Administration, DatabaseStatus } from '../../pool/status.js'
+import type { Administration, DatabaseStatus } from '../../control/status.js'
 import { byName, defineTable, int4, text } from '../table.js'
 import { consoleClients } from './clients.js'
 

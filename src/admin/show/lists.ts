@@ -1,6 +1,6 @@
 // SHOW LISTS: how many there are of what.
 
-import type { ListCounts } from '../../pool/status.js'
+import type { ListCounts } from '../../control/status.js'
 import { defineTable, int4, text } from '../table.js'
 
 const names: readonly (readonly [list: string, count: keyof ListCounts])[] = [

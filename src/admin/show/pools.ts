@@ -1,6 +1,6 @@
 // SHOW POOLS, the console's own pool included.
 
-import type { Administration, PoolStatus } from '../../pool/status.js'
+import type { Administration, PoolStatus } from '../../control/status.js'
 import { byName, defineTable, durationColumns, int4, text } from '../table.js'
 import { consoleClients } from './clients.js'
 

@@ -1,6 +1,6 @@
 // SHOW SERVERS.
 
-import type { Administration } from '../../pool/status.js'
+import type { Administration } from '../../control/status.js'
 import { defineTable } from '../table.js'
 import { socketColumns } from './clients.js'
 

@@ -1,6 +1,6 @@
 // SHOW SOCKETS: CLIENTS and SERVERS together, logins too, with the columns that tell of buffers.
 
-import type { Administration, SocketStatus } from '../../pool/status.js'
+import type { Administration, SocketStatus } from '../../control/status.js'
 import { columnsOf, defineTable, int4 } from '../table.js'
 import { socketColumns } from './clients.js'
 

@@ -1,7 +1,7 @@
 // SHOW STATS: totals since start and averages of the latest stats_period, one row a database.
 
 import { watchesSessions } from '../../config/session-state.js'
-import type { Administration, StatsStatus } from '../../pool/status.js'
+import type { Administration, StatsStatus } from '../../control/status.js'
 import { byName, columnsOf, defineTable, numeric, text } from '../table.js'
 
 /** What `session_state` has seen. */

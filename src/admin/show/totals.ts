@@ -1,6 +1,6 @@
 // SHOW TOTALS: SHOW STATS added up over all databases, one row a number.
 
-import type { StatsCounters, StatsStatus } from '../../pool/status.js'
+import type { StatsCounters, StatsStatus } from '../../control/status.js'
 import { defineTable, numeric, text } from '../table.js'
 
 /**

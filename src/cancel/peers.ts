@@ -1,11 +1,18 @@
 // The other poolers of [peers], and the CancelRequests on their way to them.
 // https://www.pgbouncer.org/config.html#section-peers
 
-import { Attempt } from './attempt.js'
+import { Attempt } from '../server/attempt.js'
+import type { Context } from '../server/context.js'
+import { locate } from '../server/hosts.js'
 import { CancelExpired, deliverCancel } from './cancel-delivery.js'
-import type { Context } from './context.js'
-import { locate } from './hosts.js'
-import type { PeerPoolStatus } from './status.js'
+
+export interface PeerPoolStatus {
+  readonly peerId: number
+  readonly clActiveCancelReq: number
+  readonly clWaitingCancelReq: number
+  readonly svActiveCancel: number
+  readonly svLogin: number
+}
 
 /** Requests for peers at a time, under way and waiting; whoever can connect may send them, and more are dropped. */
 const mostRequests = 1000

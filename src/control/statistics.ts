@@ -1,7 +1,7 @@
 // Totals and averages per database, and the line that is logged every stats_period.
 
 import { averages, Counters } from '../observe/stats.js'
-import type { Registry } from './registry.js'
+import type { Registry } from '../pool/registry.js'
 import type { StatsStatus } from './status.js'
 
 export class Statistics {

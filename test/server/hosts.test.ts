@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Clock } from '../../src/observe/clock.js'
-import { LookupFailed, locate, Resolver } from '../../src/pool/hosts.js'
+import { LookupFailed, locate, Resolver } from '../../src/server/hosts.js'
 
 class StillClock implements Clock {
   time = 0

@@ -17,12 +17,11 @@ import { ServerStatements } from '../relay/statements/prepared.js'
 import type { StatefulServer } from '../session-state/session-state.js'
 import { noSettings, type SettingSet } from '../session-state/settings.js'
 import { Attempt } from './attempt.js'
-import type { ClientSession } from './client-session.js'
+import type { Borrower, ServerOwner } from './borrower.js'
 import { type Context, pointer } from './context.js'
 import { dial } from './dial.js'
 import { type Host, LookupFailed, type ServerAddress } from './hosts.js'
 import { leavePromise } from './leave-promise.js'
-import type { Pool } from './pool.js'
 import type { ServerState } from './server-states.js'
 import { secureServer } from './server-tls.js'
 import type { ServerTls } from './tls-files.js'
@@ -44,13 +43,13 @@ export class ConnectFailed extends Error {
 
 export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
   readonly id: number
-  readonly pool: Pool
+  readonly pool: ServerOwner
   /** Changed by the pool's `move` alone. */
   state: ServerState = 'connecting'
   /** In the list of its state, where that has places. */
   place = 0
   relay: ServerRelay | undefined
-  client: ClientSession | null = null
+  client: Borrower | null = null
   key: BackendKey = { pid: 0, secret: Buffer.alloc(4) }
   /** Which of its database's hosts it is for, and where that is. */
   host: Host | undefined
@@ -79,7 +78,7 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
   /** To connect and log in. */
   private readonly attempt = new Attempt()
 
-  constructor(context: Context, pool: Pool) {
+  constructor(context: Context, pool: ServerOwner) {
     this.id = context.nextId++
     this.context = context
     this.pool = pool
@@ -261,7 +260,7 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
       const age = Math.trunc((clock.now() - this.connectedAt) / 1000)
       log.info(`closing because: ${reason} (age=${age}s)`, this)
     }
-    this.pool.move(this, 'closed')
+    this.pool.onServerClosing(this)
     this.attempt.giveUp(failed(reason))
     const relay = this.relay
     if (relay === undefined) return
@@ -273,10 +272,6 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
       else note?.undo(relay.statements) // lets go of what it holds
     }
     relay.statements.clear()
-  }
-
-  onQuiet(): void {
-    this.pool.onServerQuiet(this)
   }
 
   onGone(): void {
@@ -297,7 +292,7 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
   onParameter(name: string, value: string | undefined): void {
     if (value === undefined) return
     if (this.state === 'connecting') this.reported.set(name, value)
-    else this.pool.usual.learn(this, name, value, this.isChecked)
+    else this.pool.onParameter(this, name, value, this.isChecked)
   }
 }
 

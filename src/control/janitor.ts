@@ -1,12 +1,12 @@
 // Periodic upkeep: time-outs of clients and servers, lifetimes, min_pool_size, databases that nobody uses.
 
+import type { ClientSession } from '../pool/client-session.js'
+import type { Database } from '../pool/database.js'
+import type { Pool } from '../pool/pool.js'
+import type { Registry } from '../pool/registry.js'
+import { traceWaiting } from '../pool/trace.js'
 import * as backend from '../protocol/backend.js'
 import { PgError } from '../protocol/errors.js'
-import type { ClientSession } from './client-session.js'
-import type { Database } from './database.js'
-import type { Pool } from './pool.js'
-import type { Registry } from './registry.js'
-import { traceWaiting } from './trace.js'
 
 /** How often it looks, ms: as pgbouncer's. */
 const period = 333

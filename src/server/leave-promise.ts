@@ -1,7 +1,6 @@
 // The way out of a promise: what serves clients and servers throws as an event handler does, whoever has called for it.
 
-import { PgError } from '../protocol/errors.js'
-import { AdminError } from './status.js'
+import { Refusal } from '../protocol/errors.js'
 
 /**
  * Runs `work` outside of any promise, before anything else happens on a connection. A fault in there is an uncaught exception,
@@ -15,21 +14,17 @@ export function leavePromise(work: () => void): void {
 /**
  * Runs `work` now, for a caller that may be within a promise: what it refuses is the caller's to tell, but a fault is an
  * uncaught exception as well.
- * @throws PgError, AdminError: refusals
+ * @throws Refusal
  */
 export function withoutPromise<T>(work: () => T): T {
   try {
     return work()
   } catch (error) {
-    if (!isRefusal(error)) {
+    if (!(error instanceof Refusal)) {
       leavePromise(() => {
         throw error
       })
     }
     throw error
   }
-}
-
-function isRefusal(error: unknown): boolean {
-  return error instanceof PgError || error instanceof AdminError
 }

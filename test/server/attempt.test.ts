@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { Attempt } from '../../src/pool/attempt.js'
+import { Attempt } from '../../src/server/attempt.js'
 import { ManualClock } from '../harness/manual-clock.js'
 
 const never = new Promise<never>(() => {})

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { DatabaseConfig } from '../../src/config/databases.js'
-import { type HostContext, HostList } from '../../src/pool/host-list.js'
-import type { Host, ServerAddress } from '../../src/pool/hosts.js'
+import { type HostContext, HostList } from '../../src/server/host-list.js'
+import type { Host, ServerAddress } from '../../src/server/hosts.js'
 import { ManualClock } from '../harness/manual-clock.js'
 
 const database = (hosts: string[], ports: number[] = [], loadBalanceHosts = 'round-robin'): DatabaseConfig =>

@@ -4,12 +4,12 @@ import { randomFillSync, timingSafeEqual } from 'node:crypto'
 import type { Socket } from '../io/socket.js'
 import type { LogPeer } from '../observe/log.js'
 import type { CancelRequest } from '../protocol/frontend.js'
-import { Attempt } from './attempt.js'
+import { Attempt } from '../server/attempt.js'
+import type { Context } from '../server/context.js'
+import { leavePromise } from '../server/leave-promise.js'
+import type { ServerSession } from '../server/server-session.js'
 import { CancelExpired, deliverCancel } from './cancel-delivery.js'
-import type { Context } from './context.js'
-import { leavePromise } from './leave-promise.js'
 import { Peers } from './peers.js'
-import type { ServerSession } from './server-session.js'
 
 /** Whoever can be cancelled: a client of a pool, or of the console. */
 export interface Cancellable {

@@ -1,8 +1,14 @@
 // What an administrator may see and do: rows for SHOW, verbs for the console, signals and the library.
 
+import type { PeerPoolStatus } from '../cancel/peers.js'
 import type { Config } from '../config/load.js'
+import type { PoolMode } from '../config/settings.js'
+import { Refusal } from '../protocol/errors.js'
+import type { DnsStatus } from '../server/hosts.js'
 
-export type PoolMode = 'session' | 'transaction' | 'statement'
+export type { PeerPoolStatus } from '../cancel/peers.js'
+export type { PoolMode } from '../config/settings.js'
+export type { DnsStatus } from '../server/hosts.js'
 
 /** One row of SHOW CLIENTS or SHOW SERVERS. `connectedAt`, `requestAt`: wall clock; `waitMs`: how long it has waited. */
 export interface SocketStatus {
@@ -139,21 +145,6 @@ export interface PeerStatus {
 }
 
 /** CancelRequests for one peer: being sent, and waiting for a connection; connections in use, and being made. */
-export interface PeerPoolStatus {
-  readonly peerId: number
-  readonly clActiveCancelReq: number
-  readonly clWaitingCancelReq: number
-  readonly svActiveCancel: number
-  readonly svLogin: number
-}
-
-export interface DnsStatus {
-  readonly hostname: string
-  /** Seconds until it is looked up again. */
-  readonly ttl: number
-  readonly addresses: readonly string[]
-}
-
 export interface MemoryStatus {
   readonly name: string
   /** Bytes of one item, items in use, items free, bytes in all. */
@@ -209,7 +200,7 @@ export interface Administration {
 }
 
 /** A refused administrative verb: pgbouncer's text, and the SQLSTATE the console sends with it. */
-export class AdminError extends Error {
+export class AdminError extends Refusal {
   override readonly name = 'AdminError'
   readonly sqlstate: string
 

@@ -3,7 +3,13 @@
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import type { Clock } from '../observe/clock.js'
-import type { DnsStatus } from './status.js'
+
+export interface DnsStatus {
+  readonly hostname: string
+  /** Seconds until it is looked up again. */
+  readonly ttl: number
+  readonly addresses: readonly string[]
+}
 
 /** As configured: name, address, folder of a Unix socket. */
 export interface Host {

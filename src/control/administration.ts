@@ -1,11 +1,11 @@
 // What an administrator may do, carried out on the pools: PAUSE, KILL and the others, and what SHOW sees.
 
 import type { Config } from '../config/load.js'
+import type { ClientSession } from '../pool/client-session.js'
+import type { Database } from '../pool/database.js'
+import type { Registry } from '../pool/registry.js'
 import { PgError } from '../protocol/errors.js'
-import type { ClientSession } from './client-session.js'
-import type { Database } from './database.js'
-import { withoutPromise } from './leave-promise.js'
-import type { Registry } from './registry.js'
+import { withoutPromise } from '../server/leave-promise.js'
 import type { Statistics } from './statistics.js'
 import {
   AdminError,

@@ -3,12 +3,12 @@
 import { ConnectionLost } from '../protocol/conversation.js'
 import { cancelRequest } from '../protocol/frontend.js'
 import { MessageReader } from '../relay/reader.js'
-import type { Attempt } from './attempt.js'
-import type { Context } from './context.js'
-import { dial } from './dial.js'
-import type { ServerAddress } from './hosts.js'
-import { secureServer } from './server-tls.js'
-import type { ServerTls } from './tls-files.js'
+import type { Attempt } from '../server/attempt.js'
+import type { Context } from '../server/context.js'
+import { dial } from '../server/dial.js'
+import type { ServerAddress } from '../server/hosts.js'
+import { secureServer } from '../server/server-tls.js'
+import type { ServerTls } from '../server/tls-files.js'
 
 export interface Delivery {
   /** How the connection whose work it stops is protected: the key is as secret as what it guards. */

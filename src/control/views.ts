@@ -1,12 +1,12 @@
 // Clients, servers, pools and databases as rows for SHOW.
 
 import { dateAfter } from '../observe/clock.js'
-import type { ClientSession } from './client-session.js'
-import type { Database } from './database.js'
-import { Limits, User } from './database.js'
-import type { Pool } from './pool.js'
-import type { Registry } from './registry.js'
-import type { ServerSession } from './server-session.js'
+import type { ClientSession } from '../pool/client-session.js'
+import type { Database } from '../pool/database.js'
+import { Limits, User } from '../pool/database.js'
+import type { Pool } from '../pool/pool.js'
+import type { Registry } from '../pool/registry.js'
+import type { ServerSession } from '../server/server-session.js'
 import type { DatabaseStatus, ListCounts, PoolStatus, SocketStatus, UserStatus } from './status.js'
 
 export function clientStatus(client: ClientSession, now: number): SocketStatus {
@@ -59,10 +59,7 @@ export function serverStatus(server: ServerSession): SocketStatus {
     localAddr: target?.kind === 'unix' ? 'unix' : (stream?.localAddress ?? ''),
     localPort: stream?.localPort ?? target?.port ?? 0,
     connectedAt: server.connectedDate,
-    requestAt: dateAfter(
-      server.connectedDate,
-      (server.client?.relay?.requestSince || server.idleSince) - server.connectedAt,
-    ),
+    requestAt: dateAfter(server.connectedDate, (server.client?.requestSince || server.idleSince) - server.connectedAt),
     waitMs: 0,
     closeNeeded: server.closeNeeded,
     link: server.client?.ptr ?? '',
