@@ -1,7 +1,7 @@
 // When a pool opens connections to servers, and what becomes of those who wait for one where that fails.
 
 import { PgError } from '../protocol/errors.js'
-import type { Waiter } from '../server/borrower.js'
+import type { Waiter } from '../server/server-session.js'
 import type { ClientSession } from './client-session.js'
 import type { Pool } from './pool.js'
 

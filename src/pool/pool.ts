@@ -3,9 +3,8 @@
 
 import type { Credentials } from '../auth/server-login.js'
 import { Counters } from '../observe/stats.js'
-import type { ServerOwner, ServerStartup, Waiter } from '../server/borrower.js'
 import type { Context } from '../server/context.js'
-import type { ServerSession } from '../server/server-session.js'
+import type { ServerOwner, ServerSession, ServerStartup, Waiter } from '../server/server-session.js'
 import { mayMove, type ServerState } from '../server/server-states.js'
 import type { ClientSession } from './client-session.js'
 import type { Database, Limits, User } from './database.js'

@@ -1,12 +1,14 @@
-// One server connection: connecting, idle, active, tested, closed.
+// One server connection: connecting, idle, active, tested, closed; who has it, and whose it is.
 
-import { type BackendKey, logIn, ServerRefused } from '../auth/server-login.js'
+import { type BackendKey, type Credentials, logIn } from '../auth/server-login.js'
+import type { DatabaseConfig } from '../config/databases.js'
 import { hostAndPort } from '../io/listener.js'
 import type { Socket } from '../io/socket.js'
 import type { LogPeer } from '../observe/log.js'
+import type { Counters } from '../observe/stats.js'
 import * as backend from '../protocol/backend.js'
 import { ConnectionLost } from '../protocol/conversation.js'
-import { PgError } from '../protocol/errors.js'
+import type { PgError } from '../protocol/errors.js'
 import * as frontend from '../protocol/frontend.js'
 import { type Answer, Ask } from '../relay/ask.js'
 import type { ServerEvents } from '../relay/events.js'
@@ -17,28 +19,68 @@ import { ServerStatements } from '../relay/statements/prepared.js'
 import type { StatefulServer } from '../session-state/session-state.js'
 import { noSettings, type SettingSet } from '../session-state/settings.js'
 import { Attempt } from './attempt.js'
-import type { Borrower, ServerOwner } from './borrower.js'
+import { type ConnectFailed, connectFailure, failed } from './connect-failed.js'
 import { type Context, pointer } from './context.js'
 import { dial } from './dial.js'
-import { type Host, LookupFailed, type ServerAddress } from './hosts.js'
+import type { HostList } from './host-list.js'
+import type { Host, ServerAddress } from './hosts.js'
 import { leavePromise } from './leave-promise.js'
 import type { ServerState } from './server-states.js'
 import { secureServer } from './server-tls.js'
 import type { ServerTls } from './tls-files.js'
 
-/** Why a connection attempt failed, in pgbouncer's words where the server itself said nothing. */
-export class ConnectFailed extends Error {
-  override readonly name = 'ConnectFailed'
-  /** What clients are told at once; undefined where they keep waiting (the server is starting up, 57P03). */
-  readonly error: PgError | undefined
-  /** What the system said, for the log. */
-  readonly reason: string | undefined
+/** Whoever waits for a server: a client, or a query of the pooler's own. */
+export interface Waiter {
+  /** Since when, ms on the clock. */
+  waitingSince: number
+  readonly wantsAlignment: boolean
+  /** Is told of any failed attempt to connect, and does not wait for the next one. */
+  readonly isImpatient?: boolean
+  /** The server is this waiter's from now on. */
+  onServer(server: ServerSession, now: number): void
+  onRefused(error: PgError): void
+}
 
-  constructor(text: string, error: PgError | undefined, reason?: string) {
-    super(text)
-    this.error = error
-    this.reason = reason
-  }
+/** A client, as far as it waits for servers and has them. */
+export interface Borrower extends Waiter {
+  /** As SHOW names it. */
+  readonly ptr: string
+  /** When the exchange under way began, ms on the clock; 0: none ever did. */
+  readonly requestSince: number
+  /** Has a server, which is still being given its parameters. */
+  readonly isReserved: boolean
+  /** Has no server any more. */
+  unlink(): void
+  /** Goes on with what it has sent. */
+  resume(): void
+  onServerLost(server: ServerSession): void
+  /** Is told what is wrong, and closed. */
+  fail(error: PgError): void
+}
+
+/** Startup parameters of servers beyond those of the database: the client's own, for replication. */
+export interface ServerStartup {
+  readonly replication: 'none' | 'logical' | 'physical'
+  readonly parameters: Readonly<Record<string, string>>
+}
+
+/** The pool that a server belongs to: where it goes and as whom it logs in, and who hears what becomes of it. */
+export interface ServerOwner {
+  readonly database: { readonly name: string; readonly config: DatabaseConfig; readonly hosts: HostList }
+  readonly user: { readonly name: string }
+  readonly credentials: Credentials
+  readonly startup: ServerStartup
+  readonly counters: Counters
+  /** Its client has left it. */
+  release(server: ServerSession): void
+  /** It has reported a parameter, of its own accord or `isChecked`: in answer to what sets nothing. */
+  onParameter(server: ServerSession, name: string, value: string, isChecked: boolean): void
+  /** The connection is over, and its client is yet to be told. */
+  onServerLost(server: ServerSession, reason: string): void
+  /** It is being closed. */
+  onServerClosing(server: ServerSession): void
+  /** The last CancelRequest for it has been delivered. */
+  onCancelled(server: ServerSession): void
 }
 
 export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
@@ -304,24 +346,4 @@ function connected(socket: Socket): Promise<void> {
     )
     socket.stream.once('close', () => reject(failed('connect failed')))
   })
-}
-
-/** Nothing for clients to be told at once. */
-function failed(text: string, reason?: string): ConnectFailed {
-  return new ConnectFailed(text, undefined, reason)
-}
-
-/** A server that is not yet, or not any more, ready for connections: clients go on waiting. */
-const cannotConnectNow = '57P03'
-
-function connectFailure(error: unknown): ConnectFailed {
-  if (error instanceof ConnectFailed) return error
-  if (error instanceof LookupFailed) return failed('server DNS lookup failed', error.message)
-  if (error instanceof ServerRefused) {
-    const sqlstate = error.fields.get('C') ?? 'XX000'
-    const told = new PgError({ sqlstate, severity: 'FATAL', text: error.message })
-    return new ConnectFailed(error.message, sqlstate === cannotConnectNow ? undefined : told)
-  }
-  if (error instanceof PgError) return new ConnectFailed(error.message, error)
-  return failed(error instanceof ConnectionLost ? 'server conn crashed?' : (error as Error).message)
 }
