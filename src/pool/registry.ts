@@ -12,8 +12,7 @@ import { Idle } from '../protocol/backend.js'
 import { PgError } from '../protocol/errors.js'
 import type { ConnectFailed } from '../server/connect-failed.js'
 import type { Context } from '../server/context.js'
-import type { ServerSession } from '../server/server-session.js'
-import { ServerSession as Server } from '../server/server-session.js'
+import { ServerSession } from '../server/server-session.js'
 import type { AuthFiles } from './auth-files.js'
 import { AuthQuery } from './auth-query.js'
 import type { LoginSources } from './client-login.js'
@@ -254,7 +253,7 @@ export class Registry implements PoolOwner {
   }
 
   connect(pool: Pool): void {
-    const server = new Server(this.context, pool)
+    const server = new ServerSession(this.context, pool)
     pool.connecting.add(server)
     pool.database.servers++
     pool.user.servers++
