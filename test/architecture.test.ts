@@ -320,6 +320,50 @@ describe('files', () => {
   })
 })
 
+describe('members of classes', () => {
+  const member =
+    /^ {2}(?:(?:private|protected|readonly|static|override|abstract|async|get|set|declare) )*\*?([a-zA-Z_]\w*)[?!]?(?=\(|<|:| =|$)/
+
+  /** Whom somebody else calls: Node.js, JSON.stringify, tests. */
+  const calledElsewhere: readonly (readonly [path: string, names: string])[] = [
+    ['src/io/in-process.ts', '_read _writev _destroy resetAndDestroy'],
+    ['src/config/secret.ts', 'toJSON'],
+    ['src/io/socket.ts', 'isDirect'],
+  ]
+
+  function unusedIn(files: readonly SourceFile[]): string[] {
+    const declared = new Map<string, string>()
+    const used = new Set<string>()
+    for (const { path, code } of files) {
+      let block = ''
+      for (const line of code) {
+        block = line.startsWith('}') ? '' : (/^(?:export )?(?:abstract )?(class|interface)\b/.exec(line)?.[1] ?? block)
+        const [head = '', name = 'constructor'] = (block === '' ? null : member.exec(line)) ?? []
+        if (block === 'class' && name !== 'constructor') declared.set(name, `${path} ${name}`)
+        for (const [word] of line.slice(head.length).matchAll(/[a-zA-Z_]\w*/g)) used.add(word)
+      }
+    }
+    return [...declared].filter(([name]) => !used.has(name)).map(([, where]) => where)
+  }
+
+  test('there are none that nobody calls', () => {
+    const known = calledElsewhere.flatMap(([path, names]) => names.split(' ').map((name) => `${path} ${name}`))
+    expect(unusedIn(sources).sort()).toEqual(known.sort())
+  })
+
+  test('the walk sees them', () => {
+    const text = [
+      'export class A {',
+      '  private used = 1',
+      '  get other(): number {',
+      '    return this.used',
+      '  }',
+      '}',
+    ]
+    expect(unusedIn([{ path: 'a.ts', text: '', code: text }])).toEqual(['a.ts other'])
+  })
+})
+
 describe('time, process and console come from outside', () => {
   const free = new Set(['io', 'observe', 'process', 'demo'])
   const ambient =

@@ -66,10 +66,6 @@ export class ClientStatements {
     return this.pending.has(name)
   }
 
-  toldOf(name: string): string | undefined {
-    return this.byName.get(name)?.told
-  }
-
   /** The client goes by such rows where the name still stands for this statement; undefined: by none. */
   tell(name: string, statement: Statement, shape: string | undefined): void {
     const named = this.byName.get(name)
