@@ -220,3 +220,29 @@ test('a statement of many bytes makes its client wait for a server that reads sl
   rig.settle()
   expect(rig.client.socket.paused).toBe(false)
 })
+
+test('a DEALLOCATE takes one of two names of a text, amid the batch that has made both', () => {
+  const rig = new Rig()
+  const both = [parse('a', 'rows 1'), parse('b', 'rows 1')]
+  const said = [...both, query('deallocate a;execute b;deallocate b'), sync, bind('b'), sync, ...both, sync]
+  rig.client.send(...said)
+  rig.settle()
+  expect(wire.linesOf(rig.client.socket.taken())).toEqual(wire.linesOf(direct(Buffer.concat(said))))
+})
+
+test('an error about a statement is told by the name that it was sent for, whatever the name stands for by then', () => {
+  const rig = new Rig({ preparedLimit: 1 })
+  rig.client.send(query('prepare a as rows 1;prepare b as rows 2'))
+  rig.settle()
+  rig.client.send(query('begin'))
+  rig.settle()
+  rig.server.backend.statements.clear()
+  rig.client.socket.taken()
+  // The Parse makes its room, so that the DEALLOCATE has b made anew.
+  rig.client.send(bind('b'), parse('c', 'rows 3'), query('deallocate b'), sync, query('rollback'))
+  rig.settle()
+  expect(wire.linesOf(rig.client.socket.taken())[0]).toContain('prepared statement "b" does not exist')
+  rig.client.send(bind('b'), execute(), sync)
+  rig.settle()
+  expect(codes(rig.client)).toBe('2DDCZ')
+})

@@ -11,21 +11,24 @@ const clientLimit = 16 * 1024 * 1024
 /** What a name costs beside its bytes, whoever has many short ones. */
 const nameCost = 128
 
-/** A name of a client's, and what it stands for; the note of a message that was sent with the statement's name in its place. */
+/**
+ * A name of a client's, and what it stands for; the note of a message that was sent with the statement's name in its place. Where
+ * the name comes to stand for another statement, it is another object: what is under way goes by the former.
+ */
 export class Named {
   readonly name: string
-  statement: Statement
+  readonly statement: Statement
   /** What the client was told of the rows that it gives: a digest, or `noRows`; undefined: nothing. */
   told: string | undefined
   /** What it stands for elsewhere, while that can't be made on the server at hand. */
-  origin: Statement | null = null
+  readonly origin: Statement | null
   /** Its text is a PREPARE, EXECUTE or DEALLOCATE, and goes to servers by way of `SqlPortals`. */
   command: CommandText | null = null
 
-  constructor(name: string, statement: Statement, told?: string) {
+  constructor(name: string, statement: Statement, origin: Statement | null = null) {
     this.name = name
     this.statement = statement
-    this.told = told
+    this.origin = origin
   }
 
   confirm(): void {}
@@ -127,7 +130,6 @@ export class ClientStatements {
 
   /** The name stands from now on for a statement that nobody shares, and no server has, with the same text. */
   separate(named: Named): Statement {
-    if (this.pending.has(named.name)) return named.statement
     return this.replace(named, this.table.takeAgain(named.statement, this.reading, true))
   }
 
@@ -136,11 +138,7 @@ export class ClientStatements {
     const { statement } = named
     if (named.origin !== null || statement.isOwn || this.pending.has(named.name)) return statement
     const next = this.table.takeAgain(statement, this.reading, isStrange)
-    if (next === null) return statement
-    named.origin = statement
-    named.statement = next
-    this.size += next.key.length - statement.key.length
-    return next
+    return next === null ? statement : this.swap(named, next, statement)
   }
 
   /** Is it read otherwise than when it was prepared? */
@@ -150,19 +148,23 @@ export class ClientStatements {
 
   /** It is there no more. */
   giveBack(named: Named): void {
-    const { statement, origin } = named
-    named.statement = origin!
-    named.origin = null
-    this.size += origin!.key.length - statement.key.length
-    this.table.drop(statement)
+    this.swap(named, named.origin!, null)
+    this.table.drop(named.statement)
   }
 
   private replace(named: Named, next: Statement | null): Statement {
-    const { statement } = named
-    if (next === null) return statement
-    named.statement = next
-    this.size += next.key.length - statement.key.length
-    this.table.drop(statement)
+    if (next === null) return named.statement
+    this.swap(named, next, named.origin)
+    this.table.drop(named.statement)
+    return next
+  }
+
+  private swap(named: Named, next: Statement, origin: Statement | null): Statement {
+    const swapped = new Named(named.name, next, origin)
+    swapped.told = named.told
+    swapped.command = named.command
+    this.byName.set(named.name, swapped)
+    this.size += next.key.length - named.statement.key.length
     return next
   }
 
@@ -210,11 +212,14 @@ export class ClientStatements {
     this.byName.delete(name)
     this.pending.delete(name)
     this.settled.delete(name)
-    if (named.origin !== null) this.table.drop(named.origin)
-    named.origin = null
     this.size -= named.statement.key.length
     this.dropName(name)
-    return named
+    if (named.origin === null) return named
+    this.table.drop(named.origin)
+    const left = new Named(name, named.statement)
+    left.told = named.told
+    left.command = named.command
+    return left
   }
 
   settle(detached: Statement): void {

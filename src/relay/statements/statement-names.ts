@@ -287,8 +287,7 @@ export class StatementNames {
     this.command = null
     const name = this.cutter.chunk.toString('latin1', start, end)
     const known = client.server!.statements
-    const named = this.provision.find(name)
-    let statement = named?.statement
+    let named = this.provision.find(name)
     if (named !== undefined && named.command !== null) return this.renameCommand(at, start, end, named.command)
     let told = named?.told
     if (told === telling) {
@@ -302,9 +301,13 @@ export class StatementNames {
         isDescribed =
           (this.secondRun.isUnderWay && this.secondRun.isDescribed) ||
           isShown(this.cutter.chunk, this.frames, at, start)
-        if (!isKnown) statement = this.provision.fresh(named, isDescribed)
+        if (!isKnown) {
+          this.provision.fresh(named, isDescribed)
+          named = client.statements.find(name)
+        }
       }
     }
+    const statement = named?.statement
     if (this.isUncertain(name, statement)) return false
     if (named === undefined || statement === undefined) {
       this.refuseUnknown(at, start, end, name)

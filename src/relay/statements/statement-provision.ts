@@ -47,9 +47,9 @@ export class StatementProvision {
   find(name: string): Named | undefined {
     const { statements, server } = this.client
     const named = statements.find(name)
-    if (named !== undefined && named.origin !== null && server!.status === Idle && !this.isStrange)
-      statements.giveBack(named)
-    return named
+    if (named === undefined || named.origin === null || server!.status !== Idle || this.isStrange) return named
+    statements.giveBack(named)
+    return statements.find(name)
   }
 
   /** The same for SQL, to which statements that are such SQL themselves are not known. */
