@@ -4,6 +4,7 @@ import type { PoolMode } from '../config/settings.js'
 import * as backend from '../protocol/backend.js'
 import { PgError } from '../protocol/errors.js'
 import type { ClientRelay } from '../relay/client-relay.js'
+import { noSettings } from '../session-state/settings.js'
 import { watchSession } from '../session-state/watch.js'
 import type { ClientSession } from './client-session.js'
 import type { Pool } from './pool.js'
@@ -37,7 +38,9 @@ export function agreeTerms(client: ClientSession, relay: ClientRelay, pool: Pool
 function watch(client: ClientSession, relay: ClientRelay, pool: Pool): void {
   const { poolMode, sessionState } = pool.limits
   const { tracked, judgements } = pool.context
-  const plan = { tracked, reported: pool.usual.defaults, judgements }
+  // What it has set stays its own, however often this changes.
+  const settings = client.session?.state.settings ?? noSettings
+  const plan = { tracked, reported: pool.usual.defaults, judgements, settings }
   const isWatched = sessionState !== 'allow' && poolMode !== 'session'
   client.session = isWatched ? watchSession(client, relay, { ...plan, mode: sessionState }) : null
   relay.session = client.session
@@ -92,13 +95,9 @@ function setRules(relay: ClientRelay, pool: Pool): void {
 /** Has the client what it could not keep? */
 function isBroken({ session }: ClientSession, relay: ClientRelay, terms: Terms, next: Terms): boolean {
   // A session of its own: prepared statements, settings, temporary tables, whatever.
-  if (terms.mode === 'session' && next.mode !== 'session') return relay.server !== null
+  if (terms.mode === 'session' && next.mode !== 'session' && relay.server !== null) return true
   if (next.mode === 'session') return false
   if (terms.preparedLimit > 0 && next.preparedLimit === 0 && relay.statements.count > 0) return true
   const state = session?.state
-  return (
-    terms.sessionState === 'track' &&
-    next.sessionState !== 'track' &&
-    (state?.mayHold === true || (state?.settings.size ?? 0) > 0)
-  )
+  return next.sessionState !== 'track' && (state?.mayHold === true || (state?.settings.size ?? 0) > 0)
 }

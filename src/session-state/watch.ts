@@ -12,7 +12,7 @@ import type { ParameterSet, TrackedNames } from '../relay/parameters.js'
 import type { Judgements } from './classify.js'
 import { either, harmless, type Judgement, unclear } from './judgement.js'
 import { type SessionNote, SessionState, type StateOwner } from './session-state.js'
-import { setting } from './settings.js'
+import { type SettingSet, setting } from './settings.js'
 
 /** Longer texts are not read. */
 const longestText = 64 * 1024
@@ -32,19 +32,21 @@ export interface WatchPlan {
   /** What servers report of a session that has set nothing. */
   readonly reported: ParameterSet
   readonly judgements: Judgements
+  /** What it had set before it was watched so. */
+  readonly settings: SettingSet
 }
 
 export function watchSession(
   owner: StateOwner,
   relay: ClientRelay,
-  { mode, tracked, reported, judgements }: WatchPlan,
+  { mode, tracked, reported, judgements, settings }: WatchPlan,
 ): SessionWatch {
   const names = new Map([...tracked].filter(([name]) => reported.get(name) !== undefined))
   const state = new SessionState(owner, mode, names)
   if (mode === 'track') {
     // What servers do not report is carried by statements alone, not by two ways that know nothing of each other.
     const taken = relay.parameters.takeUnreported(reported)
-    state.settings = state.settings.with(taken.map(([name, value]) => ({ name, sql: setting(name, latin1(value)) })))
+    state.settings = settings.with(taken.map(([name, value]) => ({ name, sql: setting(name, latin1(value)) })))
   }
   return new SessionWatch(relay, state, judgements)
 }

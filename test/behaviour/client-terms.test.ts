@@ -139,6 +139,39 @@ describe('max_prepared_statements', () => {
   })
 })
 
+test('what a client has set stays its own, however often pool_mode and session_state change', async () => {
+  await using pooler = await startPooler({ track_extra_parameters: 'app.tenant', default_pool_size: 1 })
+  const client = await pooler.raw({ user, parameters: { 'app.tenant': 'mine' } })
+  const other = await pooler.raw({ user })
+  const tenant = query("select current_setting('app.tenant', true) as x")
+  const changes = [
+    ['session_state', 'track'],
+    ['pool_mode', 'session'],
+    ['pool_mode', 'transaction'],
+    ['pool_mode', 'session'],
+    ['session_state', 'warn'],
+    ['session_state', 'track'],
+    ['pool_mode', 'transaction'],
+  ] as const
+  let mode = ''
+  for (const [name, value] of changes) {
+    await set(pooler, name, value)
+    if (name === 'pool_mode') mode = value
+    if (mode === 'session') continue // with a server of its own, it would end with that
+    expect(await client.ask(tenant)).toContain('D mine')
+    expect(await other.ask(tenant)).not.toContain('D mine')
+  }
+  await client.ask(query("set work_mem = '7MB'"))
+  for (const [name, value] of [
+    ['pool_mode', 'session'],
+    ['session_state', 'warn'],
+  ] as const)
+    await set(pooler, name, value)
+  // What it has cannot be looked after any more.
+  await set(pooler, 'pool_mode', 'transaction')
+  expect(await lastWords(client)).toEqual([changed])
+})
+
 test('max_packet_size holds for clients from before', async () => {
   await using pooler = await startPooler({ pool_mode: 'transaction' })
   const one = await pooler.raw({ user })
