@@ -327,6 +327,7 @@ class OwnPooler implements Pooler {
     if (mode === 'now') return this.close()
     const { registry, context } = this.up()
     registry.isClosing = true
+    if (registry.isSuspended) registry.wake() // else nobody could leave, or be seen to
     if (mode === 'wait_for_servers') registry.refuseFrom(0)
     // The Unix socket stays for the console, unless it is another's: there, who comes is to wait for our successor.
     for (const listener of this.listeners) if (listener.kind === 'tcp' || listener.isInherited) listener.close()

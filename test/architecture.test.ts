@@ -150,6 +150,7 @@ describe('hot files', () => {
     ['src/observe/stats.ts', /new Counters\(\)/, 'once a stats_period'],
     ['src/protocol/framing.ts', /new ArrayBuffer\(/, 'a long message that comes in pieces'],
     ['src/relay/exchange.ts', /new Array\(size\)/, 'a queue that grows, by doubling'],
+    ['src/relay/exchange.ts', /new Array\(16\)/, 'a queue that had grown long, and is empty'],
     ['src/pool/pool.ts', /return \[\.\.\.this\.active/, 'for SHOW'],
     ['src/pool/pool.ts', /throw new Error\(/, 'a defect of ours'],
     ['src/pool/pool.ts', /arrived = \[/, 'once a connection'],

@@ -212,12 +212,13 @@ export class PoolAdministration implements Administration {
     const { registry } = this
     const { context, clients } = registry
     this.refuseWhileStopped()
+    if (registry.isClosing) throw new AdminError('pooler is shutting down')
     if ([...registry.databases.values()].some((database) => database.paused)) {
       throw new AdminError('cannot suspend with paused databases')
     }
     withoutPromise(() => {
       registry.isSuspended = true
-      for (const client of clients) if (client.console === undefined) client.relay?.socket.pause()
+      for (const client of clients) if (client.console === undefined) client.relay?.suspend()
     })
     const isQuiet = (client: ClientSession): boolean =>
       client.phase !== 'login' && !client.isWaiting && client.server?.relay?.isQuiet !== false

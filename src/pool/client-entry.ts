@@ -192,7 +192,7 @@ export class ClientEntry {
     agreeTerms(client, relay, pool)
     client.relay = relay
     reader.socket.owner = relay
-    if (registry.isSuspended) reader.socket.pause()
+    if (registry.isSuspended) relay.suspend()
     if (pool.isReplication) client.acquire() // its own, whatever it is going to say
     if (reader.rest.length > 0) relay.onBytes(reader.rest)
     if (client.stays && !registry.isSuspended) reader.socket.resume()

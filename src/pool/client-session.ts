@@ -121,6 +121,7 @@ export class ClientSession implements ClientEvents, Borrower, Cancellable, LogPe
     const relay = this.relay!
     this.server = server
     server.client = this
+    if (this.terms?.mode === 'session') server.wasOwned = true
     relay.server = server.relay!
     server.relay!.client = relay
     this.transactionSince = relay.requestSince = now
@@ -165,10 +166,7 @@ export class ClientSession implements ClientEvents, Borrower, Cancellable, LogPe
     if (server.relay!.hadLastWord(this.relay!)) return // its last words were passed on: both end when it has gone
     const mode = pool.limits.poolMode
     if (this.termsChange === 'broken' && status === backend.Idle) return leave(this)
-    if (status !== backend.Idle) {
-      if (mode === 'statement') this.fail(new PgError('transaction_blocks'))
-      return
-    }
+    if (status !== backend.Idle) return
     const state = this.session?.state
     const isFree = mode !== 'session' && (state === undefined || state.isFree(server))
     if (isFree && isCarried(this)) pool.release(server, this.quietSince)

@@ -53,6 +53,7 @@ export function renewTerms(client: ClientSession): void {
   setRules(relay, pool)
   const next = termsOf(pool)
   const { server } = relay
+  if (next.mode === 'session' && client.server !== null) client.server.wasOwned = true
   if (!isBroken(client, relay, terms, next)) {
     client.termsChange = 'due'
     if (server === null) adoptTerms(client)
@@ -93,9 +94,9 @@ function setRules(relay: ClientRelay, pool: Pool): void {
 }
 
 /** Has the client what it could not keep? */
-function isBroken({ session }: ClientSession, relay: ClientRelay, terms: Terms, next: Terms): boolean {
+function isBroken({ session, server }: ClientSession, relay: ClientRelay, terms: Terms, next: Terms): boolean {
   // A session of its own: prepared statements, settings, temporary tables, whatever.
-  if (terms.mode === 'session' && next.mode !== 'session' && relay.server !== null) return true
+  if (next.mode !== 'session' && server?.wasOwned === true) return true
   if (next.mode === 'session') return false
   if (terms.preparedLimit > 0 && next.preparedLimit === 0 && relay.statements.count > 0) return true
   const state = session?.state

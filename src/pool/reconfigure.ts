@@ -49,11 +49,21 @@ function adopt(registry: Registry, database: Database, next: DatabaseConfig): vo
   if (forced !== undefined && next.user !== undefined && next.user !== former.user) {
     // Its clients are those of the new forced user from now on.
     database.pools.delete(forced.user.name)
+    const taken = database.pools.get(next.user)
+    if (taken !== undefined) dissolve(taken)
     const user = registry.user(next.user)
     forced.changeUser(user, new Limits(registry.context, database, user))
     database.pools.set(next.user, forced)
   }
   if (needsOtherServers(former, next)) registry.retireServers(database, 'database configuration changed')
+}
+
+/** A pool that another takes the place of: its clients are told. */
+function dissolve(pool: Pool): void {
+  const error = new PgError('database_changed')
+  pool.launcher.refuseWaiting(error)
+  for (const client of [...pool.clients]) client.fail(error)
+  for (const server of pool.servers()) server.close(error.message)
 }
 
 /** What a pool logs in with after auth_file was read again: nothing that is not there any more. */

@@ -54,7 +54,8 @@ export class Recycler {
       server.relay.statements.hasUnknown = false
       return this.run(server, 'DEALLOCATE ALL', () => this.recycle(server))
     }
-    const reset = server.isSoiled ? 'DISCARD ALL' : this.resetQuery
+    const isForeign = server.isSoiled || (server.wasOwned && pool.limits.poolMode !== 'session')
+    const reset = isForeign ? 'DISCARD ALL' : this.resetQuery
     traceRelease(context, server, reset === '' ? 'idle' : 'tested')
     if (reset === '') return pool.putBack(server, now)
     this.run(server, reset, () => {
@@ -64,7 +65,8 @@ export class Recycler {
       // What server_reset_query sets, servers are meant to have: it is no client's doing, and stays.
       const undone = certain?.map((change) => ({ ...change, sql: '' }))
       server.settings = undone === undefined ? server.settings.doubted() : server.settings.with(undone)
-      if (!server.isSoiled) return pool.putBack(server)
+      server.wasOwned = false
+      if (!isForeign) return pool.putBack(server)
       server.isSoiled = false
       this.recycle(server)
     })

@@ -93,7 +93,7 @@ export class Registry implements PoolOwner {
   /** The end of SUSPEND. */
   wake(): void {
     this.isSuspended = false
-    for (const client of this.clients) if (client.console === undefined) client.relay?.resume()
+    for (const client of this.clients) if (client.console === undefined) client.relay?.endSuspension()
     this.takeParked()
   }
 
@@ -324,9 +324,10 @@ export class Registry implements PoolOwner {
 
   /** Closes all clients and servers of a database. */
   dropConnections(database: Database, error: PgError): void {
+    // Who waits is not given what the others leave; look-ups for those who are not let in yet end, too.
+    for (const pool of this.pools(database)) pool.launcher.refuseWaiting(error)
     for (const client of [...this.clients]) if (client.entered?.database === database) client.fail(error)
     for (const pool of this.pools(database)) {
-      pool.launcher.refuseWaiting(error) // look-ups for those who are not let in yet
       for (const server of pool.servers()) server.close(error.message)
     }
   }

@@ -32,6 +32,8 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
   stalled = false
   /** Nor until that has run again. */
   protected runsAgain = false
+  // SUSPEND: nothing more is read.
+  private isSuspended = false
   // Messages of the extended protocol were sent, and no Sync behind them yet.
   protected unsynced = false
   // The latest of them is a Flush.
@@ -85,6 +87,7 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
     this.blockedServer = null
     if (server !== null) server.socket.resume()
     if (this.server === null) this.resume()
+    else if (this.leaving !== Staying) this.leaveWhenDone()
   }
 
   onGone(): void {
@@ -99,7 +102,17 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
 
   /** The server took what it had been sent. */
   onServerDrain(): void {
-    if (!this.closed) this.socket.resume()
+    if (!this.closed && !this.isSuspended) this.socket.resume()
+  }
+
+  suspend(): void {
+    this.isSuspended = true
+    this.socket.pause()
+  }
+
+  endSuspension(): void {
+    this.isSuspended = false
+    this.resume()
   }
 
   /** All that was sent has been answered; `isAsk`: the last of it was the pooler's own. */
@@ -154,6 +167,7 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
     const { server } = this
     if (!this.leavesAtOnce) {
       if (this.stalled || this.backlog.length > 0 || server?.isBetweenMessages === false) return
+      if (this.socket.blocked) return // it has yet to read what it was answered
       if (server?.isReadingCopy && this.isBetweenMessages) server.refuseInCopy()
       if (server !== null && !this.isInCopy(server) && this.isAnswerDue(server)) return
     }
@@ -209,7 +223,8 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
       if (this.closed) return
     }
     if (this.leaving !== Staying) return this.finish()
-    if (!this.backlog.isFull && (this.server === null || !this.isBlockedBy(this.server))) this.socket.resume()
+    if (this.isSuspended || this.backlog.isFull) return
+    if (this.server === null || !this.isBlockedBy(this.server)) this.socket.resume()
   }
 
   /** Reads and says nothing any more. */

@@ -115,6 +115,12 @@ export class ClientRelay extends ClientFlow {
     this.resume()
   }
 
+  /** Statement mode: its transaction block is over, whatever else it has asked for. */
+  refuseBlock(): void {
+    this.leavesAtOnce = true
+    this.endWith('transaction_blocks', '')
+  }
+
   protected take(incoming: Buffer): void {
     const chunk = this.frames.join(incoming)
     if (chunk === null) return

@@ -23,14 +23,13 @@ export function isCopyText(chunk: Buffer, start: number, end: number): boolean {
 }
 
 /**
- * May one of the statements of this Query be a COPY? Of several, wherever the word stands.
+ * May one of the statements of this Query be a COPY? Of several, wherever the word stands; it may stand in what is yet to come.
  * @param semicolon where the next one of the chunk stands, -1 where there is none
  */
 export function mayCopy(chunk: Buffer, start: number, end: number, semicolon: number): boolean {
-  if (isCopyText(chunk, start, end)) return true
-  const there = end < chunk.length ? end : chunk.length
-  if (semicolon < 0 || semicolon >= there - 2) return false
-  return /copy/i.test(chunk.toString('latin1', semicolon, there))
+  if (end > chunk.length || isCopyText(chunk, start, end)) return true
+  if (semicolon < 0 || semicolon >= end - 2) return false
+  return /copy/i.test(chunk.toString('latin1', semicolon, end))
 }
 
 /** As far as the word reaches; `COP`, or less of it where the chunk ends. */

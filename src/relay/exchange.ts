@@ -88,9 +88,12 @@ export function kindOf(code: number): number {
   }
 }
 
+/** Entries that an empty queue has room for; beyond, it lets go of what somebody has made it grow to. */
+const mostKept = 4096
+
 /**
  * A ring of entries in the order the server will answer. `Owner`: whom the answer goes to. `Note`: what is to be known
- * when it comes. Capacity grows by doubling and is kept.
+ * when it comes. Capacity grows by doubling, and is kept up to `mostKept`.
  */
 export class ExchangeQueue<Owner, Note> {
   private kinds: number[] = new Array(16).fill(0)
@@ -136,7 +139,7 @@ export class ExchangeQueue<Owner, Note> {
     this.owners[this.first] = null
     this.notes[this.first] = null
     this.first = (this.first + 1) & this.mask
-    this.length--
+    if (--this.length === 0 && this.mask > mostKept) this.shrink()
   }
 
   kindAt(index: number): number {
@@ -195,6 +198,14 @@ export class ExchangeQueue<Owner, Note> {
     else if (kind === QueryInBatch) this.inBatch += step
     else if (kind === CloseAdded || kind === CloseOmitted) this.closes += step
     else if (kind === CopyEnd) this.copyEnds += step
+  }
+
+  private shrink(): void {
+    this.kinds = new Array(16).fill(0)
+    this.owners = new Array(16).fill(null)
+    this.notes = new Array(16).fill(null)
+    this.first = 0
+    this.mask = 15
   }
 
   private grow(): void {

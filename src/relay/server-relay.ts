@@ -268,7 +268,8 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
         if (failed) note.undo(this.statements)
         else note.confirm(this.statements)
       }
-      if (owner === null || (owner.refusesBlocks && this.status !== backend.Idle)) this.drop(at)
+      if (owner?.refusesBlocks && this.status !== backend.Idle) return this.refuseBlock(at, owner)
+      if (owner === null) this.drop(at)
       else if (this.owed.isOthersNext()) this.send(this.frames.end)
       this.owed.shift()
     }
@@ -277,6 +278,15 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
       this.send(this.frames.end) // before anybody else is linked
       this.isSettling = true
     }
+    return !this.closed
+  }
+
+  /** What has been answered so far is the client's; that it is in a transaction block, it is not told. */
+  private refuseBlock(at: number, owner: ClientRelay): boolean {
+    this.drop(at)
+    this.send(this.frames.end)
+    this.owed.shift()
+    owner.refuseBlock()
     return !this.closed
   }
 

@@ -108,6 +108,8 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
   settings: SettingSet = noSettings
   /** Its session holds what belongs to a client that has left: it is discarded before anyone else comes. */
   isSoiled = false
+  /** It was a client's own (session mode), and has whatever that client has left. */
+  wasOwned = false
   readonly connectedAt: number
   readonly connectedDate: Date
   /** When it was put back, ms on the clock. */

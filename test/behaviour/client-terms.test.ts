@@ -11,6 +11,7 @@ import {
   query,
   type RawClient,
   sync,
+  terminate,
 } from '../harness/raw-client.js'
 
 const user = 'trust_user'
@@ -23,6 +24,16 @@ const lastWords = async (client: RawClient): Promise<readonly string[]> => {
   await client.ended
   return client.unread
 }
+
+/** What a client finds of those before it. */
+const leftFor = (client: RawClient): Promise<string[]> =>
+  client.ask(
+    query(`select current_setting('work_mem') as w, to_regclass('mine') as m,
+      (select count(*) from pg_listening_channels()) as l,
+      (select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as a,
+      (select count(*) from pg_prepared_statements where statement like '%secret%' and name <> '') as p`),
+  )
+const nothing = ['T w|m|l|a|p', 'D 4MB|(null)|0|0|0', 'C SELECT 1', 'Z I']
 
 describe('pool_mode from session to another', () => {
   test('ends clients that have a server, between two transactions, and what they had on it goes', async () => {
@@ -44,6 +55,40 @@ describe('pool_mode from session to another', () => {
       await next.ask(query("select count(*) from pg_prepared_statements where statement like '%secret%'")),
     ).toContain('D 0')
     expect((await next.ask(query('select * from mine')))[0]).toMatch(/^E ERROR 42P01/)
+  })
+
+  test.each(['FIN', 'Terminate', 'a reset', 'KILL_CLIENT'])(
+    'leaves nothing of a client that goes by %s before it is told',
+    async (how) => {
+      await using pooler = await startPooler({ pool_mode: 'session', default_pool_size: 1 })
+      const client = await pooler.raw({ user })
+      await client.ask(query("set work_mem = '7MB'"))
+      await client.ask(query('create temp table mine as select 1 as a; listen mine; select pg_advisory_lock(1)'))
+      await client.ask(parse("select 'secret' as x", 's'), sync)
+      await client.ask(query('begin'))
+      await set(pooler, 'pool_mode', 'transaction')
+      if (how === 'FIN') client.stream.end()
+      else if (how === 'Terminate') client.send(terminate)
+      else if (how === 'a reset') client.vanish()
+      else {
+        const [row] = await pooler.show('clients')
+        pooler.pooler.admin.killClient(Number(row!.id))
+      }
+      await client.ended
+      expect(await leftFor(await pooler.raw({ user }))).toEqual(nothing)
+    },
+  )
+
+  test('the same for one that had its server in transaction mode before', async () => {
+    await using pooler = await startPooler({ default_pool_size: 1 })
+    const client = await pooler.raw({ user })
+    await client.ask(query('begin'))
+    await set(pooler, 'pool_mode', 'session')
+    await client.ask(query('commit'))
+    await client.ask(query("set work_mem = '7MB'; create temp table mine as select 1 as a; listen mine"))
+    await set(pooler, 'pool_mode', 'transaction')
+    expect(await lastWords(client)).toEqual([changed])
+    expect(await leftFor(await pooler.raw({ user }))).toEqual(nothing)
   })
 
   test('ends clients that are idle on their server at once', async () => {

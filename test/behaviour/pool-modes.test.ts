@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { ManualClock } from '../harness/manual-clock.js'
 import { startPooler, type TestClient, type TestPooler } from '../harness/pooler.js'
 import { postgres } from '../harness/postgres.js'
-import { parse, query, sync } from '../harness/raw-client.js'
+import { extended, parse, query, sync } from '../harness/raw-client.js'
 
 const pidOf = async (client: TestClient): Promise<number> =>
   (await client.query<{ pid: number }>('select pg_backend_pid() as pid')).rows[0]!.pid
@@ -160,6 +160,19 @@ describe('statement mode', () => {
     expect((await next.query('table statement_mode')).rows).toEqual([])
     await next.query('drop table statement_mode')
     expect(await pool(pooler)).toMatchObject({ cl_active: 1, sv_active: 0, sv_idle: 1 })
+  })
+
+  test.each([
+    ['queries', (text: string) => query(text)],
+    ['batches', (text: string) => Buffer.concat([extended(text), sync])],
+  ])('a transaction block in a pipeline of %s ends the client where it is seen', async (_what, say) => {
+    await using pooler = await startPooler({ pool_mode: 'statement', default_pool_size: 1 })
+    const client = await pooler.raw()
+    client.send(...['select 1 as x', 'begin', 'select 2 as x', 'commit', 'select 3 as x'].map(say))
+    const heard = await client.toTheEnd()
+    expect(heard.at(-1)).toBe(`E FATAL 08P01 ${refusal}`)
+    expect(heard.filter((line) => /^[DZ]/.test(line))).toEqual(['D 1', 'Z I'])
+    expect(await (await pooler.raw()).ask(query('select 4 as x'))).toContain('D 4')
   })
 
   test('several statements, each on its own, are fine', async () => {

@@ -7,7 +7,7 @@ import { ConfigError } from '../../src/config/config-error.js'
 import { settingNames, settings } from '../../src/config/settings.js'
 import { FilePooler, type Files } from '../harness/file-pooler.js'
 import { eventually, startPooler } from '../harness/pooler.js'
-import { postgres } from '../harness/postgres.js'
+import { query as ask, postgres } from '../harness/postgres.js'
 import { query, RawClient } from '../harness/raw-client.js'
 
 const lost = (client: pg.Client): Promise<Error> => new Promise((resolve) => client.once('error', resolve))
@@ -29,6 +29,46 @@ test('a database that is gone from the file is gone, and its clients are told', 
   await pooler.connect('fresh').then((client) => client.end())
   expect((await staying.query('select 1 as one')).rows).toEqual([{ one: 1 }])
   await staying.end()
+})
+
+test('a forced user that becomes another who has a pool already: that pool is given up, and nothing of it is left', async () => {
+  await using pooler = await FilePooler.start({
+    pgbouncer: { auth_type: 'trust' },
+    secrets: { postgres: postgres().roles.postgres.password, trust_user: 'x' },
+    databases: { app: 'dbname=postgres' },
+  })
+  const login = (user: string): Promise<RawClient> =>
+    RawClient.connect({ host: '127.0.0.1', port: pooler.port, parameters: { user, database: 'app' } })
+  const [one, other] = [await login('trust_user'), await login('postgres')]
+  await other.ask(query('begin'))
+  await pooler.change({ databases: { app: 'dbname=postgres user=trust_user' } })
+  await one.ask(query('select 1'))
+  await pooler.change({ databases: { app: 'dbname=postgres user=postgres' } })
+  expect(await other.toTheEnd()).toEqual(['E FATAL 08P01 database configuration changed'])
+  expect(await one.ask(query('select current_user as x'))).toContain('D postgres')
+  expect((await pooler.pooler.show('servers')).map((row) => row.user)).toEqual(['postgres'])
+  await one.end()
+})
+
+test('a database that is removed: who waited is not given what others leave', async () => {
+  await using pooler = await FilePooler.start({
+    pgbouncer: { pool_mode: 'session', default_pool_size: '1', server_reset_query: '' },
+    databases: { app: 'dbname=postgres user=trust_user', old: 'dbname=postgres user=trust_user' },
+  })
+  await ask('create table removed (n int); grant all on removed to public')
+  const holder = await pooler.connect('old')
+  await holder.query('select 1')
+  const waiting = [1, 2, 3].map(async (n) => {
+    const client = await pooler.connect('old')
+    client.on('error', () => {})
+    return client.query(`insert into removed values (${n})`).catch((error: Error) => error.message)
+  })
+  holder.on('error', () => {})
+  await eventually(async () => (await pooler.pooler.show('pools')).some((row) => row.cl_waiting === 3))
+  await pooler.change({ databases: { app: 'dbname=postgres user=trust_user' } })
+  expect(await Promise.all(waiting)).toEqual(Array(3).fill('database removed'))
+  expect(await ask('table removed')).toEqual([])
+  await ask('drop table removed')
 })
 
 test('an entry that * had stood for takes its clients over; with the entry *, those that it made go', async () => {

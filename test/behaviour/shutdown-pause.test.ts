@@ -211,6 +211,41 @@ test('SUSPEND: nothing is read and nobody comes in until it ends', async () => {
   expect(await (await newcomer).ask(query('select 2'))).toContain('D 2')
 })
 
+test('SUSPEND: who waited for a server has its answer, and is not read on', async () => {
+  await using pooler = await start({ default_pool_size: 1 })
+  const [busy, waiting] = [await pooler.raw({ database: 'app' }), await pooler.raw({ database: 'app' })]
+  busy.send(query('select pg_sleep(0.3)'))
+  await pooler.until('SHOW POOLS', (row) => row.sv_active === 1)
+  waiting.send(query('select 1'))
+  await pooler.until('SHOW POOLS', (row) => row.cl_waiting === 1)
+  const admin = await console(pooler)
+  expect(await admin.ask(query('SUSPEND'))).toEqual(['C SUSPEND', 'Z I'])
+  await busy.answer()
+  expect(await waiting.answer()).toContain('D 1')
+  for (const client of [busy, waiting]) client.send(query('select 2'))
+  const [sent] = (await pooler.show('stats_totals')).map((row) => row.query_count)
+  for (let n = 0; n < 20; n++) await admin.ask(query('SHOW STATE')) // the event loop turns
+  expect((await pooler.show('stats_totals')).map((row) => row.query_count)[0]).toBe(sent)
+  expect([busy.unread, waiting.unread]).toEqual([[], []])
+  await admin.ask(query('RESUME'))
+  for (const client of [busy, waiting]) expect(await client.answer()).toContain('D 2')
+})
+
+test.each(['WAIT_FOR_CLIENTS', 'WAIT_FOR_SERVERS'])(
+  'SHUTDOWN %s ends a SUSPEND, and comes to its end',
+  async (mode) => {
+    await using pooler = await start()
+    const client = await pooler.raw({ database: 'app' })
+    await client.ask(query('begin'))
+    const [admin, other] = [await console(pooler), await console(pooler)]
+    expect((await admin.ask(query('SUSPEND'))).at(-1)).toBe('Z I')
+    await other.ask(query(`SHUTDOWN ${mode}`))
+    expect((await client.ask(query('commit'))).at(0)).toBe('C COMMIT')
+    await client.end()
+    await pooler.pooler.stopped
+  },
+)
+
 test('SUSPEND ends with the client that asked for it, and does not wait longer than suspend_timeout', async () => {
   const clock = new ManualClock()
   await using pooler = await startPooler({ suspend_timeout: 5 }, { clock, databases: databases() })

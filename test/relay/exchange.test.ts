@@ -80,6 +80,17 @@ test('it grows while it is wrapped around', () => {
   expect(entriesOf(queue).map(({ note }) => note)).toEqual(Array.from({ length: 1000 }, (_, n) => n))
 })
 
+test('the room that a long queue took is given back when it is empty', () => {
+  const queue = new ExchangeQueue<string, number>()
+  const room = (): number => Math.max(...Object.values(queue).map((value) => (Array.isArray(value) ? value.length : 0)))
+  for (const count of [10_000, 100]) {
+    for (let n = 0; n < count; n++) queue.push(exchange.Sync, 'a', n)
+    expect(entriesOf(queue).map(({ note }) => note)).toEqual(Array.from({ length: count }, (_, n) => n))
+    for (let n = 0; n < count; n++) queue.shift()
+    expect(room()).toBeLessThan(1000)
+  }
+})
+
 test('what has left is not held', () => {
   const queue = new ExchangeQueue<object, object>()
   const owners = new Map<string, object | null>()

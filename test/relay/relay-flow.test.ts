@@ -306,3 +306,31 @@ test('a fake socket spoils what it delivered', () => {
   socket.deliver(Buffer.from('abc'))
   expect(kept).toEqual(Buffer.from([0xee, 0xee, 0xee]))
 })
+
+test.each(['its side closed', 'Terminate'])('%s: a client that reads slowly has all before it is closed', (how) => {
+  const rig = new Rig()
+  rig.client.socket.room = 100
+  rig.client.send(query('rows 10'))
+  if (how === 'Terminate') rig.client.send(wire.terminate)
+  else rig.client.relay.onHalfClosed()
+  while (rig.server.socket.writes.length > 0 || rig.server.backend.sent.length > 0) {
+    rig.server.work()
+    rig.server.answer()
+  }
+  expect(rig.client.socket.blocked).toBe(true)
+  expect(rig.client.closed).toBe('')
+  rig.client.socket.drain()
+  expect(rig.client.closed).not.toBe('')
+  expect(rig.client.socket.taken()).toEqual(direct(query('rows 10')))
+})
+
+test('statement mode: a pipelined transaction block ends its client at once, who hears what was answered before', () => {
+  const rig = new Rig()
+  rig.client.relay.refusesBlocks = true
+  rig.client.send(query('rows 1'), query('begin'), query('rows 2'), query('commit'), query('rows 3'))
+  rig.settle()
+  expect(rig.client.closed).toBe('transaction_blocks')
+  expect(rig.client.socket.taken()).toEqual(
+    Buffer.concat([direct(query('rows 1')), wire.message('C', wire.z('BEGIN'))]),
+  )
+})

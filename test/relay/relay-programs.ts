@@ -76,14 +76,16 @@ const copyIn = fc.oneof(
     return [...start, ...Array<Buffer>(early).fill(wire.sync), ...data, wire.sync]
   }),
   fc
-    .tuple(failing, failing, copyData, copyData)
-    .map(([one, other, data, more]) => [wire.query(`copy in ${one};rows 1;copy in ${other}`), ...data, ...more]),
+    .tuple(fc.constantFrom('', '', 'rows 1;'), failing, failing, copyData, copyData)
+    .map(([first, one, other, data, more]) => {
+      return [wire.query(`${first}copy in ${one};rows 1;copy in ${other}`), ...data, ...more]
+    }),
   fc.tuple(failing, copyData).map(([failing, data]) => [wire.query(`copy in ${failing}`), ...data]),
   // One that fails, and that nobody ends: whatever follows comes while the server may still seem to be in it.
   fc
     .tuple(fc.constantFrom('1', '2', '0 raise'), fc.integer({ min: 0, max: 2 }), fc.boolean())
     .map(([failing, syncs, isSimple]) => {
-      const text = `copy in ${failing}`
+      const text = `${isSimple && syncs === 2 ? 'rows 1;' : ''}copy in ${failing}`
       const start = isSimple ? [wire.query(text)] : [wire.parse('', text), wire.bind(''), wire.execute()]
       const row = wire.copyData('row\n')
       return [...start, ...Array<Buffer>(syncs).fill(wire.sync), row, row, ...(isSimple ? [] : [wire.sync])]
