@@ -9,7 +9,7 @@ import { type Condition, PgError } from '../protocol/errors.js'
 import { Cut, Message } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
 import { ClientFlow, CopyBegun, CopySent, HalfClosed, NoCopy, Terminated, Violated } from './client-flow.js'
-import { isCopyText, isPartOfCopy, mayCopy } from './copy-in.js'
+import { CopySearch, isCopyText, isPartOfCopy, mayCopy } from './copy-in.js'
 import type { ClientEvents, MessageWatch, WatchNote } from './events.js'
 import * as exchange from './exchange.js'
 import type { Note } from './notes.js'
@@ -36,6 +36,7 @@ export class ClientRelay extends ClientFlow {
   readonly names: StatementNames
   /** What `session` wants to know of the Query or Sync at hand. */
   note: WatchNote | null = null
+  private readonly search = new CopySearch()
   // The exchange at hand was refused: it is read up to its end, and not carried out.
   private refusing = false
   // The server has skipped a Sync in copy mode, so that the client is one short: all up to its next is for nobody.
@@ -128,6 +129,7 @@ export class ClientRelay extends ClientFlow {
     let at = 0
     if (this.frames.bodyLeft > 0) {
       at = this.frames.skipBody(chunk)
+      if (this.search.isUnderWay && this.search.finds(chunk, at, this.isBetweenMessages)) this.copy = CopySent
       if (this.server === null || this.dropsRest) this.cutter.from = at // late COPY data, and what is passed over
     }
     while (at < chunk.length) {
@@ -144,6 +146,7 @@ export class ClientRelay extends ClientFlow {
       if (!this.handle(at)) return
       at = this.frames.skip(chunk)
     }
+    if (this.frames.bodyLeft > 0 && this.frames.code === frontend.Query) this.search.begin(chunk)
     this.send(chunk.length)
     const server = this.server
     if (server !== null && server.inquiry !== null && this.isBetweenMessages) server.sendInquiry(server.inquiry)

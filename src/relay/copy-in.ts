@@ -7,6 +7,7 @@ import type { ExchangeQueue } from './exchange.js'
 import * as exchange from './exchange.js'
 
 const copy = Buffer.from('copy')
+const word = /copy/i
 
 /** May the text from `start` to `end` begin with COPY, behind blanks and comments? It may where that lies in a later chunk. */
 export function isCopyText(chunk: Buffer, start: number, end: number): boolean {
@@ -23,13 +24,36 @@ export function isCopyText(chunk: Buffer, start: number, end: number): boolean {
 }
 
 /**
- * May one of the statements of this Query be a COPY? Of several, wherever the word stands; it may stand in what is yet to come.
+ * May one of the statements of this Query be a COPY, as far as it is there? Of several, wherever the word stands.
  * @param semicolon where the next one of the chunk stands, -1 where there is none
  */
 export function mayCopy(chunk: Buffer, start: number, end: number, semicolon: number): boolean {
-  if (end > chunk.length || isCopyText(chunk, start, end)) return true
-  if (semicolon < 0 || semicolon >= end - 2) return false
-  return /copy/i.test(chunk.toString('latin1', semicolon, end))
+  if (isCopyText(chunk, start, end)) return true
+  const there = end < chunk.length ? end : chunk.length
+  if (semicolon < 0 || semicolon >= there - 2) return false
+  return word.test(chunk.toString('latin1', semicolon, there))
+}
+
+/** The rest of a Query, of which a chunk had the beginning: may a COPY be in it? */
+export class CopySearch {
+  /** A Query is not all there yet. */
+  isUnderWay = false
+  // What may be the first letters of the word.
+  private tail = ''
+
+  /** The Query has no end in the chunk. */
+  begin(chunk: Buffer): void {
+    this.isUnderWay = true
+    this.tail = chunk.toString('latin1', chunk.length - copy.length + 1)
+  }
+
+  /** More of it is there, up to `to`. */
+  finds(chunk: Buffer, to: number, isWhole: boolean): boolean {
+    const text = this.tail + chunk.toString('latin1', 0, to)
+    this.tail = text.slice(1 - copy.length)
+    this.isUnderWay = !isWhole
+    return word.test(text)
+  }
 }
 
 /** As far as the word reaches; `COP`, or less of it where the chunk ends. */

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import {
   Certain,
+  CopySearch,
   Countable,
   doubtBehind,
   isCopyText,
@@ -63,4 +64,27 @@ test.each([
   ['copy t to stdout', true],
 ])('%j may copy: %s', (text, may) => {
   expect(mayCopy(Buffer.from(`${text}\0`), 0, text.length + 1, text.indexOf(';'))).toBe(may)
+})
+
+test('a COPY behind the cut of a Query is found, wherever that is cut, and nothing else is', () => {
+  for (const [text, expected] of [
+    ['select 1; copy t from stdin', true],
+    ['select 1; CoPy t from stdin; select 2', true],
+    ['select 1; select 2 from scops', false],
+  ] as const) {
+    const bytes = Buffer.from(text)
+    for (let first = 0; first <= bytes.length; first++) {
+      for (let second = first; second <= bytes.length; second++) {
+        const search = new CopySearch()
+        search.begin(bytes.subarray(0, first))
+        const found = [
+          /copy/i.test(text.slice(0, first)),
+          search.finds(bytes.subarray(first, second), second - first, false),
+          search.finds(bytes.subarray(second), bytes.length - second, true),
+        ]
+        expect(found.includes(true), `${first}, ${second}`).toBe(expected)
+        expect(search.isUnderWay).toBe(false)
+      }
+    }
+  }
 })

@@ -44,7 +44,6 @@ const values: Readonly<Record<string, readonly string[]>> = {
   server_reset_query_always: ['0', '1'],
   server_round_robin: ['0', '1'],
   server_tls_sslmode: ['disable', 'prefer'],
-  session_state: ['allow', 'warn', 'track'],
   stats_period: ['1', '60'],
   suspend_timeout: ['10', '20'],
   tcp_keepalive: ['0', '1'],
@@ -56,6 +55,7 @@ const values: Readonly<Record<string, readonly string[]>> = {
 const roughValues: Readonly<Record<string, readonly string[]>> = {
   pool_mode: ['transaction', 'transaction', 'session'],
   server_fast_close: ['0', '1'], // in session mode, with a RECONNECT
+  session_state: ['allow', 'warn', 'track'], // those who have what only `track` looks after
 }
 
 export async function administer(scene: Scene, random: Random): Promise<void> {
