@@ -4,7 +4,7 @@
 import fc from 'fast-check'
 import { expect, test, vi } from 'vitest'
 import * as wire from '../protocol/wire.js'
-import { programs, randomFrom } from './relay-programs.js'
+import { programs, randomFrom, sizeFrom, turn } from './relay-programs.js'
 import { direct, Rig } from './relay-rig.js'
 
 /** How much of its program a client says. */
@@ -48,7 +48,8 @@ test('every client comes to its end, and its server is given on or given up', ()
         const index = random(rig.clients.length)
         const client = rig.clients[index]!
         const server = rig.servers[random(rig.servers.length)]!
-        switch (random(8)) {
+        const what = random(8)
+        switch (what) {
           case 0:
           case 1:
           case 2: {
@@ -59,25 +60,12 @@ test('every client comes to its end, and its server is given on or given up', ()
               open.delete(index)
               return client.relay.onHalfClosed()
             }
-            const size = 1 + random([12, 5000, 80_000][random(3)]!)
+            const size = sizeFrom(random)
             left[index] = bytes.subarray(size)
             return client.socket.deliver(bytes.subarray(0, size))
           }
-          case 3:
-          case 4:
-            server.backend.receive(server.socket.taken())
-            server.backend.work(random(4))
-            if (random(4) === 0) server.backend.flush()
-            return
-          case 5:
-          case 6:
-            if (!server.socket.paused && server.backend.sent.length > 0)
-              server.answer(1 + random([12, 5000, 80_000][random(3)]!))
-            return
           default:
-            client.socket.drain()
-            server.socket.drain()
-            if (random(20) === 0) rig.settle()
+            turn(rig, client, server, random, what)
         }
       }
       for (let steps = 0; open.size > 0 && steps < 50_000; steps++) step()

@@ -2,6 +2,7 @@
 
 import fc from 'fast-check'
 import * as wire from '../protocol/wire.js'
+import type { Rig, RigClient, RigServer } from './relay-rig.js'
 
 const name = fc.constantFrom('', 'a', 'b', 'c')
 const text = fc.constantFrom('rows 1', 'rows 3', 'rows 2 x', 'notice', 'fail', 'syntax', 'nobind', 'set x', 'do')
@@ -150,5 +151,36 @@ export function randomFrom(seed: number): (below: number) => number {
     let t = Math.imul(state ^ (state >>> 15), 1 | state)
     t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
     return ((t ^ (t >>> 14)) >>> 0) % below
+  }
+}
+
+/** How many bytes go at a time: a few, a message's, a chunk's. */
+export function sizeFrom(random: (below: number) => number): number {
+  return 1 + random([12, 5000, 80_000][random(3)]!)
+}
+
+/** What may happen beside clients that send: a server works, or is heard, or all drains. `what`: from 3 to 7. */
+export function turn(
+  rig: Rig,
+  client: RigClient,
+  server: RigServer,
+  random: (below: number) => number,
+  what: number,
+): void {
+  switch (what) {
+    case 3:
+    case 4:
+      server.backend.receive(server.socket.taken())
+      server.backend.work(random(4))
+      if (random(4) === 0) server.backend.flush()
+      return
+    case 5:
+    case 6:
+      if (!server.socket.paused && server.backend.sent.length > 0) server.answer(sizeFrom(random))
+      return
+    default:
+      client.socket.drain()
+      server.socket.drain()
+      if (random(20) === 0) rig.settle()
   }
 }

@@ -4,7 +4,7 @@
 import fc from 'fast-check'
 import { expect, test, vi } from 'vitest'
 import * as wire from '../protocol/wire.js'
-import { programs, randomFrom, withoutAsides } from './relay-programs.js'
+import { programs, randomFrom, sizeFrom, turn, withoutAsides } from './relay-programs.js'
 import { direct, Rig, type RigClient } from './relay-rig.js'
 
 const setup = fc.record({
@@ -57,7 +57,8 @@ test('every client gets its own answers, and a server is given on exactly when i
         const client = rig.clients[index]!
         const server = rig.servers[random(rig.servers.length)]!
         checkQuiet(client)
-        switch (random(8)) {
+        const what = random(8)
+        switch (what) {
           case 0:
           case 1:
           case 2: {
@@ -65,25 +66,12 @@ test('every client gets its own answers, and a server is given on exactly when i
             if (client.socket.paused || mine.length === 0) return
             if (wholeMessages) return client.socket.deliver(Buffer.concat(mine.splice(0, 1 + random(6))))
             const bytes = Buffer.concat(mine)
-            const size = 1 + random([12, 5000, 80_000][random(3)]!)
+            const size = sizeFrom(random)
             left[index] = size < bytes.length ? [bytes.subarray(size)] : []
             return client.socket.deliver(bytes.subarray(0, size))
           }
-          case 3:
-          case 4:
-            server.backend.receive(server.socket.taken())
-            server.backend.work(random(4))
-            if (random(4) === 0) server.backend.flush()
-            return
-          case 5:
-          case 6:
-            if (!server.socket.paused && server.backend.sent.length > 0)
-              server.answer(1 + random([12, 5000, 80_000][random(3)]!))
-            return
           default:
-            client.socket.drain()
-            server.socket.drain()
-            if (random(20) === 0) rig.settle()
+            turn(rig, client, server, random, what)
         }
       }
       for (let steps = 0; left.some((messages) => messages.length > 0) && steps < 50_000; steps++) step()
