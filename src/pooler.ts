@@ -6,33 +6,35 @@ import { TLSSocket } from 'node:tls'
 import { AdminConsole, consoleParameters } from './admin/console.js'
 import { rowsOf, type Table } from './admin/table.js'
 import { type ShowName, type ShowRow, tableNamed } from './admin/tables.js'
+import { readAuthFiles } from './auth/auth-files.js'
 import { ScramKeyring } from './auth/scram-keys.js'
-import { ConfigError } from './config/config-error.js'
+import { Cancels } from './cancel/cancel.js'
+import { type Arrival, arrivalOf, listenOptions } from './client/arrivals.js'
+import { Clients } from './client/clients.js'
+import type { ConsoleClient, ConsoleRole } from './client/destination.js'
 import type { ConfigInput } from './config/input.js'
-import { type Config, type LoadOptions, loadConfig, withSetting } from './config/load.js'
-import { applicable, diffConfig } from './config/reload.js'
+import { type Config, type LoadOptions, loadConfig } from './config/load.js'
 import { PoolAdministration } from './control/administration.js'
 import { Janitor } from './control/janitor.js'
+import { Reloader } from './control/reload.js'
+import { dropEverything, type Ending, shutDown } from './control/shutdown.js'
 import { Statistics } from './control/statistics.js'
-import type { Administration, Notice, ShutdownMode } from './control/status.js'
+import type { Administration, ShutdownMode } from './control/status.js'
 import { InProcessClient } from './io/in-process.js'
 import { Listener } from './io/listener.js'
 import { Socket } from './io/socket.js'
 import { type Clock, systemClock } from './observe/clock.js'
-import { type Log, silentLog } from './observe/log.js'
+import { type Log, type LogPeer, silentLog } from './observe/log.js'
+import { Counters } from './observe/stats.js'
 import { versionText } from './observe/version.js'
-import { arrivalOf, listenOptions } from './pool/arrivals.js'
-import { readAuthFiles } from './pool/auth-files.js'
-import type { Arrival } from './pool/client-startup.js'
-import { consoleApart, drainServers, dropEverything } from './pool/ending.js'
-import { reconfigure } from './pool/reconfigure.js'
+import { AuthQuery } from './pool/auth-query.js'
 import { Registry } from './pool/registry.js'
 import { trackedNames } from './relay/parameters.js'
-import { StatementTable } from './relay/statements/prepared.js'
+import { StatementTable } from './relay/statements/statement-table.js'
 import type { Context } from './server/context.js'
 import { Resolver } from './server/hosts.js'
-import { leavePromise, withoutPromise } from './server/leave-promise.js'
-import { isOfTls, TlsFiles, tlsNotApplied } from './server/tls-files.js'
+import { leavePromise } from './server/leave-promise.js'
+import { TlsFiles } from './server/tls-files.js'
 import { Judgements } from './session-state/classify.js'
 
 export interface PoolerOptions {
@@ -93,10 +95,11 @@ export function createPooler(options: PoolerOptions): Pooler {
 
 interface Running {
   readonly context: Context
-  readonly registry: Registry
+  readonly clients: Clients
   readonly janitor: Janitor
   readonly statistics: Statistics
   readonly admin: PoolAdministration
+  readonly reloader: Reloader
 }
 
 class OwnPooler implements Pooler {
@@ -108,7 +111,6 @@ class OwnPooler implements Pooler {
   private resolveStopped!: () => void
   private isStopped = false
   private started: Promise<void> | undefined
-  private latestChange: Promise<void> = Promise.resolve()
 
   constructor(options: PoolerOptions) {
     this.options = options
@@ -123,7 +125,7 @@ class OwnPooler implements Pooler {
   }
 
   get isShuttingDown(): boolean {
-    return this.isStopped || this.running?.registry.isClosing === true
+    return this.isStopped || this.running?.clients.isClosing === true
   }
 
   get admin(): Administration {
@@ -160,40 +162,44 @@ class OwnPooler implements Pooler {
           maxTtl: context.config.settings.dns_max_ttl,
           failureTtl: context.config.settings.dns_nxdomain_ttl,
         }),
-        (name, addresses) => leavePromise(() => this.running?.registry.retireAddresses(name, addresses)),
+        (name, addresses) => leavePromise(() => this.running?.clients.registry.retireAddresses(name, addresses)),
       ),
       tls,
       isPaused: false,
       nextId: 1,
     }
-    const registry = new Registry(
-      context,
-      files,
-      (role, client, who) =>
-        new AdminConsole({
-          ...client,
-          administration: this.up().admin,
-          role,
-          log: {
-            debug: (text) => this.log.debug(text, who),
-            info: (text) => this.log.info(text, who),
-            warning: (text) => this.log.warning(text, who),
-            error: (text) => this.log.error(text, who),
-          },
-        }),
-      consoleParameters(versionText),
-    )
-    const statistics = new Statistics(registry)
-    const janitor = new Janitor(registry)
-    const admin = new PoolAdministration(registry, statistics, {
+    const registry = new Registry(context, files, new Cancels(context))
+    const clients = new Clients(registry, new AuthQuery(registry), {
+      open: (role, client, who) => this.openConsole(role, client, who),
+      parameters: consoleParameters(versionText),
+      counters: new Counters(),
+    })
+    const statistics = new Statistics(clients)
+    const janitor = new Janitor(clients)
+    const reloader = new Reloader(registry, this.options.load, () => this.refuseClosed())
+    const admin = new PoolAdministration(clients, statistics, {
       version: versionText,
-      reload: () => this.reloadLogged(),
-      set: (key, value) => this.set(key, value),
+      reload: () => reloader.reloadLogged(),
+      set: (key, value) => reloader.set(key, value),
       shutdown: (mode) => this.shutdown(mode),
     })
-    this.running = { context, registry, janitor, statistics, admin }
+    this.running = { context, clients, janitor, statistics, admin, reloader }
     janitor.start()
     statistics.start()
+  }
+
+  private openConsole(role: ConsoleRole, client: ConsoleClient, who: LogPeer): AdminConsole {
+    return new AdminConsole({
+      ...client,
+      administration: this.up().admin,
+      role,
+      log: {
+        debug: (text) => this.log.debug(text, who),
+        info: (text) => this.log.info(text, who),
+        warning: (text) => this.log.warning(text, who),
+        error: (text) => this.log.error(text, who),
+      },
+    })
   }
 
   async listen(fds: readonly number[] = []): Promise<readonly string[]> {
@@ -234,87 +240,21 @@ class OwnPooler implements Pooler {
 
   /** Once closed, it says so and ends the connection: nobody is to wait for one that does not come back. */
   private take(socket: Socket, arrival: Arrival): void {
-    const { registry } = this.up()
-    registry.accept(socket, arrival)
-    if (this.isStopped) dropEverything(registry)
+    const { clients } = this.up()
+    clients.accept(socket, arrival)
+    if (this.isStopped) dropEverything(clients)
   }
 
   private welcome(socket: NetSocket, kind: 'tcp' | 'unix', isOwnUser: boolean): void {
-    const { registry, context } = this.up()
+    const { clients, context } = this.up()
     const { tcp_keepalive: keepAlive, tcp_keepidle: keepIdle, listen_port: port } = context.config.settings
     if (kind === 'tcp') socket.setKeepAlive(keepAlive, keepIdle * 1000)
     const arrival = arrivalOf(socket, kind, isOwnUser, port)
-    registry.accept(Socket.accepted(socket, nobody), arrival)
+    clients.accept(Socket.accepted(socket, nobody), arrival)
   }
 
-  reload(): Promise<readonly string[]> {
-    return this.inTurn(async () => {
-      const { context } = this.up()
-      const source = context.config.settings.conffile || context.config.file
-      // Given as an object: the files it names are read again.
-      const next = source === undefined ? context.config : await loadConfig(source, this.options.load)
-      const { needRestart } = diffConfig(context.config, next)
-      const late = needRestart.map((name) => `${name} is changed in ${source}: it needs a restart to take effect`)
-      const applied = applicable(context.config, next)
-      await this.apply(applied, await TlsFiles.read(applied, context.tls))
-      for (const warning of [...(source === undefined ? [] : next.warnings), ...late]) this.log.warning(warning)
-      return late
-    })
-  }
-
-  /** For an administrator: what is wrong is in the log, as pgbouncer's. */
-  private async reloadLogged(): Promise<readonly string[]> {
-    try {
-      return await this.reload()
-    } catch (error) {
-      this.log.error(error instanceof ConfigError ? error.message : String((error as Error).stack))
-      this.log.warning('config file loading failed')
-      throw error
-    }
-  }
-
-  private set(key: string, value: string): Promise<Notice | undefined> {
-    return this.inTurn(async () => {
-      const { config, tls: former } = this.up().context
-      const next = withSetting(config, key, value)
-      let tls = former
-      let notice: Notice | undefined
-      if (isOfTls(key)) {
-        try {
-          tls = await TlsFiles.read(next, former)
-        } catch (error) {
-          if (!(error instanceof ConfigError)) throw error
-          // Certificate and key come one at a time: what does not fit yet is kept for what is set next.
-          notice = { text: tlsNotApplied, detail: error.message }
-          this.log.warning(`${notice.text}: ${notice.detail}`)
-        }
-      }
-      await this.apply(next, tls)
-      for (const warning of next.warnings) this.log.warning(warning)
-      return notice
-    })
-  }
-
-  /** Changes of the configuration read files: each begins when the one before it is done. */
-  private inTurn<T>(change: () => Promise<T>): Promise<T> {
-    const done = this.latestChange.then(change)
-    this.latestChange = done.then(nothing, nothing)
-    return done
-  }
-
-  /** All files are read before anything changes. */
-  private async apply(next: Config, tls: TlsFiles): Promise<void> {
-    const { context, registry } = this.up()
-    const files = await readAuthFiles(next.settings)
-    this.refuseClosed()
-    for (const warning of files.warnings) this.log.warning(warning)
-    if (tls !== context.tls) for (const warning of tls.warnings) this.log.warning(warning)
-    withoutPromise(() => {
-      context.config = next
-      context.tls = tls
-      this.log.reopen(next.settings)
-      reconfigure(registry, files)
-    })
+  async reload(): Promise<readonly string[]> {
+    return this.up().reloader.reload()
   }
 
   async show<Name extends ShowName>(name: Name): Promise<readonly ShowRow<Name>[]> {
@@ -325,26 +265,17 @@ class OwnPooler implements Pooler {
 
   async shutdown(mode: ShutdownMode): Promise<void> {
     if (mode === 'now') return this.close()
-    const { registry, context } = this.up()
-    registry.isClosing = true
-    if (registry.isSuspended) registry.wake() // else nobody could leave, or be seen to
-    if (mode === 'wait_for_servers') registry.refuseFrom(0)
-    // The Unix socket stays for the console, unless it is another's: there, who comes is to wait for our successor.
-    for (const listener of this.listeners) if (listener.kind === 'tcp' || listener.isInherited) listener.close()
-    registry.refuseFrom(context.nextId) // who has been let in already may log in
-    const seconds = context.config.settings.shutdown_timeout
-    const giveUp = (): void => {
-      this.log.warning(`not done after ${seconds} s (shutdown_timeout), closing what is left`)
-      void this.close()
+    const ending: Ending = {
+      isOver: () => this.isStopped,
+      closeListeners: () => this.closeListeners(),
+      close: () => this.close(),
     }
-    const limit = seconds > 0 ? context.clock.after(seconds * 1000, giveUp) : undefined
-    const isDone = mode === 'wait_for_servers' ? drainServers(registry) : () => consoleApart(registry).length === 0
-    await registry.until(() => this.isStopped || isDone())
-    limit?.cancel()
-    if (this.isStopped) return this.stopped
-    const what = mode === 'wait_for_servers' ? 'server' : 'client'
-    this.log.info(`${what} connections dropped, exiting`)
-    await this.close()
+    await shutDown(this.up().clients, mode, ending)
+  }
+
+  /** The Unix socket stays for the console, unless it is another's: there, who comes is to wait for our successor. */
+  private closeListeners(): void {
+    for (const listener of this.listeners) if (listener.kind === 'tcp' || listener.isInherited) listener.close()
   }
 
   async close(): Promise<void> {
@@ -354,7 +285,7 @@ class OwnPooler implements Pooler {
     try {
       this.running?.janitor.stop()
       this.running?.statistics.stop()
-      if (this.running !== undefined) dropEverything(this.running.registry)
+      if (this.running !== undefined) dropEverything(this.running.clients)
     } finally {
       this.resolveStopped()
     }
@@ -373,8 +304,6 @@ class OwnPooler implements Pooler {
     return this.running
   }
 }
-
-const nothing = (): void => {}
 
 /** Whoever owns a socket until its session does. */
 const nobody = { onBytes() {}, onDrain() {}, onGone() {} }

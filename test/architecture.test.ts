@@ -74,15 +74,16 @@ describe('imports point down', () => {
     io: '',
     observe: '',
     config: 'protocol',
-    auth: 'protocol config',
+    auth: 'protocol io config',
     relay: 'protocol io observe',
     'session-state': 'protocol io relay',
     server: 'protocol io observe config auth relay session-state',
     cancel: 'protocol io observe relay server',
-    pool: 'protocol io observe config auth relay session-state server cancel',
-    control: 'protocol observe config server cancel pool',
+    pool: 'protocol observe config auth relay session-state server cancel',
+    client: 'protocol io observe config auth relay session-state server cancel pool',
+    control: 'protocol observe config auth server cancel pool client',
     admin: 'protocol config control',
-    pooler: 'io observe config auth relay session-state server pool control admin',
+    pooler: 'io observe config auth relay session-state server cancel pool client control admin',
     index: 'protocol observe config control admin pooler',
     demo: '',
     process: 'observe config pooler demo',
@@ -154,17 +155,19 @@ describe('hot files', () => {
     ['src/pool/pool.ts', /return \[\.\.\.this\.active/, 'for SHOW'],
     ['src/pool/pool.ts', /throw new Error\(/, 'a defect of ours'],
     ['src/pool/pool.ts', /arrived = \[/, 'once a connection'],
-    ['src/relay/statements/prepared.ts', /new Statement\(/, 'a text seen for the first time'],
+    ['src/relay/statements/statement-table.ts', /new Statement\(/, 'a text seen for the first time'],
     [
       'src/relay/statements/prepared-notes.ts',
       /new PreparedNote\(|: PreparedNote =>$/,
       'once for a Parse or Close of a name',
     ],
-    ['src/relay/statements/second-run.ts', /new Ask\(ignore\)/, 'a plan gone stale'],
+    ['src/relay/statements/replay.ts', /new OwnQuery\(ignore\)/, 'a plan gone stale'],
     ['src/relay/statements/client-statements.ts', /new Named\(/, 'once for a Parse of a name'],
-    ['src/relay/server-copy.ts', /new CopyInquiry\(|new Ask\(/, 'a COPY that failed'],
+    ['src/relay/server-copy.ts', /new CopyInquiry\(|new OwnQuery\(/, 'a COPY that failed'],
     ['src/relay/server-relay.ts', /new ConnectionLost\(/, 'once a connection'],
     ['src/relay/client-relay.ts', /new PgError\(/, 'the end of a connection'],
+    ['src/client/pooled-client.ts', /new PgError\(/, 'the end of a client, or of its wait'],
+    ['src/pool/pool.ts', /new Lease\(/, 'once for each time a server is lent'],
     ['src/relay/statements/statement-names.ts', /new ShapeNote\(/, 'rows that a server has not told of before'],
     ['src/relay/statements/statement-names.ts', /new Renamed\(/, 'a message that will be refused'],
   ]
@@ -194,7 +197,8 @@ describe('hot files', () => {
       'io/socket',
       'relay/exchange',
       'pool/pool',
-      'relay/statements/prepared',
+      'client/pooled-client',
+      'relay/statements/statement-table',
       'relay/client-relay',
       'relay/server-relay',
       'observe/stats',
@@ -278,7 +282,7 @@ describe('files', () => {
   })
 
   test('docs/ARCHITECTURE.md has the tree of what they say', () => {
-    const heart = ['relay', 'relay/statements', 'session-state', 'server', 'cancel', 'pool', 'control']
+    const heart = ['relay', 'relay/statements', 'session-state', 'server', 'cancel', 'pool', 'client', 'control']
     const order = [
       'protocol',
       'io',

@@ -1,20 +1,22 @@
 // A pool with clients and servers that have no sockets: all that a transaction costs but for the kernel's part of it.
 
 import { ScramKeyring } from '../../src/auth/scram-keys.js'
+import type { Arrival } from '../../src/client/arrivals.js'
+import { ClientSession } from '../../src/client/client-session.js'
+import { PooledClient } from '../../src/client/pooled-client.js'
+import { Seat } from '../../src/client/seat.js'
 import { type Config, loadConfig } from '../../src/config/load.js'
 import type { Socket } from '../../src/io/socket.js'
 import { systemClock } from '../../src/observe/clock.js'
 import { silentLog } from '../../src/observe/log.js'
-import { ClientSession } from '../../src/pool/client-session.js'
-import type { Arrival } from '../../src/pool/client-startup.js'
-import { Database, Limits, User } from '../../src/pool/database.js'
+import { Database, User } from '../../src/pool/database.js'
+import type { Databases, Entered } from '../../src/pool/databases.js'
+import { Limits } from '../../src/pool/limits.js'
 import { Pool } from '../../src/pool/pool.js'
-import type { Registry } from '../../src/pool/registry.js'
-import { ClientRelay } from '../../src/relay/client-relay.js'
 import { trackedNames } from '../../src/relay/parameters.js'
 import { ServerRelay } from '../../src/relay/server-relay.js'
-import { ClientStatements } from '../../src/relay/statements/client-statements.js'
-import { ServerStatements, StatementTable } from '../../src/relay/statements/prepared.js'
+import { ServerStatements } from '../../src/relay/statements/server-statements.js'
+import { StatementTable } from '../../src/relay/statements/statement-table.js'
 import type { Context } from '../../src/server/context.js'
 import { Resolver } from '../../src/server/hosts.js'
 import { ServerSession } from '../../src/server/server-session.js'
@@ -50,7 +52,8 @@ const parameters = {
 export class PoolFixture {
   readonly #context: Context
   readonly #pool: Pool
-  readonly #clients: { readonly relay: ClientRelay; readonly sink: Sink }[] = []
+  readonly #entered: Entered
+  readonly #clients: { readonly served: PooledClient; readonly sink: Sink }[] = []
   #turn = 0
 
   private constructor(config: Config, tls: TlsFiles) {
@@ -69,8 +72,9 @@ export class PoolFixture {
     }
     const databaseConfig = config.databases.get('bench')
     if (databaseConfig === undefined) throw new Error('no database')
-    const database = new Database(databaseConfig, false, 0)
+    const database = new Database<Pool>(databaseConfig, false, 0)
     const user = new User('sam', undefined)
+    this.#entered = { database, user }
     const owner = { makeRoom: () => false, onServerIdle() {}, connect() {}, onServerClosed() {}, cancel() {} }
     const login = { user: 'sam', stored: { kind: 'none' } as const }
     this.#pool = new Pool(this.#context, owner, database, user, new Limits(this.#context, database, user), login)
@@ -83,18 +87,18 @@ export class PoolFixture {
     })
     const fixture = new PoolFixture(config, await TlsFiles.read(config))
     for (let i = 0; i < servers; i++) fixture.#addServer()
-    for (let i = 0; i < clients; i++) fixture.#addClient(config)
+    for (let i = 0; i < clients; i++) fixture.#addClient()
     return fixture
   }
 
   /** The next client has this conversation, on a server that it is given for it and gives back. */
   transact({ request, answer }: Conversation): void {
     const client = this.#clients[this.#turn++ % this.#clients.length]
-    client?.relay.onBytes(request)
-    const server = client?.relay.server
+    client?.served.relay.onBytes(request)
+    const server = client?.served.server?.relay
     if (!server) throw new Error('the client has been given no server')
     for (const chunk of answer) server.onBytes(chunk)
-    if (client.relay.server !== null) throw new Error('the client has kept its server')
+    if (client.served.server !== null) throw new Error('the client has kept its server')
   }
 
   /** Bytes that clients have been sent so far. */
@@ -112,26 +116,16 @@ export class PoolFixture {
     this.#pool.onConnected(session)
   }
 
-  #addClient({ settings }: Config): void {
+  #addClient(): void {
     const sink = new Sink()
-    const registry = undefined as unknown as Registry // asked for nothing between login and leaving
-    const session = new ClientSession(this.#context, registry, asSocket(sink), arrival)
-    for (const [name, value] of Object.entries(parameters)) session.parameters.set(name, value)
-    const relay = new ClientRelay(
-      asSocket(sink),
-      session.parameters,
-      new ClientStatements(this.#context.statements),
-      this.#pool.counters,
-      session,
-      settings.max_packet_size,
-      settings.max_prepared_statements,
-      this.#context.clock,
-    )
-    session.phase = 'ready'
-    session.pool = this.#pool
-    session.relay = relay
-    this.#pool.clients.add(session)
-    this.#clients.push({ relay, sink })
+    const client = new ClientSession(this.#context, arrival, () => {})
+    for (const [name, value] of Object.entries(parameters)) client.parameters.set(name, value)
+    const databases = undefined as unknown as Databases // asked for nothing between login and leaving
+    const seat = new Seat(databases, this.#entered, this.#pool)
+    const served = new PooledClient(this.#context, client, seat, asSocket(sink))
+    client.phase = served
+    this.#pool.clients.add(served)
+    this.#clients.push({ served, sink })
   }
 }
 

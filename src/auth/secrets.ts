@@ -54,6 +54,12 @@ export class ScramSecret {
 
 export type StoredSecret = NoSecret | PlainSecret | Md5Secret | ScramSecret
 
+/** What is known of a user. `name`: as auth_query gives it, or as asked. */
+export interface KnownUser {
+  readonly name: string
+  readonly stored: StoredSecret
+}
+
 /** Is it the same secret? For noticing a change, not for checking a password. */
 export function sameSecret(one: StoredSecret, other: StoredSecret): boolean {
   if (one.kind === 'plain') return other.kind === 'plain' && one.password.equals(other.password)

@@ -2,7 +2,7 @@
 
 import { ConnectionLost } from '../protocol/conversation.js'
 import { cancelRequest } from '../protocol/frontend.js'
-import { MessageReader } from '../relay/reader.js'
+import { MessageReader } from '../relay/message-reader.js'
 import type { Attempt } from '../server/attempt.js'
 import type { Context } from '../server/context.js'
 import { dial } from '../server/dial.js'

@@ -1,11 +1,15 @@
 // What an administrator may do, carried out on the pools: PAUSE, KILL and the others, and what SHOW sees.
 
+import type { ClientSession } from '../client/client-session.js'
+import type { Clients } from '../client/clients.js'
+import { PooledClient } from '../client/pooled-client.js'
 import type { Config } from '../config/load.js'
-import type { ClientSession } from '../pool/client-session.js'
 import type { Database } from '../pool/database.js'
+import type { Pool } from '../pool/pool.js'
 import type { Registry } from '../pool/registry.js'
 import { PgError } from '../protocol/errors.js'
 import { withoutPromise } from '../server/leave-promise.js'
+import { clientStatus, databaseStatus, listCounts, poolStatuses, serverStatus, userStatus } from './rows.js'
 import type { Statistics } from './statistics.js'
 import {
   AdminError,
@@ -23,7 +27,6 @@ import {
   type StatsStatus,
   type UserStatus,
 } from './status.js'
-import { clientStatus, databaseStatus, listCounts, poolStatuses, serverStatus, userStatus } from './views.js'
 
 /** What lies above the pools: configuration, listeners, the end. */
 export interface PoolerControl {
@@ -35,13 +38,15 @@ export interface PoolerControl {
 
 export class PoolAdministration implements Administration {
   private readonly registry: Registry
+  private readonly everyone: Clients
   private readonly statistics: Statistics
   private readonly control: PoolerControl
   /** Paused by a KILL of everything: RESUME of everything ends that, too. */
-  private readonly killed = new Set<Database>()
+  private readonly killed = new Set<Database<Pool>>()
 
-  constructor(registry: Registry, statistics: Statistics, control: PoolerControl) {
-    this.registry = registry
+  constructor(clients: Clients, statistics: Statistics, control: PoolerControl) {
+    this.registry = clients.registry
+    this.everyone = clients
     this.statistics = statistics
     this.control = control
   }
@@ -59,12 +64,12 @@ export class PoolAdministration implements Administration {
   }
 
   databases(): DatabaseStatus[] {
-    return [...this.registry.databases.values()].map((database) => databaseStatus(this.registry, database))
+    return [...this.registry.databases].map((database) => databaseStatus(this.registry, database))
   }
 
   clients(): SocketStatus[] {
     const now = this.registry.context.clock.now()
-    return [...this.registry.clients].map((client) => clientStatus(client, now))
+    return [...this.everyone].map((client) => clientStatus(client, now))
   }
 
   servers(): SocketStatus[] {
@@ -72,7 +77,7 @@ export class PoolAdministration implements Administration {
   }
 
   users(): UserStatus[] {
-    return userStatus(this.registry)
+    return userStatus(this.everyone)
   }
 
   stats(): StatsStatus[] {
@@ -80,7 +85,7 @@ export class PoolAdministration implements Administration {
   }
 
   lists(): ListCounts {
-    return listCounts(this.registry)
+    return listCounts(this.everyone)
   }
 
   peers(): PeerStatus[] {
@@ -107,7 +112,7 @@ export class PoolAdministration implements Administration {
   }
 
   state(): { active: boolean; paused: boolean; suspended: boolean } {
-    const { context, isSuspended: suspended } = this.registry
+    const { context, isSuspended: suspended } = this.everyone
     const paused = context.isPaused
     return { active: !paused && !suspended, paused, suspended }
   }
@@ -132,21 +137,21 @@ export class PoolAdministration implements Administration {
       }
       return paused
     })
-    await registry.until(() => this.count(database, ['active', 'tested']) === 0, signal)
+    await registry.conditions.until(() => this.count(database, ['active', 'tested']) === 0, signal)
   }
 
   resume(name: string | undefined): void {
     withoutPromise(() => {
-      const { registry } = this
+      const { registry, everyone } = this
       const database = name === undefined ? undefined : this.find(name)
       if (database === undefined) {
-        if (registry.isClosing) throw new AdminError('pooler is shutting down')
+        if (everyone.isClosing) throw new AdminError('pooler is shutting down')
         const { isPaused } = registry.context
-        if (!isPaused && !registry.isSuspended && this.killed.size === 0) {
+        if (!isPaused && !everyone.isSuspended && this.killed.size === 0) {
           throw new AdminError('pooler is not paused/suspended')
         }
         registry.context.isPaused = false
-        if (registry.isSuspended) registry.wake()
+        if (everyone.isSuspended) everyone.wake()
         for (const one of this.killed) one.paused = false
         this.killed.clear()
       } else {
@@ -172,7 +177,7 @@ export class PoolAdministration implements Administration {
   kill(name: string | undefined): void {
     withoutPromise(() => {
       this.refuseWhileStopped()
-      const databases = name === undefined ? [...this.registry.databases.values()] : [this.findOrMake(name)]
+      const databases = name === undefined ? [...this.registry.databases] : [this.findOrMake(name)]
       for (const database of databases) {
         if (name === undefined && !database.paused) this.killed.add(database)
         database.paused = true
@@ -183,7 +188,7 @@ export class PoolAdministration implements Administration {
 
   killClient(id: number): void {
     withoutPromise(() => {
-      for (const client of this.registry.clients) {
+      for (const client of this.everyone) {
         if (client.id === id) return client.fail(new PgError('admin_disconnect'))
       }
       throw new AdminError('client not found')
@@ -199,7 +204,7 @@ export class PoolAdministration implements Administration {
 
   async waitClose(name: string | undefined, signal: AbortSignal): Promise<void> {
     const database = name === undefined ? undefined : this.findOrMake(name)
-    await this.registry.until(() => {
+    await this.registry.conditions.until(() => {
       for (const pool of this.registry.pools(database)) {
         if (pool.servers().some((server) => server.closeNeeded)) return false
       }
@@ -209,30 +214,29 @@ export class PoolAdministration implements Administration {
 
   /** Reads nothing more from clients, and waits until what they asked for has been answered. */
   async suspend(signal: AbortSignal): Promise<void> {
-    const { registry } = this
-    const { context, clients } = registry
+    const { registry, everyone } = this
+    const { context } = registry
     this.refuseWhileStopped()
-    if (registry.isClosing) throw new AdminError('pooler is shutting down')
-    if ([...registry.databases.values()].some((database) => database.paused)) {
+    if (everyone.isClosing) throw new AdminError('pooler is shutting down')
+    if ([...registry.databases].some((database) => database.paused)) {
       throw new AdminError('cannot suspend with paused databases')
     }
-    withoutPromise(() => {
-      registry.isSuspended = true
-      for (const client of clients) if (client.console === undefined) client.relay?.suspend()
-    })
-    const isQuiet = (client: ClientSession): boolean =>
-      client.phase !== 'login' && !client.isWaiting && client.server?.relay?.isQuiet !== false
+    withoutPromise(() => everyone.suspend())
+    const isQuiet = ({ phase }: ClientSession): boolean =>
+      phase instanceof PooledClient
+        ? !phase.isWaiting && phase.server?.relay?.isQuiet !== false
+        : phase?.name !== 'login'
     const limit = context.clock.after(context.config.settings.suspend_timeout * 1000, () => {
-      for (const client of [...clients]) if (!isQuiet(client)) client.fail(new PgError('suspend_timeout'))
+      for (const client of [...everyone]) if (!isQuiet(client)) client.fail(new PgError('suspend_timeout'))
     })
-    await registry.until(() => [...clients].every(isQuiet), signal).finally(() => limit.cancel())
+    await registry.conditions.until(() => [...everyone].every(isQuiet), signal).finally(() => limit.cancel())
   }
 
   shutdown(mode: ShutdownMode): void {
     void this.control.shutdown(mode)
   }
 
-  private count(database: Database | undefined, states: readonly string[]): number {
+  private count(database: Database<Pool> | undefined, states: readonly string[]): number {
     let count = 0
     for (const pool of this.registry.pools(database)) {
       for (const server of pool.servers()) if (states.includes(server.state)) count++
@@ -241,19 +245,19 @@ export class PoolAdministration implements Administration {
   }
 
   private refuseWhileStopped(): void {
-    const { context, isSuspended } = this.registry
+    const { context, isSuspended } = this.everyone
     if (context.isPaused || isSuspended) throw new AdminError('already suspended/paused')
   }
 
-  private find(name: string): Database {
+  private find(name: string): Database<Pool> {
     const database = this.registry.databases.get(name)
     if (database === undefined) throw new AdminError(`no such database: ${name}`)
     return database
   }
 
   /** `*` may make one up. */
-  private findOrMake(name: string): Database {
-    const database = this.registry.databases.get(name) ?? this.registry.autoDatabaseNamed(name)
+  private findOrMake(name: string): Database<Pool> {
+    const database = this.registry.databases.findOrMake(name)
     if (database === undefined) throw new AdminError(`no such database: ${name}`)
     return database
   }

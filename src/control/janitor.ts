@@ -1,22 +1,27 @@
 // Periodic upkeep: time-outs of clients and servers, lifetimes, min_pool_size, databases that nobody uses.
 
-import type { ClientSession } from '../pool/client-session.js'
+import type { Clients } from '../client/clients.js'
+import { ClientEntry } from '../client/entry.js'
+import { PooledClient } from '../client/pooled-client.js'
+import type { Timeouts } from '../client/timeouts.js'
 import type { Database } from '../pool/database.js'
 import type { Pool } from '../pool/pool.js'
 import type { Registry } from '../pool/registry.js'
 import { traceWaiting } from '../pool/trace.js'
 import * as backend from '../protocol/backend.js'
-import { PgError } from '../protocol/errors.js'
+import { type Condition, PgError } from '../protocol/errors.js'
 
 /** How often it looks, ms: as pgbouncer's. */
 const period = 333
 
 export class Janitor {
   private readonly registry: Registry
+  private readonly clients: Clients
   private timer: { cancel(): void } | undefined
 
-  constructor(registry: Registry) {
-    this.registry = registry
+  constructor(clients: Clients) {
+    this.registry = clients.registry
+    this.clients = clients
   }
 
   start(): void {
@@ -31,55 +36,52 @@ export class Janitor {
   /** One round; public for tests. */
   look(): void {
     const { registry } = this
-    if (registry.isSuspended) return
+    if (this.clients.isSuspended) return
     const now = registry.context.clock.now()
     this.lookAtClients(now)
     registry.prepareMinimum()
     for (const pool of [...registry.pools()]) this.lookAtPool(pool, now)
-    for (const database of [...registry.databases.values()]) {
-      if (this.isForgotten(database, now)) registry.forgetDatabase(database)
+    for (const database of [...registry.databases]) {
+      if (this.isForgotten(database, now)) registry.databases.forget(database)
     }
   }
 
   /** One that an administrator has stopped is remembered, or it would not be stopped any more. */
-  private isForgotten(database: Database, now: number): boolean {
+  private isForgotten(database: Database<Pool>, now: number): boolean {
     if (!database.isAuto || database.paused || database.disabled) return false
     if (!database.isUnused) return false
     const { autodb_idle_timeout: timeout, server_login_retry: retry } = this.registry.context.config.settings
     // Whoever is not logged in can name databases: those are kept for as long as it matters that they failed.
-    if (this.registry.isOnlyNamed(database)) return now - database.emptySince >= retry * 1000
+    if (this.registry.databases.isOnlyNamed(database)) return now - database.emptySince >= retry * 1000
     return over(now - database.emptySince, timeout * 1000)
   }
 
   private lookAtClients(now: number): void {
     const login = this.registry.context.config.settings.client_login_timeout * 1000
-    for (const client of this.registry.clients) {
-      if (client.phase === 'login') {
-        if (client.isArriving) this.lookAtWaiting(client, now)
-        if (client.stays && over(now - client.connectedAt, login)) client.fail(this.loginTimeout(client))
-      } else if (client.phase === 'ready' && client.pool !== undefined) {
-        this.lookAtClient(client, now)
+    for (const client of this.clients) {
+      const { phase } = client
+      if (phase instanceof PooledClient) this.lookAtClient(phase, now)
+      else if (phase instanceof ClientEntry) {
+        if (phase.seat !== undefined) this.lookAtWaiting(phase, phase.seat.timeouts, now)
+        if (over(now - client.connectedAt, login)) client.fail(loginTimeout(phase)) // without effect where it was closed just now
       }
     }
   }
 
-  private loginTimeout(client: ClientSession): PgError {
-    return new PgError(client.pool === undefined ? 'client_login_timeout' : 'client_login_timeout_server_down')
-  }
-
-  private lookAtClient(client: ClientSession, now: number): void {
-    const timeouts = client.timeouts!
-    if (client.isWaiting || client.isReserved) return this.lookAtWaiting(client, now)
-    if (client.replication !== 'none') return this.lookAtReplication(client)
-    const relay = client.relay!
-    if (client.server === null) {
+  private lookAtClient(client: PooledClient, now: number): void {
+    const { timeouts } = client.seat
+    if (client.isWaiting || client.isAligning) return this.lookAtQueued(client, now)
+    if (client.pool.isReplication) return this.lookAtReplication(client)
+    const { relay } = client
+    const { server } = relay
+    if (server === null) {
       if (over(now - client.quietSince, timeouts.clientIdle)) client.fail(new PgError('client_idle_timeout'))
       return
     }
-    const owes = client.server.relay!.owed.length > 0
+    const owes = server.owed.length > 0
     if (owes && over(now - relay.requestSince, timeouts.query)) client.fail(new PgError('query_timeout'))
     // A batch that no Sync has closed is a transaction, too.
-    else if (client.server.relay!.status !== backend.Idle || owes || !relay.sentWhole) {
+    else if (server.status !== backend.Idle || owes || !relay.sentWhole) {
       if (over(now - client.transactionSince, timeouts.transaction)) client.fail(new PgError('transaction_timeout'))
       else if (!owes && over(now - Math.max(client.quietSince, relay.requestSince), timeouts.idleTransaction)) {
         client.fail(new PgError('idle_transaction_timeout'))
@@ -90,21 +92,32 @@ export class Janitor {
   }
 
   /** It streams for as long as it likes; but then, what is due when a server is released would never come. */
-  private lookAtReplication(client: ClientSession): void {
+  private lookAtReplication(client: PooledClient): void {
     if (client.server?.closeNeeded) client.fail(new PgError('database_changed'))
   }
 
-  private lookAtWaiting(client: ClientSession, now: number): void {
-    const { isClosing, context } = this.registry
-    if (isClosing && context.isPaused) return client.fail(new PgError('server_shutting_down'))
+  private lookAtQueued(client: PooledClient, now: number): void {
+    if (this.lookAtWaiting(client, client.seat.timeouts, now) || client.isNotified) return
+    const notifyAfter = this.clients.context.config.settings.query_wait_notify * 1000
+    if (!over(now - client.waitingSince, notifyAfter)) return
+    client.notify('No server connection available in postgres backend, client being queued')
+  }
+
+  /** Returns whether the client was sent away. */
+  private lookAtWaiting(client: PooledClient | ClientEntry, timeouts: Timeouts, now: number): boolean {
+    const { isClosing, context } = this.clients
     const waited = now - client.waitingSince
-    const timeouts = client.timeouts!
-    if (over(waited, timeouts.query)) return client.fail(new PgError('query_timeout_waiting'))
-    if (over(waited, timeouts.queryWait)) return client.fail(new PgError('query_wait_timeout'))
-    const notifyAfter = context.config.settings.query_wait_notify * 1000
-    if (client.phase === 'ready' && !client.isNotified && over(waited, notifyAfter)) {
-      client.notify('No server connection available in postgres backend, client being queued')
-    }
+    const condition: Condition | undefined =
+      isClosing && context.isPaused
+        ? 'server_shutting_down'
+        : over(waited, timeouts.query)
+          ? 'query_timeout_waiting'
+          : over(waited, timeouts.queryWait)
+            ? 'query_wait_timeout'
+            : undefined
+    if (condition === undefined) return false
+    client.fail(new PgError(condition))
+    return true
   }
 
   private lookAtPool(pool: Pool, now: number): void {
@@ -116,7 +129,7 @@ export class Janitor {
       const spare = pool.size > pool.limits.minPoolSize
       if (server.closeNeeded) server.close(server.closeReason)
       else if (spare && over(idle, idleTimeout)) server.close('server idle timeout')
-      else if (pool.isTooOld(server)) server.close('server lifetime over')
+      else if (pool.expire(server)) server.close('server lifetime over')
       else if (server.state === 'idle' && settings.server_check_query !== '' && idle > checkAfter) {
         pool.move(server, 'used')
       }
@@ -142,6 +155,10 @@ export class Janitor {
       else server.close('too many servers in the pool')
     }
   }
+}
+
+function loginTimeout(entry: ClientEntry): PgError {
+  return new PgError(entry.seat === undefined ? 'client_login_timeout' : 'client_login_timeout_server_down')
 }
 
 /** 0 is never. */

@@ -1,19 +1,23 @@
 // Totals and averages per database, and the line that is logged every stats_period.
 
+import type { Clients } from '../client/clients.js'
 import { averages, Counters } from '../observe/stats.js'
 import type { Registry } from '../pool/registry.js'
 import type { StatsStatus } from './status.js'
 
 export class Statistics {
   private readonly registry: Registry
+  private readonly clients: Clients
   private timer: { cancel(): void } | undefined
   private before = new Map<string, Counters>()
   private latest = new Map<string, Counters>()
   private beforeAt: number
   private latestAt: number
 
-  constructor(registry: Registry) {
+  constructor(clients: Clients) {
+    const { registry } = clients
     this.registry = registry
+    this.clients = clients
     this.latestAt = registry.context.clock.now()
     this.beforeAt = this.latestAt - 1000 // so that what is shown at once is a rate already
   }
@@ -57,7 +61,7 @@ export class Statistics {
       sum.add(pool.counters)
       totals.set(name, sum)
     }
-    totals.set('pgbouncer', this.registry.consoleCounters.copy())
+    totals.set('pgbouncer', this.clients.console.counters.copy())
     return totals
   }
 

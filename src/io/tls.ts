@@ -148,7 +148,7 @@ export function connectTls(stream: Duplex, { context, host, verify }: ConnectTls
 
 export interface AcceptTls {
   readonly context: SecureContext
-  /** Ask clients for a certificate; `clientCertificate` tells what became of it. */
+  /** OwnQuery clients for a certificate; `clientCertificate` tells what became of it. */
   readonly asksCertificate: boolean
   /** Bytes of the handshake that have been read already. */
   readonly begun: Buffer

@@ -1,15 +1,15 @@
 // auth_query: looks up the secret of a user that auth_file does not have, on a server of the database.
 
-import { parseStoredSecret } from '../auth/secrets.js'
+import { type KnownUser, parseStoredSecret } from '../auth/secrets.js'
 import { PgError } from '../protocol/errors.js'
 import { extendedQuery } from '../protocol/frontend.js'
-import type { Answer } from '../relay/ask.js'
+import type { Answer } from '../relay/own-query.js'
 import type { Attempt } from '../server/attempt.js'
 import { leavePromise } from '../server/leave-promise.js'
-import type { ServerSession, Waiter } from '../server/server-session.js'
-import type { KnownUser } from './client-login.js'
+import type { ServerSession } from '../server/server-session.js'
 import type { Database } from './database.js'
 import type { Pool } from './pool.js'
+import { PoolQuery } from './pool-query.js'
 import type { Registry } from './registry.js'
 
 export class AuthQuery {
@@ -25,7 +25,7 @@ export class AuthQuery {
    * @param attempt the login that it is for: who has left neither waits for a server nor keeps one busy
    * @throws PgError where it can't be asked, or answers with an error
    */
-  async find(database: Database | undefined, user: string, attempt: Attempt): Promise<KnownUser | undefined> {
+  async find(database: Database<Pool> | undefined, user: string, attempt: Attempt): Promise<KnownUser | undefined> {
     const { context } = this.registry
     const { settings } = context.config
     const authUser = database?.config.authUser ?? settings.auth_user
@@ -42,37 +42,25 @@ export class AuthQuery {
   }
 
   /** Rejects with PgError; settles not at all once the attempt has been given up. */
-  private ask(pool: Pool, database: Database | undefined, query: Buffer, attempt: Attempt): Promise<Answer> {
+  private ask(pool: Pool, database: Database<Pool> | undefined, bytes: Buffer, attempt: Attempt): Promise<Answer> {
     const isConsole = database === undefined
     return new Promise((resolve, reject) => {
       leavePromise(() => {
         if (attempt.isOver) return
         // Whoever is to resume it must get in.
         if (isConsole && pool.isPaused) return reject(new PgError('auth_query_failed'))
-        let asked: ServerSession | undefined
-        const waiter: Waiter = {
-          waitingSince: 0,
-          wantsAlignment: false,
-          isImpatient: isConsole,
-          onRefused: (error) => reject(pool.database === database ? refusal(error, pool) : hidden(error, pool)),
-          onServer: (server) => {
-            asked = server
-            server.ask(query, (answer) => {
-              asked = undefined
-              forget()
-              if (answer instanceof Error) return reject(new PgError('server_crashed'))
-              const error = this.problemOf(answer, server)
-              if (server.state !== 'closed') pool.release(server)
-              if (error === undefined) resolve(answer)
-              else reject(error)
-            })
-          },
-        }
-        const forget = attempt.onGivenUp(() => {
-          pool.waiting.delete(waiter)
-          if (asked !== undefined) pool.owner.cancel(asked)
+        const query = new PoolQuery(pool, bytes, isConsole, (answer, server) => {
+          forget()
+          if (answer instanceof PgError) {
+            const isAsked = server !== undefined
+            return reject(isAsked ? answer : pool.database === database ? refusal(answer, pool) : hidden(answer, pool))
+          }
+          const problem = this.problemOf(answer, server!)
+          if (problem === undefined) resolve(answer)
+          else reject(problem)
         })
-        pool.acquire(waiter)
+        const forget = attempt.onGivenUp(() => query.giveUp())
+        query.begin()
       })
     })
   }
@@ -88,10 +76,10 @@ export class AuthQuery {
     return new PgError('auth_query_failed')
   }
 
-  private databaseToAsk(database: Database | undefined): Database | undefined {
+  private databaseToAsk(database: Database<Pool> | undefined): Database<Pool> | undefined {
     const name = database?.config.authDbname ?? this.registry.context.config.settings.auth_dbname
     if (name === undefined) return database
-    const where = this.registry.databaseNamed(name)
+    const where = this.registry.databases.find(name)
     if (where === undefined) {
       this.registry.context.log.error(`authentication database "${name}" is not configured`)
       throw new PgError('config_error')

@@ -1,9 +1,45 @@
 // When a pool opens connections to servers, and what becomes of those who wait for one where that fails.
 
 import { PgError } from '../protocol/errors.js'
-import type { Waiter } from '../server/server-session.js'
-import type { ClientSession } from './client-session.js'
-import type { Pool } from './pool.js'
+import type { Context } from '../server/context.js'
+import type { ServerSession } from '../server/server-session.js'
+import type { Database, User } from './database.js'
+import type { Borrower } from './lease.js'
+import type { Limits } from './limits.js'
+
+/** Waits for the parameters that the servers of a pool have, and for no server. */
+export interface Arriving {
+  /** Since when, ms on the clock. */
+  readonly waitingSince: number
+  /** A server has logged in. */
+  known(): void
+  /** There is none. */
+  refused(error: PgError): void
+}
+
+/** A pool, as far as servers are opened for those who wait in it. */
+export interface LaunchingPool {
+  readonly context: Context
+  readonly database: Database
+  readonly user: User
+  readonly limits: Limits
+  readonly isPaused: boolean
+  /** Servers in any state. */
+  readonly size: number
+  /** Those that count to `pool_size`. */
+  readonly counted: number
+  readonly clients: { readonly size: number }
+  readonly waiting: Set<Borrower>
+  readonly arriving: Set<Arriving>
+  readonly connecting: { readonly size: number }
+  readonly tested: { readonly size: number }
+  readonly used: Iterable<ServerSession>
+  readonly usual: { readonly isKnown: boolean }
+  check(server: ServerSession): void
+  /** Returns whether the limits that span pools leave room for one more server; others may be closed for it. */
+  makeRoom(mayEvict: boolean): boolean
+  connect(): void
+}
 
 export class Launcher {
   /** The latest attempt's failure, until one succeeds. */
@@ -11,9 +47,9 @@ export class Launcher {
   /** The same for those who come later. */
   private cached: PgError | undefined
   private failedAt = 0
-  private readonly pool: Pool
+  private readonly pool: LaunchingPool
 
-  constructor(pool: Pool) {
+  constructor(pool: LaunchingPool) {
     this.pool = pool
   }
 
@@ -32,11 +68,11 @@ export class Launcher {
     for (const server of pool.used) {
       if (wanted <= 0) return
       wanted--
-      pool.recycler.check(server)
+      pool.check(server)
     }
-    while (wanted > 0 && this.mayConnect() && pool.owner.makeRoom(pool)) {
+    while (wanted > 0 && this.mayConnect() && pool.makeRoom(true)) {
       wanted--
-      pool.owner.connect(pool)
+      pool.connect()
     }
   }
 
@@ -47,7 +83,7 @@ export class Launcher {
     if (pool.isPaused || pool.database.disabled || pool.size >= limits.minPoolSize) return
     if (pool.clients.size === 0 && pool.database.config.user === undefined) return
     if (pool.connecting.size === 0 && pool.size < limits.poolSize && this.mayConnect()) {
-      if (pool.owner.makeRoom(pool, false)) pool.owner.connect(pool)
+      if (pool.makeRoom(false)) pool.connect()
     }
   }
 
@@ -70,19 +106,19 @@ export class Launcher {
     if (pool.size > 1 || this.hasOtherHost) return
     if (error !== undefined) return this.refuseWaiting(error)
     for (const waiter of pool.waiting) {
-      if (waiter.isImpatient !== true) continue
+      if (!waiter.isImpatient) continue
       pool.waiting.delete(waiter)
-      waiter.onRefused(failing)
+      waiter.refused(failing)
     }
   }
 
   /** Nobody waits any longer. */
   refuseWaiting(error: PgError): void {
     const { waiting, arriving } = this.pool
-    const refused: Waiter[] = [...waiting, ...arriving]
+    const refused = [...waiting, ...arriving]
     waiting.clear()
     arriving.clear()
-    for (const waiter of refused) waiter.onRefused(error)
+    for (const waiter of refused) waiter.refused(error)
   }
 
   /** After a failure one attempt at a time; with pauses, unless there is another host to try. */
@@ -95,10 +131,7 @@ export class Launcher {
     if (counted >= limits.poolSize + limits.reservePoolSize || afterTimeout <= 0) return false
     const first = pool.waiting.values().next().value
     if (first === undefined || pool.context.clock.now() - first.waitingSince < afterTimeout) return false
-    pool.context.log.warning(
-      'taking connection from reserve_pool',
-      first.wantsAlignment ? (first as ClientSession) : undefined,
-    )
+    pool.context.log.warning('taking connection from reserve_pool', first.wants?.who)
     return true
   }
 

@@ -4,12 +4,14 @@
 import type { Credentials } from '../auth/server-login.js'
 import { Counters } from '../observe/stats.js'
 import type { Context } from '../server/context.js'
-import type { ServerOwner, ServerSession, ServerStartup, Waiter } from '../server/server-session.js'
+import type { ServerOwner, ServerSession, ServerStartup } from '../server/server-session.js'
 import { mayMove, type ServerState } from '../server/server-states.js'
-import type { ClientSession } from './client-session.js'
-import type { Database, Limits, User } from './database.js'
-import { Launcher } from './launch.js'
-import { Recycler } from './recycle.js'
+import { align } from './align.js'
+import type { Database, User } from './database.js'
+import { type Arriving, Launcher, type LaunchingPool } from './launch.js'
+import { type Borrower, Lease, type Lender, type Member } from './lease.js'
+import type { Limits } from './limits.js'
+import { Recycler, type ServerPool } from './recycle.js'
 import { ServerList } from './server-list.js'
 import { UsualParameters } from './usual-parameters.js'
 
@@ -20,7 +22,7 @@ export interface PoolOwner {
   /** Stops what a server is doing for a client that has left. */
   cancel(server: ServerSession): void
   /** May this pool have one more server, within the limits above it? An idle server elsewhere may be closed to make room. */
-  makeRoom(pool: Pool, mayEvict?: boolean): boolean
+  makeRoom(pool: Pool, mayEvict: boolean): boolean
   /** A server has nothing to do; who waits for room may have it closed. */
   onServerIdle(): void
   connect(pool: Pool): void
@@ -28,8 +30,8 @@ export interface PoolOwner {
   onServerClosed(pool: Pool): void
 }
 
-export class Pool implements ServerOwner {
-  readonly database: Database
+export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
+  readonly database: Database<Pool>
   user: User
   limits: Limits
   readonly counters: Counters
@@ -46,10 +48,10 @@ export class Pool implements ServerOwner {
   readonly used = new Set<ServerSession>()
   readonly tested = new Set<ServerSession>()
   readonly active = new ServerList()
-  readonly waiting = new Set<Waiter>()
-  readonly clients = new Set<ClientSession>()
+  readonly waiting = new Set<Borrower>()
+  readonly clients = new Set<Member>()
   /** Clients that wait for the first server, to be welcomed. */
-  readonly arriving = new Set<Waiter>()
+  readonly arriving = new Set<Arriving>()
   /** When a server was last closed for its age, ms on the clock. */
   lastLifetimeClose = Number.NEGATIVE_INFINITY
   /** Since when it has had neither clients nor servers; infinite while it has. */
@@ -61,7 +63,7 @@ export class Pool implements ServerOwner {
   constructor(
     context: Context,
     owner: PoolOwner,
-    database: Database,
+    database: Database<Pool>,
     user: User,
     limits: Limits,
     login: Credentials,
@@ -147,29 +149,29 @@ export class Pool implements ServerOwner {
     else this.idle.splice(this.idle.indexOf(server), 1)
   }
 
-  /** Gives `waiter` a server now, or puts it in the queue. True: it has been given one. */
-  acquire(waiter: Waiter): boolean {
-    waiter.waitingSince = this.context.clock.now()
+  /** Lends `borrower` a server now, or puts it in the queue. Returns whether it may use one now. */
+  acquire(borrower: Borrower): boolean {
+    borrower.waitingSince = this.context.clock.now()
     if (this.checksEach) while (this.idle.length > 0) this.move(this.idle[0]!, 'used') // since before that was set
     if (!this.isPaused) {
       const server = this.waiting.size === 0 ? this.takeIdle() : null
-      if (server !== null) return this.assign(waiter, server, waiter.waitingSince)
+      if (server !== null) return this.grant(borrower, server, borrower.waitingSince)
       const { refusal } = this.launcher
       if (refusal !== undefined) {
-        waiter.onRefused(refusal)
+        borrower.refused(refusal)
         return false
       }
     }
-    this.waiting.add(waiter)
+    this.waiting.add(borrower)
     this.demand()
     return false
   }
 
   /** Waits for the first server of the pool, for its parameters; fails at once where connecting has been failing. */
-  arrive(waiter: Waiter): void {
+  awaitParameters(arriving: Arriving): void {
     const { refusal } = this.launcher
-    if (refusal !== undefined) return waiter.onRefused(refusal)
-    this.arriving.add(waiter)
+    if (refusal !== undefined) return arriving.refused(refusal)
+    this.arriving.add(arriving)
     this.demand()
   }
 
@@ -191,17 +193,18 @@ export class Pool implements ServerOwner {
     return server
   }
 
-  /** True: the waiter can use the server at once; false: it is being aligned, `onServer` comes later. */
-  private assign(waiter: Waiter, server: ServerSession, now: number): boolean {
+  /** Returns whether the borrower may use the server at once; else it is being aligned, and `granted` comes later. */
+  private grant(borrower: Borrower, server: ServerSession, now: number): boolean {
     this.move(server, 'active')
     this.counters.serverAssignments++
-    this.counters.waitTime += 1000 * (now - waiter.waitingSince)
-    if (waiter.wantsAlignment && !this.recycler.isAligned(waiter as ClientSession, server)) return false
-    waiter.onServer(server, now)
+    this.counters.waitTime += 1000 * (now - borrower.waitingSince)
+    const lease = new Lease(this, server, borrower)
+    if (borrower.wants !== null && !align(this, lease, borrower.wants)) return false
+    lease.hold(now)
     return true
   }
 
-  /** Is each use of a server preceded by a check? */
+  /** Whether each use of a server is preceded by a check. */
   private get checksEach(): boolean {
     const { server_check_delay: delay, server_check_query: query } = this.context.config.settings
     return delay === 0 && query !== '' && !this.isReplication
@@ -241,10 +244,26 @@ export class Pool implements ServerOwner {
         this.demand()
         return
       }
-      const next: Waiter = this.waiting.values().next().value!
+      const next: Borrower = this.waiting.values().next().value!
       this.waiting.delete(next)
-      if (this.assign(next, server, this.context.clock.now()) && next.wantsAlignment) (next as ClientSession).resume()
+      if (this.grant(next, server, this.context.clock.now())) next.resume()
     }
+  }
+
+  makeRoom(mayEvict: boolean): boolean {
+    return this.owner.makeRoom(this, mayEvict)
+  }
+
+  connect(): void {
+    this.owner.connect(this)
+  }
+
+  cancel(server: ServerSession): void {
+    this.owner.cancel(server)
+  }
+
+  check(server: ServerSession): void {
+    this.recycler.check(server)
   }
 
   /** Starts what is needed for those who wait. */
@@ -260,10 +279,10 @@ export class Pool implements ServerOwner {
   }
 
   /**
-   * Is it time to close a server for its age (`server_lifetime`)? Closes are spaced, so that a pool is not renewed all at
-   * once: where the answer is true, the server must be closed.
+   * Returns whether it is time to close a server for its age (`server_lifetime`): then the caller must. Closes are spaced, so
+   * that a pool is not renewed all at once.
    */
-  isTooOld(server: ServerSession, now: number = this.context.clock.now()): boolean {
+  expire(server: ServerSession, now: number = this.context.clock.now()): boolean {
     const lifetime = this.limits.serverLifetime
     if (now - server.connectedAt < lifetime) return false
     if (now - this.lastLifetimeClose < lifetime / this.limits.poolSize) return false
@@ -279,26 +298,18 @@ export class Pool implements ServerOwner {
     const arrived = [...this.arriving]
     this.arriving.clear()
     this.serve(server)
-    for (const waiter of arrived) waiter.onServer(server, server.connectedAt)
+    for (const client of arrived) client.known()
   }
 
-  /** A client is done with its server, which owes nothing. */
-  release(server: ServerSession, now: number = this.context.clock.now()): void {
-    const client = server.client
-    if (client !== null) client.unlink()
-    server.client = null
-    if (server.cancels > 0) return // the last CancelRequest gives it back
+  /** Nobody has the server any more, and it owes nothing. */
+  takeBack(server: ServerSession, now: number = this.context.clock.now()): void {
+    if (server.cancels > 0) return // the last CancelRequest has it taken back
     this.recycler.recycle(server, now)
-  }
-
-  /** A client has left: its server is taken back, or closed where its state is not known. */
-  reclaim(client: ClientSession): void {
-    this.recycler.reclaim(client)
   }
 
   /** The last CancelRequest for the server has been delivered. */
   onCancelled(server: ServerSession): void {
-    if (server.state === 'active' && server.client === null && server.relay?.isQuiet) this.recycler.recycle(server)
+    if (server.state === 'active' && server.holder === null && server.relay?.isQuiet) this.recycler.recycle(server)
   }
 
   onParameter(server: ServerSession, name: string, value: string, isChecked: boolean): void {
@@ -310,15 +321,8 @@ export class Pool implements ServerOwner {
   }
 
   onServerLost(server: ServerSession, reason: string): void {
-    const client = server.client
-    const nothingSent = client?.isReserved === true
-    if (client !== null) {
-      client.unlink()
-      server.client = null
-      if (!nothingSent) client.onServerLost(server)
-    }
-    server.close(reason)
-    if (client !== null && nothingSent && this.acquire(client)) client.resume()
+    if (server.holder === null) server.close(reason)
+    else server.holder.lost(reason)
     this.demand()
   }
 }

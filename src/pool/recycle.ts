@@ -1,46 +1,39 @@
-// What happens to a server between two clients: reset, check, and the SETs that align it with the next one.
+// What happens to a server between two clients: reset and check.
 
 import * as backend from '../protocol/backend.js'
-import { PgError } from '../protocol/errors.js'
 import * as frontend from '../protocol/frontend.js'
-import type { Answer } from '../relay/ask.js'
+import type { Context } from '../server/context.js'
 import type { ServerSession } from '../server/server-session.js'
-import { noSettings, restoring } from '../session-state/settings.js'
-import type { ClientSession } from './client-session.js'
-import type { Pool } from './pool.js'
-import { traceLink, traceRelease } from './trace.js'
+import { traceRelease } from '../server/trace.js'
+import type { Limits } from './limits.js'
+
+/** A pool, as far as its servers are made ready for whoever comes next. */
+export interface ServerPool {
+  readonly context: Context
+  readonly isPaused: boolean
+  readonly limits: Limits
+  /** Returns whether the server is to be closed for its age. */
+  expire(server: ServerSession, now: number): boolean
+  move(server: ServerSession, to: 'tested'): void
+  /** The server is clean. */
+  putBack(server: ServerSession, now?: number): void
+  /** The server is free. */
+  serve(server: ServerSession, now?: number): void
+  demand(): void
+}
 
 export class Recycler {
-  private readonly pool: Pool
+  private readonly pool: ServerPool
 
-  constructor(pool: Pool) {
+  constructor(pool: ServerPool) {
     this.pool = pool
-  }
-
-  /** A client has left, in whatever state: mid-query, mid-message, mid-transaction. */
-  reclaim(client: ClientSession): void {
-    const { pool } = this
-    const { server, relay } = client
-    if (server === null || relay === undefined) return
-    const isReserved = client.isReserved
-    const isWhole = relay.sentWhole
-    server.relay?.owed.forget(relay)
-    client.unlink()
-    server.client = null
-    if (pool.isReplication) return // it ends with the pool, which is this client's alone
-    if (isReserved) return pool.move(server, 'tested') // given back when its SETs are answered
-    if (client.session?.state.leave(server) === true && isWhole) return // given back when it has told what it holds
-    if (isWhole && server.relay?.isQuiet) return pool.release(server)
-    pool.owner.cancel(server)
-    server.close('client disconnect while server was not ready')
-    pool.demand()
   }
 
   /** A server that a client has left goes back to the pool: rolled back and reset where that is due. */
   recycle(server: ServerSession, now: number = this.pool.context.clock.now()): void {
     const { pool } = this
     if (server.state === 'closed' || server.relay === undefined) return
-    if (pool.isTooOld(server, now)) server.retire('server lifetime over')
+    if (pool.expire(server, now)) server.retire('server lifetime over')
     const { context } = pool
     if (server.closeNeeded || pool.isPaused) {
       traceRelease(context, server, 'close')
@@ -112,65 +105,4 @@ export class Recycler {
       }
     })
   }
-
-  /** Has the server the client's parameters? If not, they are sent, and the client gets the server when they hold. */
-  isAligned(client: ClientSession, server: ServerSession): boolean {
-    const { parameters } = client
-    tell(client, parameters.hear(server.parameters))
-    tell(client, parameters.follow(this.pool.usual.defaults))
-    const alignment = parameters.key === server.parameters.key ? null : parameters.alignment(server.parameters)
-    const settings = client.session?.state.settings ?? noSettings
-    const restored = settings === server.settings ? null : restoring(server.settings, settings)
-    if (restored === null) server.settings = settings
-    const isAligned = alignment === null && restored === null
-    traceLink(this.pool.context, client, server, isAligned)
-    if (isAligned) return true
-    client.reserve(server)
-    // Behind the parameters, since client_encoding is one of them.
-    if (alignment !== null) {
-      server.parameters.expect(alignment)
-      server.ask(frontend.query(alignment.sql), (answer) => {
-        if (isDone(answer)) server.parameters.confirm(alignment)
-        this.onAligned(client, server, answer, restored === null)
-      })
-    }
-    if (restored === null) return false
-    server.settings = server.settings.doubtedWith(settings)
-    server.ask(restored, (answer) => {
-      if (isDone(answer)) server.settings = settings
-      this.onAligned(client, server, answer, true)
-    })
-    return false
-  }
-
-  /** @param isLast all that was sent has been answered */
-  private onAligned(client: ClientSession, server: ServerSession, answer: Answer | Error, isLast: boolean): void {
-    if (answer instanceof Error) return
-    const isFine = isDone(answer)
-    if (isFine && !isLast) return
-    if (server.client !== client) {
-      if (isLast) this.pool.release(server) // the client left meanwhile
-    } else if (!isFine) {
-      this.pool.context.log.warning(`could not set parameters: ${answer.error?.message ?? ''}`, server)
-      client.unlink()
-      server.client = null
-      client.onRefused(new PgError('invalid_server_parameter'))
-      server.close('invalid server parameter')
-      this.pool.demand()
-    } else {
-      tell(client, client.parameters.agree(server.parameters))
-      client.onServer(server, this.pool.context.clock.now())
-      client.resume()
-    }
-  }
-}
-
-/** The client, which has no server, is told what some of its parameters are now. */
-function tell(client: ClientSession, changed: readonly (readonly [name: string, value: string])[]): void {
-  for (const [name, value] of changed) client.relay!.socket.write(backend.parameterStatus(name, value))
-}
-
-/** Has it been carried out, for good? */
-function isDone(answer: Answer | Error): boolean {
-  return !(answer instanceof Error) && answer.error === undefined && answer.status === backend.Idle
 }

@@ -1,29 +1,7 @@
-// What -v and -v -v add to the log: what clients, servers and pools do with whom; in pgbouncer's words where it has some.
+// What -v adds to the log of when pools open connections to servers, in pgbouncer's words.
 
-import { hostAndPort } from '../io/listener.js'
-import type { LogPeer } from '../observe/log.js'
-import type { Context } from '../server/context.js'
 import type { ServerSession } from '../server/server-session.js'
-import type { Arrival } from './client-startup.js'
 import type { Pool } from './pool.js'
-
-/** -v: a client is connected, from where and to where. */
-export function traceArrival({ log }: Context, client: LogPeer, arrival: Arrival): void {
-  if (log.verbose < 1) return
-  const { kind, description, localAddress, localPort } = arrival
-  const to = kind === 'tcp' ? ` -> ${hostAndPort(localAddress, localPort)}` : ''
-  log.debug(`P: got connection: ${description}${to}`, client)
-}
-
-/** -v: what a client asks for in its startup packet. Passwords are not among it. */
-export function traceStartup({ log, config }: Context, parameters: ReadonlyMap<string, string>, who: LogPeer): void {
-  if (log.verbose < 1) return
-  const ignored = new Set(config.settings.ignore_startup_parameters.map((name) => name.toLowerCase()))
-  for (const [name, value] of parameters) {
-    const verb = ignored.has(name.toLowerCase()) ? 'ignoring startup parameter' : 'got var'
-    log.debug(`${verb}: ${name}=${value}`, who)
-  }
-}
 
 /** -v: why who waits in a pool is not having a server opened; looked at as often as the janitor looks. */
 export function traceWaiting(pool: Pool): void {
@@ -58,15 +36,4 @@ export function traceConnect(pool: Pool, server: ServerSession): void {
   if (context.log.verbose < 1) return
   const why = waiting.size + arriving.size === 0 ? 'satisfy min_pool_size' : 'server'
   context.log.debug(`launching new connection to ${why}`, server)
-}
-
-/** -v -v: a server goes to a client, as it is or after the SETs of some parameters. */
-export function traceLink({ log }: Context, client: LogPeer, server: ServerSession, isAligned: boolean): void {
-  if (log.verbose < 2) return
-  log.noise(`linked to S-${server.ptr}${isAligned ? '' : ', after its parameters are set'}`, client)
-}
-
-/** -v -v: a server is free again, and what becomes of it. */
-export function traceRelease({ log }: Context, server: ServerSession, next: string): void {
-  if (log.verbose >= 2) log.noise(`release_server: ${next}`, server)
 }

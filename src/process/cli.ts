@@ -23,7 +23,7 @@ export interface DemoCommand {
   readonly keep: boolean
 }
 
-/** Ask whether the pooler of this configuration answers. */
+/** OwnQuery whether the pooler of this configuration answers. */
 export interface PingCommand {
   readonly name: 'ping'
   readonly file: string

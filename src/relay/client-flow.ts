@@ -9,7 +9,7 @@ import { endsCopy, isSyncPoint } from '../protocol/frontend.js'
 import { ClientOutput } from './client-output.js'
 import type { ClientEvents } from './events.js'
 import { Execute } from './exchange.js'
-import type { ServerRelay } from './server-relay.js'
+import type { ServerSide } from './pair.js'
 
 /** What has been heard last of a client: nothing yet; its Terminate; the end of its stream; what no client may say. */
 const Staying = 0
@@ -25,7 +25,7 @@ export const CopySent = 2
 export abstract class ClientFlow extends ClientOutput implements SocketOwner {
   readonly counters: Counters
   /** The server that waits for this client to read. */
-  blockedServer: ServerRelay | null = null
+  blockedServer: { readonly socket: Socket } | null = null
   /** It leaves without waiting for answers: a replication may never end. */
   leavesAtOnce = false
   /** Nothing more is looked at until what was sent has been answered. */
@@ -180,14 +180,14 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
    * Is the server in a COPY of which nothing will be told? It reads on, its end may have been begun and no more; or it has come
    * to the end in a batch, and keeps that to itself while a message of which a part is missing stands behind it.
    */
-  private isInCopy(server: ServerRelay): boolean {
+  private isInCopy(server: ServerSide): boolean {
     const { copyIn, owed } = server
     if (!copyIn || owed.copyEnds === 0 || this.isBetweenMessages) return copyIn && owed.copyEnds === 0
     return owed.kind === Execute || (endsCopy(this.frames.code) && owed.copyEnds === 1)
   }
 
   /** Will more be answered of what was sent? Not a message without its end, and not what stands behind the last Flush. */
-  private isAnswerDue(server: ServerRelay): boolean {
+  private isAnswerDue(server: ServerSide): boolean {
     const { owed, failed, inquiry } = server
     // What the inquiry waits for, the end of a message, will not come.
     if (inquiry !== null && inquiry.ask === null && !this.isBetweenMessages) return false

@@ -10,17 +10,19 @@ import { Cut, Message } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
 import { ClientFlow, CopyBegun, CopySent, HalfClosed, NoCopy, Terminated, Violated } from './client-flow.js'
 import { CopySearch, isCopyText, isPartOfCopy, mayCopy } from './copy-in.js'
-import type { ClientEvents, MessageWatch, WatchNote } from './events.js'
+import type { ClientEvents, MessageWatch } from './events.js'
 import * as exchange from './exchange.js'
-import type { Note } from './notes.js'
+import type { Note } from './note.js'
+import type { ClientSide, ServerSide } from './pair.js'
 import type { ParameterSet } from './parameters.js'
 import type { ClientStatements } from './statements/client-statements.js'
-import { Done, Incomplete, Later, StatementNames, Wait } from './statements/statement-names.js'
+import { Done, Incomplete, Later, Wait } from './statements/outcome.js'
+import { StatementNames } from './statements/statement-names.js'
 
 /** Where the text of a Parse has not begun within so many bytes, it may be anything. */
 const longestBegin = 1024
 
-export class ClientRelay extends ClientFlow {
+export class ClientRelay extends ClientFlow implements ClientSide {
   readonly parameters: ParameterSet
   readonly statements: ClientStatements
   /** When the exchange under way, and the transaction, began; ms on the clock. */
@@ -35,7 +37,7 @@ export class ClientRelay extends ClientFlow {
   /** Prepared statement names of this client, and what is due for them. */
   readonly names: StatementNames
   /** What `session` wants to know of the Query or Sync at hand. */
-  note: WatchNote | null = null
+  note: Note | null = null
   private readonly search = new CopySearch()
   // The exchange at hand was refused: it is read up to its end, and not carried out.
   private refusing = false
@@ -64,6 +66,21 @@ export class ClientRelay extends ClientFlow {
     this.frames.maxLength = bytes
   }
 
+  /** Its bytes go to this server from now on, and what that says is for it. Called by the lease alone, as is `unlink`. */
+  link(server: ServerSide): void {
+    this.server = server
+    server.client = this
+  }
+
+  /** Has no server any more. */
+  unlink(): void {
+    if (this.server !== null) this.server.client = null
+    this.server = null
+    const blocked = this.blockedServer
+    this.blockedServer = null
+    if (blocked !== null) blocked.socket.resume()
+  }
+
   override close(): void {
     super.close()
     this.statements.close()
@@ -71,7 +88,7 @@ export class ClientRelay extends ClientFlow {
 
   /** Is the exchange that failed the only one that was sent, and kept? Then nothing more is sent until it runs again. */
   waitToRunAgain(isStale: boolean): boolean {
-    if (!this.names.secondRun.isPossible(isStale) || this.unsynced || !this.frames.atBoundary) return false
+    if (!this.names.replay.isPossible(isStale) || this.unsynced || !this.frames.atBoundary) return false
     if (!this.stalled && this.backlog.length > 0) return false
     this.stalled = this.runsAgain = true
     return true
@@ -80,7 +97,7 @@ export class ClientRelay extends ClientFlow {
   /** Runs that exchange again, on a server that has forgotten the statement it names. */
   runAgain(): void {
     this.stalled = this.runsAgain = false
-    const bytes = this.names.secondRun.take(this.server!)
+    const bytes = this.names.replay.take(this.server!)
     if (bytes !== null) this.backlog.addFirst(bytes)
     this.resume()
   }
@@ -173,7 +190,7 @@ export class ClientRelay extends ClientFlow {
         return true
       case frontend.Sync:
         if (!this.linked(at)) return false
-        this.names.secondRun.keep(at, this.frames.end, this.server!)
+        this.names.replay.keep(at, this.frames.end, this.server!)
         this.names.unnamed.isFresh = false
         this.unsynced = false
         if (this.copy === CopyBegun) this.copy = CopySent

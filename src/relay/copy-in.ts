@@ -1,10 +1,9 @@
 // What became of the Syncs that were sent behind a COPY FROM STDIN which failed: the server is asked, since nobody can know.
 
 import * as frontend from '../protocol/frontend.js'
-import type { Ask } from './ask.js'
-import type { ClientRelay } from './client-relay.js'
 import type { ExchangeQueue } from './exchange.js'
 import * as exchange from './exchange.js'
+import type { OwnQuery } from './own-query.js'
 
 const copy = Buffer.from('copy')
 const word = /copy/i
@@ -130,19 +129,25 @@ export function takenByCopy(owed: ExchangeQueue<unknown, unknown>): number {
   return -1
 }
 
+/** Whose COPY it was. */
+export interface CopyingClient {
+  /** @param skips none of its Syncs counted, another has to come */
+  onCopyFailed(skips: boolean): void
+}
+
 /**
  * The question: a Sync, which ends what is being skipped, and the Close of a statement, whose CloseComplete nothing else that
  * the server still owes can bring about. All ReadyForQuerys before it are the client's, but for the last one.
  */
-export class CopyInquiry {
+export class CopyInquiry<Client extends CopyingClient = CopyingClient> {
   /** Whose COPY it was. */
-  readonly client: ClientRelay
+  readonly client: Client
   /** The COPY belonged to the extended protocol: the server skips messages up to a Sync, unless it has found one. */
   readonly isExtended: boolean
   /** The answer can't settle it: whatever the server says, but for its last words, it is given up. */
   readonly isHopeless: boolean
   /** The pooler's own exchange, once it has been sent. */
-  ask: Ask | null = null
+  ask: OwnQuery | null = null
   /** What counts is known; the last ReadyForQuery, the pooler's own, is still to come, and until then the client waits. */
   isAnswered = false
   /** ReadyForQuerys that have come. */
@@ -150,7 +155,7 @@ export class CopyInquiry {
   /** Transaction status in the latest of them, which is not passed on yet. */
   held = 0
 
-  constructor(client: ClientRelay, isExtended: boolean, isHopeless: boolean) {
+  constructor(client: Client, isExtended: boolean, isHopeless: boolean) {
     this.client = client
     this.isExtended = isExtended
     this.isHopeless = isHopeless

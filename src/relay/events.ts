@@ -3,7 +3,7 @@
 import type { Cutter } from '../io/cutter.js'
 import type { Condition } from '../protocol/errors.js'
 import type { Frames } from '../protocol/framing.js'
-import type { ServerStatements } from './statements/prepared.js'
+import type { Note } from './note.js'
 
 /** What a server connection tells the session that owns it; all of it off the hot path. */
 export interface ServerEvents {
@@ -30,16 +30,10 @@ export interface ClientEvents {
   onViolation(condition: Condition, detail: string): void
 }
 
-/** What is to be done when the Query or Sync that it goes with has been answered: without an error, or with one. */
-export interface WatchNote {
-  confirm(server: ServerStatements): void
-  undo(server: ServerStatements): void
-}
-
 /** Sees the messages of a client that has a server, before they go out. */
 export interface MessageWatch {
   /** What goes with the Query that was seen last. */
-  readonly note: WatchNote | null
+  readonly note: Note | null
   /** May names in a text mean something else on this client's server than on others? */
   readonly mayHold: boolean
   /**
@@ -48,5 +42,5 @@ export interface MessageWatch {
    */
   see(frames: Frames, cutter: Cutter, at: number): number
   /** A Sync is about to be sent. */
-  seeSync(): WatchNote | null
+  seeSync(): Note | null
 }

@@ -5,13 +5,13 @@ import { randomUUID } from 'node:crypto'
 import type { Socket } from '../io/socket.js'
 import * as backend from '../protocol/backend.js'
 import { CopyFail, closeStatement, Flush, message, sync } from '../protocol/frontend.js'
-import { Ask } from './ask.js'
-import type { ClientRelay } from './client-relay.js'
 import { Certain, CopyInquiry, doubtBehind, takenByCopy, Unknowable } from './copy-in.js'
 import * as exchange from './exchange.js'
+import { OwnQuery } from './own-query.js'
+import type { ClientSide } from './pair.js'
+import * as messages from './server-messages.js'
 import { ServerOutput } from './server-output.js'
-import * as words from './server-words.js'
-import type { ServerStatements } from './statements/prepared.js'
+import type { ServerStatements } from './statements/server-statements.js'
 
 /** Nobody else can have come by these words. */
 const refusalText = randomUUID()
@@ -31,7 +31,7 @@ export abstract class ServerCopy extends ServerOutput {
   /** The server is in COPY FROM STDIN: what it reads now is data, and it passes over Sync and Flush. */
   copyIn = false
   /** A COPY FROM STDIN has failed, and it is being found out which of the Syncs behind it count. */
-  inquiry: CopyInquiry | null = null
+  inquiry: CopyInquiry<ClientSide> | null = null
   /** The exchange at the head failed: what it still owes will not come, up to its ReadyForQuery. */
   failed = false
   protected closed = false
@@ -40,7 +40,7 @@ export abstract class ServerCopy extends ServerOutput {
   // A CopyFail of the pooler's own has been sent.
   protected isRefusing = false
   // Who has been passed the server's own last words (a FATAL), and needs no others.
-  protected tookLeaveOf: ClientRelay | null = null
+  protected tookLeaveOf: ClientSide | null = null
 
   constructor(socket: Socket, statements: ServerStatements) {
     super(socket)
@@ -63,14 +63,14 @@ export abstract class ServerCopy extends ServerOutput {
   }
 
   /** Sends a query of the pooler's own; its answer goes to `ask`. */
-  ask(bytes: Buffer, ask: Ask): void {
+  ask(bytes: Buffer, ask: OwnQuery): void {
     this.statements.unnamed = 0 // a Query takes it away
     this.owed.push(exchange.Query, null, ask)
     this.socket.write(bytes)
   }
 
   /** Has this client got a message in part, behind which only the rest may stand, or the server's own FATAL? */
-  hadLastWord(client: ClientRelay): boolean {
+  hadLastWord(client: ClientSide): boolean {
     return this.tookLeaveOf === client || (this.frames.bodyLeft > 0 && this.recipient() === client)
   }
 
@@ -110,7 +110,7 @@ export abstract class ServerCopy extends ServerOutput {
   }
 
   /** The COPY has failed. */
-  protected endFailedCopy(at: number, client: ClientRelay): void {
+  protected endFailedCopy(at: number, client: ClientSide): void {
     const { chunk } = this.cutter
     if (this.isRefusing && chunk.subarray(at, this.frames.end).includes(refusalText)) {
       this.drop(at)
@@ -121,7 +121,7 @@ export abstract class ServerCopy extends ServerOutput {
     this.askWhatCounts(client)
   }
 
-  private askWhatCounts(client: ClientRelay): void {
+  private askWhatCounts(client: ClientSide): void {
     const doubt = doubtBehind(this.owed)
     if (doubt === Certain) return
     const inquiry = new CopyInquiry(client, this.owed.kind === exchange.Execute, doubt === Unknowable)
@@ -130,9 +130,9 @@ export abstract class ServerCopy extends ServerOutput {
   }
 
   /** Called when the client has sent what it had begun to send; nothing more of it goes to the server meanwhile. */
-  sendInquiry(inquiry: CopyInquiry): void {
+  sendInquiry(inquiry: CopyInquiry<ClientSide>): void {
     if (inquiry.ask !== null || this.closed) return
-    inquiry.ask = new Ask((answer) => {
+    inquiry.ask = new OwnQuery((answer) => {
       this.inquiry = null
       if (!(answer instanceof Error)) inquiry.client.onCopyFailed(inquiry.isExtended && inquiry.readies === 1)
     })
@@ -142,12 +142,12 @@ export abstract class ServerCopy extends ServerOutput {
   }
 
   /** What comes between the error of the COPY and the answer to the question: ReadyForQuerys, the last of which is our own. */
-  protected handleInquired(at: number, code: number, inquiry: CopyInquiry): boolean {
-    if (words.isAsynchronous(code)) {
+  protected handleInquired(at: number, code: number, inquiry: CopyInquiry<ClientSide>): boolean {
+    if (messages.isAsynchronous(code)) {
       if (code === backend.ParameterStatus) this.handleParameter(at)
       return true
     }
-    if (code === backend.ErrorResponse && words.isFarewell(this.cutter.chunk, at, this.frames.end)) {
+    if (code === backend.ErrorResponse && messages.isFarewell(this.cutter.chunk, at, this.frames.end)) {
       this.tookLeaveOf = inquiry.client
       return true
     }
@@ -164,7 +164,7 @@ export abstract class ServerCopy extends ServerOutput {
       this.send(this.frames.end) // while it is the client's
       while (this.owed.note !== inquiry.ask) {
         const note = this.owed.note
-        if (note !== null && !(note instanceof Ask)) note.undo(this.statements)
+        if (note !== null && !(note instanceof OwnQuery)) note.undo(this.statements)
         this.owed.shift()
       }
       inquiry.isAnswered = true
@@ -175,7 +175,7 @@ export abstract class ServerCopy extends ServerOutput {
     return true
   }
 
-  private passHeld(at: number, inquiry: CopyInquiry): void {
+  private passHeld(at: number, inquiry: CopyInquiry<ClientSide>): void {
     if (inquiry.held === 0) return
     this.collect(at)
     this.add(backend.readyForQuery(inquiry.held))

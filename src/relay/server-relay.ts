@@ -6,20 +6,19 @@ import type { Counters } from '../observe/stats.js'
 import * as backend from '../protocol/backend.js'
 import { ConnectionLost } from '../protocol/conversation.js'
 import { Cut, Message } from '../protocol/framing.js'
-import { Ask } from './ask.js'
-import type { ClientRelay } from './client-relay.js'
 import type { ServerEvents } from './events.js'
 import * as exchange from './exchange.js'
+import { OwnQuery } from './own-query.js'
+import type { BlockedSource, ClientSide, ServerSide } from './pair.js'
 import type { ParameterSet } from './parameters.js'
 import { ServerCopy } from './server-copy.js'
-import * as words from './server-words.js'
-import type { ServerStatements } from './statements/prepared.js'
+import * as messages from './server-messages.js'
+import type { ServerStatements } from './statements/server-statements.js'
 import { correct, inOwnWords, seeCommand } from './statements/statement-errors.js'
-import { ShapeNote } from './statements/statement-shape.js'
 
 const nothing = Buffer.alloc(0)
 
-export class ServerRelay extends ServerCopy implements SocketOwner {
+export class ServerRelay extends ServerCopy implements SocketOwner, ServerSide {
   readonly parameters: ParameterSet
   /**
    * A Query or FunctionCall came in the midst of a batch of the extended protocol: PostgreSQL 18 may be left within its
@@ -27,15 +26,15 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
    */
   isMixed = false
   /** A client's bytes wait for this server to take more. */
-  blockedSource: ClientRelay | null = null
+  blockedSource: BlockedSource | null = null
   private readonly events: ServerEvents
   private readonly counters: Counters
   // Its exchange, which failed on a plan gone stale, is run again when that has been answered.
-  private retry: ClientRelay | null = null
+  private retry: ClientSide | null = null
   // All that was owed has been answered; whoever waits for that is told when nothing else is found behind it.
   private isSettling = false
   // The pooler's own exchange that was answered last.
-  private finished: Ask | null = null
+  private finished: OwnQuery | null = null
 
   constructor(
     socket: Socket,
@@ -111,7 +110,7 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
       if (!this.handle(at)) return
       at = this.frames.skip(chunk)
       // Rows that are passed on change nothing here: those that follow go the way of the first.
-      if (words.isRow(this.frames.code) && this.owed.owner !== null) at = this.frames.skipLike(chunk, at)
+      if (messages.isRow(this.frames.code) && this.owed.owner !== null) at = this.frames.skipLike(chunk, at)
     }
     this.send(chunk.length)
   }
@@ -149,8 +148,8 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
   private reachNeeded(): number {
     const { code, bodyLength, end } = this.frames
     const { note } = this.owed
-    const isOwn = note !== null && (note instanceof Ask || note instanceof ShapeNote)
-    return words.reachNeeded(this.cutter.chunk, code, bodyLength, end, isOwn)
+    const isOwn = note !== null && (note.needsWhole || note instanceof OwnQuery)
+    return messages.reachNeeded(this.cutter.chunk, code, bodyLength, end, isOwn)
   }
 
   /** Deals with the message at `at`. False: the connection was given up. */
@@ -160,7 +159,7 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
     if (inquiry !== null && !inquiry.isAnswered) return this.handleInquired(at, code, inquiry)
     this.addOmitted(at)
     const kind = this.owed.kind
-    if (kind === 0 && !words.isAsynchronous(code)) return this.handleUnasked(at, code)
+    if (kind === 0 && !messages.isAsynchronous(code)) return this.handleUnasked(at, code)
     switch (code) {
       case backend.DataRow:
       case backend.CopyData:
@@ -174,7 +173,7 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
         this.handleParameter(at)
         break
       case backend.NotificationResponse:
-        if (this.owed.note instanceof Ask && this.client !== null) {
+        if (this.owed.note instanceof OwnQuery && this.client !== null) {
           this.drop(at) // amid what the pooler asked, it is still for the client that listens
           this.client.socket.write(this.cutter.chunk.subarray(at, this.frames.end))
           return true
@@ -189,7 +188,7 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
           else if (code === backend.CommandComplete && this.copyIn && !this.endCopy(at)) return false
         } else if (!this.handleExtended(at, code)) return false
     }
-    if (this.owed.note instanceof Ask) this.tell(this.owed.note, at)
+    if (this.owed.note instanceof OwnQuery) this.tell(this.owed.note, at)
     else if (this.recipient() === null) this.drop(at)
     return true
   }
@@ -197,7 +196,7 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
   /** Only a FATAL may come that nobody asked for, beside what is asynchronous; anything else is somebody's who is not known. */
   private handleUnasked(at: number, code: number): boolean {
     if (code !== backend.ErrorResponse) return this.desync(at, `unexpected ${String.fromCharCode(code)}`)
-    const isFatal = words.isFarewell(this.cutter.chunk, at, this.frames.end)
+    const isFatal = messages.isFarewell(this.cutter.chunk, at, this.frames.end)
     if (this.frames.end <= this.cutter.chunk.length)
       this.events.onStrayError(this.cutter.chunk.subarray(at + 5, this.frames.end))
     if (!isFatal) return this.desync(at, 'unexpected error')
@@ -214,13 +213,13 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
     if (ended === 0) {
       if (kind === exchange.BadFlush) return this.desync(at, `unexpected ${String.fromCharCode(code)}`)
       if (code === backend.CopyInResponse) this.copyIn = true
-      else if (exchange.likenessOf(kind) > 0 || words.isStaleNext(this.cutter.chunk, code, this.frames.end))
+      else if (exchange.likenessOf(kind) > 0 || messages.isStaleNext(this.cutter.chunk, code, this.frames.end))
         this.drop(at)
       return true // more of the same answer follows
     }
     if (ended === kind) {
       if (owner === null) this.drop(at)
-      else if (kind === exchange.Bind || kind === exchange.Describe) owner.names.secondRun.giveUp()
+      else if (kind === exchange.Bind || kind === exchange.Describe) owner.names.replay.giveUp()
       if (this.copyIn && !this.endCopy(at)) return false
     } else if (ended === exchange.likenessOf(kind)) {
       this.drop(at)
@@ -237,10 +236,10 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
   private noteCommand(at: number): void {
     const { chunk } = this.cutter
     const length = this.frames.bodyLength
-    if (words.isDefinition(chunk, at + 5, length)) return this.statements.retireAll()
-    if (words.isSetting(chunk, at + 5, length)) this.parameters.doubt()
+    if (messages.isDefinition(chunk, at + 5, length)) return this.statements.retireAll()
+    if (messages.isSetting(chunk, at + 5, length)) this.parameters.doubt()
     seeCommand(chunk, at + 5, length, this.owed, this.statements)
-    if (!words.isReset(chunk, at + 5, length)) return
+    if (!messages.isReset(chunk, at + 5, length)) return
     this.statements.forgetAnswered()
     this.recipient()?.statements.forgetAnswered()
   }
@@ -257,7 +256,7 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
     this.status = this.cutter.chunk[at + 5]!
     const note = this.owed.note
     const owner = this.owed.owner
-    if (note instanceof Ask) {
+    if (note instanceof OwnQuery) {
       this.drop(at)
       this.owed.shift()
       if (this.owed.length === 0) this.finished = note
@@ -282,7 +281,7 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
   }
 
   /** What has been answered so far is the client's; that it is in a transaction block, it is not told. */
-  private refuseBlock(at: number, owner: ClientRelay): boolean {
+  private refuseBlock(at: number, owner: ClientSide): boolean {
     this.drop(at)
     this.send(this.frames.end)
     this.owed.shift()
@@ -293,12 +292,12 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
   private handleError(at: number): void {
     const { kind, owner, note } = this.owed
     const [chunk, end] = [this.cutter.chunk, this.frames.end]
-    if (words.isFarewell(chunk, at, end)) this.tookLeaveOf = this.recipient()
+    if (messages.isFarewell(chunk, at, end)) this.tookLeaveOf = this.recipient()
     else if (this.copyIn && owner !== null) this.endFailedCopy(at, owner)
     this.copyIn = false
     this.isRefusing = false
     if (this.closed) return
-    const isStale = words.isStalePlan(chunk, at, end)
+    const isStale = messages.isStalePlan(chunk, at, end)
     if (isStale) this.statements.retireAll()
     const isFirst = !this.failed
     if (kind === exchange.Query) this.queryFailed = true
@@ -329,8 +328,8 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
   /** The message at `at` answers the head, or nothing has to. */
   private confirm(at: number): void {
     const note = this.owed.note
-    if (note === null || note instanceof Ask) return
-    if (note instanceof ShapeNote) note.see(this.cutter.chunk.subarray(at + 5, this.frames.end), this.statements)
+    if (note === null || note instanceof OwnQuery) return
+    if (note.needsWhole) note.see(this.cutter.chunk.subarray(at + 5, this.frames.end), this.statements)
     else note.confirm(this.statements)
   }
 
@@ -341,7 +340,7 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
     for (let i = skipped - 1; i >= 0; i--) {
       // what was done last is undone first
       const note = this.owed.noteAt(i)
-      if (note !== null && !(note instanceof Ask)) note.undo(this.statements)
+      if (note !== null && !(note instanceof OwnQuery)) note.undo(this.statements)
     }
     for (; skipped > 0; skipped--) this.owed.shift()
   }
@@ -359,7 +358,7 @@ export class ServerRelay extends ServerCopy implements SocketOwner {
     }
   }
 
-  private tell(ask: Ask, at: number): void {
+  private tell(ask: OwnQuery, at: number): void {
     if (this.frames.end <= this.cutter.chunk.length) {
       ask.onMessage(this.frames.code, this.cutter.chunk.subarray(at + 5, this.frames.end))
     } else {

@@ -10,12 +10,12 @@ import * as backend from '../protocol/backend.js'
 import { ConnectionLost } from '../protocol/conversation.js'
 import type { PgError } from '../protocol/errors.js'
 import * as frontend from '../protocol/frontend.js'
-import { type Answer, Ask } from '../relay/ask.js'
 import type { ServerEvents } from '../relay/events.js'
+import { MessageReader } from '../relay/message-reader.js'
+import { type Answer, OwnQuery } from '../relay/own-query.js'
 import { ParameterSet } from '../relay/parameters.js'
-import { MessageReader } from '../relay/reader.js'
 import { ServerRelay } from '../relay/server-relay.js'
-import { ServerStatements } from '../relay/statements/prepared.js'
+import { ServerStatements } from '../relay/statements/server-statements.js'
 import type { StatefulServer } from '../session-state/session-state.js'
 import { noSettings, type SettingSet } from '../session-state/settings.js'
 import { Attempt } from './attempt.js'
@@ -29,33 +29,16 @@ import type { ServerState } from './server-states.js'
 import { secureServer } from './server-tls.js'
 import type { ServerTls } from './tls-files.js'
 
-/** Whoever waits for a server: a client, or a query of the pooler's own. */
-export interface Waiter {
-  /** Since when, ms on the clock. */
-  waitingSince: number
-  readonly wantsAlignment: boolean
-  /** Is told of any failed attempt to connect, and does not wait for the next one. */
-  readonly isImpatient?: boolean
-  /** The server is this waiter's from now on. */
-  onServer(server: ServerSession, now: number): void
-  onRefused(error: PgError): void
-}
-
-/** A client, as far as it waits for servers and has them. */
-export interface Borrower extends Waiter {
-  /** As SHOW names it. */
+/** Whoever a server has been given to, as far as a server and SHOW want to know. */
+export interface Holder {
+  /** As SHOW names it; '' for a query of the pooler's own. */
   readonly ptr: string
   /** When the exchange under way began, ms on the clock; 0: none ever did. */
   readonly requestSince: number
-  /** Has a server, which is still being given its parameters. */
-  readonly isReserved: boolean
-  /** Has no server any more. */
-  unlink(): void
-  /** Goes on with what it has sent. */
-  resume(): void
-  onServerLost(server: ServerSession): void
   /** Is told what is wrong, and closed. */
   fail(error: PgError): void
+  /** The connection is over: it parts from the server, which is closed. */
+  lost(reason: string): void
 }
 
 /** Startup parameters of servers beyond those of the database: the client's own, for replication. */
@@ -71,8 +54,8 @@ export interface ServerOwner {
   readonly credentials: Credentials
   readonly startup: ServerStartup
   readonly counters: Counters
-  /** Its client has left it. */
-  release(server: ServerSession): void
+  /** Nobody has it any more, and it owes nothing. */
+  takeBack(server: ServerSession): void
   /** It has reported a parameter, of its own accord or `isChecked`: in answer to what sets nothing. */
   onParameter(server: ServerSession, name: string, value: string, isChecked: boolean): void
   /** The connection is over, and its client is yet to be told. */
@@ -91,7 +74,8 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
   /** In the list of its state, where that has places. */
   place = 0
   relay: ServerRelay | undefined
-  client: Borrower | null = null
+  /** Whoever it is lent to; written by the Lease alone. */
+  holder: Holder | null = null
   key: BackendKey = { pid: 0, secret: Buffer.alloc(4) }
   /** Which of its database's hosts it is for, and where that is. */
   host: Host | undefined
@@ -281,7 +265,7 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
 
   /** The same with a callback, which runs before anything else happens on this connection. */
   ask(bytes: Buffer, done: (answer: Answer | Error) => void): void {
-    this.relay!.ask(bytes, new Ask(done))
+    this.relay!.ask(bytes, new OwnQuery(done))
   }
 
   get loginUser(): string {
@@ -293,7 +277,7 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
   }
 
   giveBack(): void {
-    this.pool.release(this)
+    this.pool.takeBack(this)
   }
 
   /** Closes, and tells why in the log. */
@@ -312,7 +296,7 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
     relay.close()
     for (let i = 0; i < relay.owed.length; i++) {
       const note = relay.owed.noteAt(i)
-      if (note instanceof Ask) note.fail(new ConnectionLost(reason))
+      if (note instanceof OwnQuery) note.fail(new ConnectionLost(reason))
       else note?.undo(relay.statements) // lets go of what it holds
     }
     relay.statements.clear()

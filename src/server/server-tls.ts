@@ -5,7 +5,7 @@ import { mustEncrypt } from '../config/settings.js'
 import { endPointBinding } from '../io/end-point-binding.js'
 import { applicationProtocol, connectTls, describeTls, tlsReason } from '../io/tls.js'
 import { sslRequest } from '../protocol/frontend.js'
-import type { MessageReader } from '../relay/reader.js'
+import type { MessageReader } from '../relay/message-reader.js'
 import type { ServerTls } from './tls-files.js'
 
 export interface SecuredServer {

@@ -2,7 +2,7 @@
 
 import { bytesOf } from '../protocol/byte-text.js'
 import * as frontend from '../protocol/frontend.js'
-import type { Answer } from '../relay/ask.js'
+import type { Answer } from '../relay/own-query.js'
 import { quoteLiteral } from '../relay/parameters.js'
 import { type Change, Cursors, Listening, Locks, Temporary } from './judgement.js'
 import { setting } from './settings.js'

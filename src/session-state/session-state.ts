@@ -1,11 +1,11 @@
 // The session state of one client in transaction or statement mode: warned of, or carried along and pinned (`session_state`).
 
 import * as backend from '../protocol/backend.js'
-import type { Answer } from '../relay/ask.js'
 import type { ClientRelay } from '../relay/client-relay.js'
+import { Note } from '../relay/note.js'
+import type { Answer } from '../relay/own-query.js'
 import type { TrackedNames } from '../relay/parameters.js'
 import type { ServerRelay } from '../relay/server-relay.js'
-import type { ServerStatements } from '../relay/statements/prepared.js'
 import {
   allSettings,
   askable,
@@ -61,22 +61,21 @@ export interface StateOwner {
 }
 
 /** What is to be done when a Query or Sync has been answered without an error. */
-export class SessionNote {
+export class SessionNote extends Note {
   private readonly state: SessionState
   private readonly kinds: number
   private readonly changes: readonly Change[]
 
   constructor(state: SessionState, kinds: number, changes: readonly Change[]) {
+    super()
     this.state = state
     this.kinds = kinds
     this.changes = changes
   }
 
-  confirm(_server: ServerStatements): void {
+  override confirm(): void {
     this.state.onSucceeded(this.kinds, this.changes)
   }
-
-  undo(_server: ServerStatements): void {}
 }
 
 export class SessionState {

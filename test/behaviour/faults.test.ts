@@ -1,7 +1,8 @@
 // A fault of our own while clients and servers are served: an uncaught exception, wherever it was that it was called for.
 
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { ClientSession } from '../../src/pool/client-session.js'
+import { ClientSession } from '../../src/client/client-session.js'
+import { PooledClient } from '../../src/client/pooled-client.js'
 import { Pool } from '../../src/pool/pool.js'
 import { Registry } from '../../src/pool/registry.js'
 import { startPooler } from '../harness/pooler.js'
@@ -39,7 +40,7 @@ test('the first query of a new server', async () => {
   await using pooler = await startPooler()
   const [holder, client] = [await pooler.raw(), await pooler.raw()]
   await holder.ask(query('begin'))
-  const happens = expectFault(ClientSession.prototype, 'onServer')
+  const happens = expectFault(PooledClient.prototype, 'granted')
   client.send(query('select 1'))
   await happens()
 })
@@ -47,7 +48,7 @@ test('the first query of a new server', async () => {
 test('the first query, sent together with the login', async () => {
   await using pooler = await startPooler()
   await pooler.raw()
-  const happens = expectFault(ClientSession.prototype, 'acquire')
+  const happens = expectFault(PooledClient.prototype, 'acquire')
   await using client = await RawClient.open(pooler.port)
   client.send(startup(login), query('select 1'))
   await happens()
@@ -55,13 +56,13 @@ test('the first query, sent together with the login', async () => {
 
 test('the first query, sent together with the login that waits for the first server', async () => {
   await using pooler = await startPooler()
-  const happens = expectFault(ClientSession.prototype, 'acquire')
+  const happens = expectFault(PooledClient.prototype, 'acquire')
   await using client = await RawClient.open(pooler.port)
   client.send(startup(login), query('select 1'))
   await happens()
 })
 
-test.each(['acquire', 'release'] as const)('auth_query: %s', async (method) => {
+test.each(['acquire', 'takeBack'] as const)('auth_query: %s', async (method) => {
   await using pooler = await startPooler(
     { auth_user: 'postgres' },
     { secrets: { postgres: postgres().roles.postgres.password } },
@@ -88,7 +89,7 @@ test('a cancel of who waits', async () => {
   await holder.ask(query('begin'))
   client.send(query('select 1'))
   await pooler.until('SHOW POOLS', (row) => row.cl_waiting === 1)
-  const happens = expectFault(ClientSession.prototype, 'cancelWaiting')
+  const happens = expectFault(PooledClient.prototype, 'cancelWaiting')
   await cancel(pooler.port, client.key)
   await happens()
 })

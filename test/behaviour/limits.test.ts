@@ -382,7 +382,7 @@ test('a server at an address that its name has lost is used no more', async () =
   const client = await pooler.raw({ database: 'app' })
   await client.ask(query('begin'))
   // The system's look-up cannot be made to change its mind.
-  const { registry } = (pooler.pooler as unknown as { running: { registry: Registry } }).running
+  const { registry } = (pooler.pooler as unknown as { running: { clients: { registry: Registry } } }).running.clients
   registry.retireAddresses('localhost', ['10.0.0.1'])
   registry.retireAddresses('other', ['127.0.0.1', '::1'])
   expect((await pooler.show('servers'))[0]).toMatchObject({ close_needed: 0 })

@@ -34,7 +34,7 @@ const ofUser = 'behaviour/limits config/entries'
 
 export const settingVerdicts: Items<SettingName> = {
   admin_users: same('behaviour/limits-settings behaviour/reload'),
-  application_name_add_host: same('behaviour/parameters pool/welcome'),
+  application_name_add_host: same('behaviour/parameters client/welcome'),
   auth_dbname: same('behaviour/auth-query config/load'),
   auth_failure_delay: own('behaviour/auth-methods'),
   auth_file: better(
@@ -80,7 +80,7 @@ export const settingVerdicts: Items<SettingName> = {
   dns_zone_check_period: absent(noEffect),
   idle_transaction_timeout: better('behaviour/timeouts', 'The server is rolled back and used again.'),
   ignore_startup_parameters: same(
-    'pool/startup-parameters behaviour/login',
+    'client/startup-parameters behaviour/login',
     'Also what could be tracked is ignored, as in 1.26.',
   ),
   job_name: absent(noEffect),
@@ -93,7 +93,7 @@ export const settingVerdicts: Items<SettingName> = {
   log_pooler_errors: same('behaviour/reload admin/commands'),
   log_stats: same('behaviour/limits-settings'),
   logfile: same('observe/log-targets process/daemon'),
-  login_notify_message: same('behaviour/reload pool/welcome'),
+  login_notify_message: same('behaviour/reload client/welcome'),
   max_client_conn: better(
     'behaviour/limits behaviour/login',
     'Clients of the console do not count at all; in pgbouncer they are let in, but take the place of others.',
@@ -336,7 +336,7 @@ export const otherVerdicts: Items<string> = {
   'a database that is gone from the file': same('behaviour/reload'),
   'a secret that is gone from auth_file': same('behaviour/reload'),
   'startup packets, options, protocol versions': better(
-    'behaviour/login behaviour/security pool/startup-parameters',
+    'behaviour/login behaviour/security client/startup-parameters',
     'What is wrong is told at once; options are read as PostgreSQL reads them.',
   ),
   'parameters carried from server to server': better(
@@ -344,7 +344,7 @@ export const otherVerdicts: Items<string> = {
     'Each is set once only, and told as PostgreSQL spells it; none is left to the next client; the newest server counts.',
   ),
   'parameters of its own, told at login': same(
-    'pool/welcome admin/console',
+    'client/welcome admin/console',
     '`pgbouncer.version` and others, as in 1.26.',
   ),
   CancelRequests: better('behaviour/cancel behaviour/security-users', 'Also for a client that waits.'),

@@ -41,6 +41,10 @@ export async function createDatabase(template = 'template1'): Promise<TestDataba
   await query(`CREATE DATABASE ${name} TEMPLATE ${template}`)
   await query('GRANT ALL ON SCHEMA public TO PUBLIC', { database: name })
   const drop = async (): Promise<void> => {
+    // FORCE ends sessions, but not who reads a logical slot.
+    await query(
+      `SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots WHERE database = '${name}' AND active`,
+    )
     await query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
   }
   return { name, drop, [Symbol.asyncDispose]: drop }

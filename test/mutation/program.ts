@@ -18,17 +18,17 @@ const { values: given } = parseArgs({
   },
 })
 
-const relay = ['exchange', 'client-relay', 'server-relay', 'server-words', 'backlog']
-const flow = ['client-flow', 'client-output', 'server-output', 'copy-in', 'server-copy', 'ask']
+const relay = ['exchange', 'client-relay', 'server-relay', 'server-messages', 'backlog', 'passage']
+const flow = ['client-flow', 'client-output', 'server-output', 'copy-in', 'server-copy', 'own-query']
 const statements = [
-  ...['statement-names', 'prepared', 'prepared-notes', 'client-statements', 'unnamed-statement', 'name-resolution'],
-  ...['statement-provision', 'rewriter', 'reserved-names', 'second-run', 'statement-shape', 'statement-errors'],
-  ...['sql-statements', 'sql-portals', 'sql-notes'],
+  ...['statement-names', 'statement-table', 'server-statements', 'prepared-notes', 'client-statements', 'named'],
+  ...['unnamed-statement', 'name-resolution', 'statement-provision', 'rewriter', 'reserved-names', 'replay'],
+  ...['result-shape', 'statement-errors', 'sql-statements', 'sql-portals', 'sql-notes'],
 ]
 const files = [
   ...[...relay, ...flow].map((name) => `src/relay/${name}.ts`),
   ...statements.map((name) => `src/relay/statements/${name}.ts`),
-  ...['src/pool/recycle.ts', 'src/io/cutter.ts', 'src/io/gather.ts'],
+  ...['src/pool/recycle.ts', 'src/pool/lease.ts', 'src/pool/align.ts', 'src/io/cutter.ts', 'src/io/gather.ts'],
 ]
 
 const behaviour = [

@@ -23,8 +23,8 @@ export const withoutEffect: readonly Known[] = [
     reason: 'any limit will do',
   })),
   {
-    before: 'if (note instanceof Ask || note instanceof Renamed || end > chunk.length) return false',
-    after: 'if (note instanceof Ask || note instanceof Renamed || end > chunk.length) return true',
+    before: 'if (note instanceof OwnQuery || note instanceof Renamed || end > chunk.length) return false',
+    after: 'if (note instanceof OwnQuery || note instanceof Renamed || end > chunk.length) return true',
     reason: 'what is run again has not begun, and fails again',
   },
   {

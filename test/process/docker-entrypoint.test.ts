@@ -5,6 +5,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { loadConfig } from '../../src/config/load.js'
+import { findFreePort } from '../../src/demo/port.js'
 import { prepareContainer } from '../../src/process/docker-entrypoint.js'
 import { isRoot, makeFolder, nobody, run } from './command.js'
 
@@ -194,7 +195,7 @@ test.skipIf(isRoot)('a folder that cannot be written to is told by its name', as
 
 test('the command runs the pooler in its own process, and ping finds it', async () => {
   using root = makeRoot()
-  const port = String(await freePort())
+  const port = String(await findFreePort())
   const env = {
     DATABASES: 'a = host=127.0.0.1',
     PGBOUNCER_LISTEN_ADDR: '127.0.0.1',
@@ -266,11 +267,3 @@ test('a program that is not there is told as by a shell', async () => {
   expect(await entrypoint.ended).toBe(127)
   expect(entrypoint.stderr).toContain('could not run /no/such/program')
 })
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}

@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import pg from 'pg'
+import { findFreePort } from '../../src/demo/port.js'
 import { postgres } from '../harness/postgres.js'
 import { asUser, makeFolder, type Running, run } from './command.js'
 
@@ -11,7 +12,7 @@ import { asUser, makeFolder, type Running, run } from './command.js'
 export async function makeSetup(settings: Record<string, string | number> = {}) {
   const folder = makeFolder()
   const file = (name: string): string => join(folder.path, name)
-  const port = await freePort()
+  const port = await findFreePort()
   const { host, port: serverPort } = postgres().primary
   writeFileSync(file('userlist.txt'), '"admin" ""\n"trust_user" ""\n')
   const write = (more: Record<string, string | number> = {}): void => {
@@ -44,13 +45,6 @@ export async function makeSetup(settings: Record<string, string | number> = {}) 
     pid,
     [Symbol.dispose]: folder[Symbol.dispose],
   }
-}
-
-export async function freePort(): Promise<number> {
-  const server = await listenOn(0)
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 export function listenOn(port: number): Promise<Server> {

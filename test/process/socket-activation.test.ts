@@ -4,10 +4,11 @@ import { closeSync, existsSync, linkSync, openSync, readFileSync } from 'node:fs
 import { createServer, type Server } from 'node:net'
 import pg from 'pg'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { findFreePort } from '../../src/demo/port.js'
 import { takePassedSockets } from '../../src/process/socket-activation.js'
 import { visitDuring } from './come-and-go.js'
 import { asUser, type Running, runWithSockets } from './command.js'
-import { accepts, connectTo, freePort, makeSetup } from './setup.js'
+import { accepts, connectTo, makeSetup } from './setup.js'
 
 describe('LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES', () => {
   const take = (env: NodeJS.ProcessEnv) => takePassedSockets(env, 42)
@@ -63,7 +64,7 @@ function openFile(path: string) {
   return { fd, [Symbol.dispose]: () => closeSync(fd) }
 }
 
-const loopback = async () => ({ host: '127.0.0.1', port: await freePort() })
+const loopback = async () => ({ host: '127.0.0.1', port: await findFreePort() })
 
 async function ready(running: Running): Promise<Running> {
   await running.says('process up: ')

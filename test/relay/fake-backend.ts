@@ -157,7 +157,7 @@ export class FakeBackend {
         return this.say('1')
       case 'B': {
         const text = this.statement(second)
-        if (this.status === 'E' && !text.startsWith('rollback')) throw aborted
+        if (this.status === 'E' && !/^rollback/i.test(text)) throw aborted
         if (text.startsWith('nobind')) throw new Failure('08P01', 'bind message supplies no parameters')
         this.refuseStale(second)
         if (first !== '' && this.portals.has(first)) throw new Failure('42P03', `cursor "${first}" already exists`)
@@ -189,7 +189,7 @@ export class FakeBackend {
     const text = given.trim()
     if (name === '') this.statements.delete('')
     refuseSyntax(text)
-    if (this.status === 'E' && text !== '' && !text.startsWith('rollback')) throw aborted
+    if (this.status === 'E' && text !== '' && !/^rollback/i.test(text)) throw aborted
     if (name !== '' && this.statements.has(name)) {
       throw new Failure('42P05', `prepared statement "${name}" already exists`)
     }
@@ -219,7 +219,7 @@ export class FakeBackend {
   }
 
   private execute(portal: Portal, most: number): void {
-    if (this.status === 'E' && portal.text !== '' && !portal.text.startsWith('rollback')) throw aborted
+    if (this.status === 'E' && portal.text !== '' && !/^rollback/i.test(portal.text)) throw aborted
     const name = /^execute (.*)$/.exec(portal.text)?.[1]
     const text = name === undefined ? portal.text : this.statement(nameIn(name))
     const count = /^rows (\d+)/.exec(text)?.[1]
@@ -300,7 +300,8 @@ export class FakeBackend {
         this.say('N', z(`Mnotice ${argument}`), Buffer.alloc(1))
         return this.say('C', z('DO'))
       case 'set':
-        this.say('S', z('application_name'), z(argument ?? ''))
+        // As clients say it, and as the pooler does.
+        this.say('S', z('application_name'), z(argument?.replace(/^application_name='(.*)'$/, '$1') ?? ''))
         return this.say('C', z('SET'))
       case 'discard':
         this.statements.clear()

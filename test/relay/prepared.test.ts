@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 import { ClientStatements } from '../../src/relay/statements/client-statements.js'
-import { ServerStatements, StatementTable } from '../../src/relay/statements/prepared.js'
 import { noteOf } from '../../src/relay/statements/prepared-notes.js'
+import { ServerStatements } from '../../src/relay/statements/server-statements.js'
+import { StatementTable } from '../../src/relay/statements/statement-table.js'
 import { i16, messagesOf, z } from '../protocol/wire.js'
 
 /** Parameters under which texts are read. */

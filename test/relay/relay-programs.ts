@@ -167,6 +167,7 @@ export function turn(
   random: (below: number) => number,
   what: number,
 ): void {
+  rig.replaceClosed()
   switch (what) {
     case 3:
     case 4:

@@ -1,17 +1,29 @@
-// Clients, servers and a pool in transaction mode around the two relays, without sockets, time or PostgreSQL.
+// Clients, servers and a pool in transaction mode, as they are but for sockets, logins, time and PostgreSQL.
 
+import { ScramKeyring } from '../../src/auth/scram-keys.js'
+import type { Arrival } from '../../src/client/arrivals.js'
+import { ClientSession } from '../../src/client/client-session.js'
+import { PooledClient } from '../../src/client/pooled-client.js'
+import { Seat } from '../../src/client/seat.js'
+import { loadConfig } from '../../src/config/load.js'
 import type { Clock } from '../../src/observe/clock.js'
-import { Counters } from '../../src/observe/stats.js'
-import { Idle } from '../../src/protocol/backend.js'
+import { silentLog } from '../../src/observe/log.js'
+import { Database, User } from '../../src/pool/database.js'
+import type { Databases } from '../../src/pool/databases.js'
+import { Limits } from '../../src/pool/limits.js'
+import { Pool, type PoolOwner } from '../../src/pool/pool.js'
 import type { Condition } from '../../src/protocol/errors.js'
-import * as frontend from '../../src/protocol/frontend.js'
-import { Ask } from '../../src/relay/ask.js'
-import { ClientRelay } from '../../src/relay/client-relay.js'
-import type { ClientEvents, ServerEvents } from '../../src/relay/events.js'
-import { ParameterSet, trackedNames } from '../../src/relay/parameters.js'
+import type { ClientRelay } from '../../src/relay/client-relay.js'
+import { trackedNames } from '../../src/relay/parameters.js'
 import { ServerRelay } from '../../src/relay/server-relay.js'
-import { ClientStatements } from '../../src/relay/statements/client-statements.js'
-import { ServerStatements, StatementTable } from '../../src/relay/statements/prepared.js'
+import { ServerStatements } from '../../src/relay/statements/server-statements.js'
+import { StatementTable } from '../../src/relay/statements/statement-table.js'
+import type { Context } from '../../src/server/context.js'
+import { Resolver } from '../../src/server/hosts.js'
+import { ServerSession } from '../../src/server/server-session.js'
+import type { ServerState } from '../../src/server/server-states.js'
+import { TlsFiles } from '../../src/server/tls-files.js'
+import { Judgements } from '../../src/session-state/classify.js'
 import { FakeBackend } from './fake-backend.js'
 import { FakeSocket } from './fake-socket.js'
 
@@ -22,21 +34,76 @@ const clock: Clock = {
   every: () => ({ cancel() {} }),
 }
 
-const tracked = trackedNames([])
+const config = await loadConfig({ databases: { rig: 'host=127.0.0.1' } })
+const tls = await TlsFiles.read(config)
+const login = { user: 'rig', stored: { kind: 'none' } as const }
 
-export class RigServer implements ServerEvents {
-  readonly socket = new FakeSocket()
-  readonly backend = new FakeBackend()
-  readonly relay: ServerRelay
-  /** Why it was given up, '' while it was not. */
+/** What servers and clients have that have set nothing. */
+const usual = [['application_name', 'rig']] as const
+
+function contextOf(preparedLimit: number, servers: number): Context {
+  const settings = {
+    ...config.settings,
+    pool_mode: 'transaction' as const,
+    max_prepared_statements: preparedLimit,
+    default_pool_size: servers,
+    max_packet_size: 0x7fffffff,
+  }
+  return {
+    config: { ...config, settings },
+    clock,
+    log: silentLog,
+    keyring: new ScramKeyring(),
+    statements: new StatementTable(),
+    judgements: new Judgements(),
+    tracked: trackedNames([]),
+    resolver: new Resolver(clock, () => ({ maxTtl: 15, failureTtl: 15 })),
+    tls,
+    isPaused: false,
+    nextId: 1,
+  }
+}
+
+/** Remembers what becomes of it. */
+class RecordedServer extends ServerSession {
   desync = ''
   strayErrors = 0
 
-  constructor(table: StatementTable) {
-    const parameters = new ParameterSet(tracked)
-    this.relay = new ServerRelay(this.socket.asSocket, parameters, new ServerStatements(table), new Counters(), this)
+  override onDesync(what: string): void {
+    this.desync = what
+    super.onDesync(what)
+  }
+
+  override onStrayError(body: Buffer): void {
+    this.strayErrors++
+    super.onStrayError(body)
+  }
+}
+
+export class RigServer {
+  readonly socket = new FakeSocket()
+  readonly backend = new FakeBackend()
+  readonly session: RecordedServer
+  readonly relay: ServerRelay
+
+  constructor(context: Context, pool: Pool) {
+    const session = new RecordedServer(context, pool)
+    this.session = session
+    for (const [name, value] of usual) session.parameters.set(name, value)
+    const statements = new ServerStatements(context.statements)
+    this.relay = new ServerRelay(this.socket.asSocket, session.parameters, statements, pool.counters, session)
+    session.relay = this.relay
     this.socket.owner = this.relay
     this.socket.resume()
+  }
+
+  /** Why it was given up, '' while it was not. */
+  get desync(): string {
+    return this.session.desync
+  }
+
+  get strayErrors(): number {
+    return this.session.strayErrors
   }
 
   /** What was written goes to the backend, which deals with all of it. */
@@ -49,98 +116,100 @@ export class RigServer implements ServerEvents {
   answer(size?: number): void {
     this.socket.deliver(this.backend.taken(size))
   }
+}
 
-  onGone(): void {}
-  onParameter(): void {}
+const arrival: Arrival = {
+  kind: 'unix',
+  address: '',
+  port: 6432,
+  localAddress: '',
+  localPort: 6432,
+  description: 'unix:6432',
+  tls: '',
+  certificateName: undefined,
+  isCertified: false,
+  isOwnUser: false,
+  channelBinding: undefined,
+}
 
-  onDesync(what: string): void {
-    this.desync = what
+/** Remembers what becomes of it. */
+class RecordedClient extends PooledClient {
+  closed = ''
+
+  override onTerminate(): void {
+    this.closed = 'terminate'
+    super.onTerminate()
   }
 
-  onStrayError(): void {
-    this.strayErrors++
+  override onGone(): void {
+    this.closed = 'gone'
+    super.onGone()
+  }
+
+  override onViolation(condition: Condition, detail: string): void {
+    this.closed = condition
+    super.onViolation(condition, detail)
   }
 }
 
-export class RigClient implements ClientEvents {
+export class RigClient {
   readonly socket = new FakeSocket()
+  readonly served: RecordedClient
   readonly relay: ClientRelay
-  /** What it was closed for: a condition, or `terminate`. */
-  closed = ''
-  releases = 0
   private readonly rig: Rig
 
-  constructor(rig: Rig, table: StatementTable, preparedLimit: number) {
+  constructor(rig: Rig, seat: Seat) {
     this.rig = rig
-    const parameters = new ParameterSet(tracked)
-    this.relay = new ClientRelay(
-      this.socket.asSocket,
-      parameters,
-      new ClientStatements(table, parameters),
-      new Counters(),
-      this,
-      0x7fffffff,
-      preparedLimit,
-      clock,
-    )
-    this.socket.owner = this.relay
+    const client = new ClientSession(rig.context, arrival, () => {})
+    for (const [name, value] of usual) client.parameters.set(name, value)
+    const served = new RecordedClient(rig.context, client, seat, this.socket.asSocket)
+    client.phase = served
+    seat.pool.clients.add(served)
+    this.served = served
+    this.relay = served.relay
+    this.socket.owner = served.relay
     this.socket.resume()
   }
 
+  /** What it was closed for: a condition, `terminate`, or `gone`. */
+  get closed(): string {
+    return this.served.closed
+  }
+
   get server(): RigServer | undefined {
-    return this.rig.servers.find((server) => server.relay === this.relay.server)
+    return this.rig.servers.find(({ relay }) => relay === this.relay.server)
   }
 
   send(...messages: Buffer[]): void {
     this.socket.deliver(Buffer.concat(messages))
   }
-
-  acquire(): boolean {
-    return this.rig.acquire(this)
-  }
-
-  onAnswered(): void {}
-
-  onQuiet(status: number): void {
-    const server = this.server
-    if (server === undefined) return
-    if (status === Idle) this.rig.release(this, server)
-  }
-
-  onTerminate(): void {
-    this.close('terminate')
-  }
-
-  onGone(): void {
-    this.close('gone')
-  }
-
-  onViolation(condition: Condition): void {
-    this.close(condition)
-  }
-
-  private close(reason: string): void {
-    this.closed = reason
-    this.rig.forget(this)
-    this.relay.close()
-    this.socket.end()
-  }
 }
 
-export class Rig {
-  readonly table = new StatementTable()
-  servers: readonly RigServer[]
+export class Rig implements PoolOwner {
+  readonly pool: Pool
+  readonly context: Context
+  servers: readonly RigServer[] = []
   readonly clients: RigClient[]
-  /** Told of each release, before the server goes to anyone else. */
+  /** Told of each server that is free again, before it goes to anyone else. */
   onRelease: (server: RigServer) => void = () => {}
-  private idle: RigServer[]
-  private readonly waiting: RigClient[] = []
+  /** How many times a server was free again. */
+  releases = 0
 
   constructor(options: { clients?: number; servers?: number; preparedLimit?: number } = {}) {
     const { clients = 1, servers = 1, preparedLimit = 100 } = options
-    this.servers = Array.from({ length: servers }, () => new RigServer(this.table))
-    this.clients = Array.from({ length: clients }, () => new RigClient(this, this.table, preparedLimit))
-    this.idle = [...this.servers]
+    const context = contextOf(preparedLimit, servers)
+    const database = new Database<Pool>(config.databases.get('rig')!, false, 0)
+    const user = new User('rig', undefined)
+    this.context = context
+    this.pool = new RigPool(this, database, user)
+    this.servers = Array.from({ length: servers }, () => this.opened())
+    const databases = { depart() {} } as unknown as Databases
+    const seat = new Seat(databases, { database, user }, this.pool)
+    this.clients = Array.from({ length: clients }, () => new RigClient(this, seat))
+  }
+
+  get table(): StatementTable {
+    return this.context.statements
   }
 
   get client(): RigClient {
@@ -155,7 +224,7 @@ export class Rig {
   settle(): void {
     let moved = true
     while (moved) {
-      moved = false
+      moved = this.replaceClosed()
       for (const { socket } of [...this.clients, ...this.servers]) socket.drain()
       for (const server of this.servers) {
         moved ||= server.socket.writes.length > 0
@@ -166,68 +235,57 @@ export class Rig {
     }
   }
 
-  acquire(client: RigClient): boolean {
-    if (this.waiting.includes(client)) return false
-    const server = this.idle.pop()
-    if (server === undefined) {
-      this.waiting.push(client)
-      return false
-    }
-    this.link(client, server)
+  /** New servers for those that were given up. Returns whether there were any. */
+  replaceClosed(): boolean {
+    if (this.servers.every(({ session }) => session.state !== 'closed')) return false
+    this.servers = this.servers.map((server) => {
+      if (server.session.state !== 'closed') return server
+      const next = this.opened()
+      next.socket.room = server.socket.room
+      return next
+    })
     return true
   }
 
   /** As for a CancelRequest that finds it waiting. */
   leaveQueue(client: RigClient): void {
-    const index = this.waiting.indexOf(client)
-    if (index < 0) throw new Error('it does not wait')
-    this.waiting.splice(index, 1)
+    if (!this.pool.waiting.delete(client.served)) throw new Error('it does not wait')
   }
 
-  /** It has gone: the server that it was in the middle of something with is given up, for another. */
-  forget(client: RigClient): void {
-    const index = this.waiting.indexOf(client)
-    if (index >= 0) this.waiting.splice(index, 1)
-    const { server } = client
-    if (server === undefined) return
-    client.relay.server = null
-    server.relay.client = null
-    const next = new RigServer(this.table)
-    next.socket.room = server.socket.room
-    this.servers = this.servers.map((one) => (one === server ? next : one))
-    this.free(next)
+  private opened(): RigServer {
+    const server = new RigServer(this.context, this.pool)
+    this.pool.connecting.add(server.session)
+    this.pool.onConnected(server.session)
+    return server
   }
 
-  release(client: RigClient, server: RigServer): void {
-    this.onRelease(server)
-    client.releases++
-    client.relay.server = null
-    server.relay.client = null
-    if (client.relay.blockedServer !== null) {
-      client.relay.blockedServer.socket.resume()
-      client.relay.blockedServer = null
+  // What the pool may do beyond itself.
+
+  makeRoom(): boolean {
+    return false // see `replaceClosed`
+  }
+
+  connect(): void {}
+  cancel(): void {}
+  onServerIdle(): void {}
+  onServerClosed(): void {}
+}
+
+class RigPool extends Pool {
+  private readonly rig: Rig
+
+  constructor(rig: Rig, database: Database<Pool>, user: User) {
+    super(rig.context, rig, database, user, new Limits(rig.context, database, user), login)
+    this.rig = rig
+  }
+
+  override move(session: ServerSession, to: ServerState): void {
+    const server = to === 'idle' && this.rig.servers.find((one) => one.session === session)
+    if (server) {
+      this.rig.releases++
+      this.rig.onRelease(server)
     }
-    if (!server.relay.statements.hasUnknown) return this.free(server)
-    server.relay.statements.hasUnknown = false
-    server.relay.ask(frontend.query('deallocate all'), new Ask(() => this.free(server)))
-  }
-
-  private free(server: RigServer): void {
-    this.idle.push(server)
-    this.serveWaiting()
-  }
-
-  private serveWaiting(): void {
-    while (this.waiting.length > 0 && this.idle.length > 0) {
-      const next = this.waiting.shift()!
-      this.link(next, this.idle.pop()!)
-      next.relay.resume()
-    }
-  }
-
-  private link(client: RigClient, server: RigServer): void {
-    client.relay.server = server.relay
-    server.relay.client = client.relay
+    super.move(session, to)
   }
 }
 

@@ -246,3 +246,16 @@ test('an error about a statement is told by the name that it was sent for, whate
   rig.settle()
   expect(codes(rig.client)).toBe('2DDCZ')
 })
+
+test('of two PREPAREs of one name, both bound before either is executed, the first stands', () => {
+  const rig = new Rig()
+  rig.client.send(
+    ...[parse('x', 'prepare a as rows 1'), bind('x', 'first'), parse('y', 'prepare a as rows 2'), bind('y', 'second')],
+    ...[execute('first'), execute('second'), sync],
+  )
+  rig.settle()
+  rig.client.socket.taken()
+  rig.client.send(bind('a'), execute(), sync)
+  rig.settle()
+  expect(codes(rig.client)).toBe('2DCZ')
+})

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { absentName, Renamed, reworded, takenName } from '../../src/relay/statements/reserved-names.js'
+import { Renamed } from '../../src/relay/statements/renamed.js'
+import { absentName, reworded, takenName } from '../../src/relay/statements/reserved-names.js'
 import { inOwnWords } from '../../src/relay/statements/statement-errors.js'
 import { message, messagesOf, z } from '../protocol/wire.js'
 

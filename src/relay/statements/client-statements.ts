@@ -1,41 +1,19 @@
 // hot path
 // The prepared statements of one client, by its own names.
 
-import type { ServerStatements, Statement, StatementTable } from './prepared.js'
-import { noteOf, type PreparedNote } from './prepared-notes.js'
-import type { CommandText } from './sql-portals.js'
+import { Named } from './named.js'
+import { type NameOwner, noteOf, type PreparedNote } from './prepared-notes.js'
+import type { ServerStatements } from './server-statements.js'
+import type { Statement } from './statement.js'
+import type { StatementTable } from './statement-table.js'
 
 /** Most bytes of statement text that one client may have prepared; and of the names that it has for it. */
-const clientLimit = 16 * 1024 * 1024
+export const statementLimit = 16 * 1024 * 1024
 
 /** What a name costs beside its bytes, whoever has many short ones. */
 const nameCost = 128
 
-/**
- * A name of a client's, and what it stands for; the note of a message that was sent with the statement's name in its place. Where
- * the name comes to stand for another statement, it is another object: what is under way goes by the former.
- */
-export class Named {
-  readonly name: string
-  readonly statement: Statement
-  /** What the client was told of the rows that it gives: a digest, or `noRows`; undefined: nothing. */
-  told: string | undefined
-  /** What it stands for elsewhere, while that can't be made on the server at hand. */
-  readonly origin: Statement | null
-  /** Its text is a PREPARE, EXECUTE or DEALLOCATE, and goes to servers by way of `SqlPortals`. */
-  command: CommandText | null = null
-
-  constructor(name: string, statement: Statement, origin: Statement | null = null) {
-    this.name = name
-    this.statement = statement
-    this.origin = origin
-  }
-
-  confirm(): void {}
-  undo(): void {}
-}
-
-export class ClientStatements {
+export class ClientStatements implements NameOwner {
   private readonly table: StatementTable
   private readonly byName = new Map<string, Named>()
   /** Names whose Parse has not been answered yet, and what is to become of them then. */
@@ -102,7 +80,7 @@ export class ClientStatements {
   }
 
   private mayHold(name: string, size: number): boolean {
-    return this.size + size <= clientLimit && this.holdName(name)
+    return this.size + size <= statementLimit && this.holdName(name)
   }
 
   private remember(name: string, statement: Statement | null): Statement | null {
@@ -257,7 +235,7 @@ export class ClientStatements {
 
   private holdName(name: string): boolean {
     const size = name.length + nameCost
-    if (this.namesSize + size > clientLimit || !this.table.holdName(size)) return false
+    if (this.namesSize + size > statementLimit || !this.table.holdName(size)) return false
     this.namesSize += size
     return true
   }

@@ -32,21 +32,6 @@ export const commandBytes: Buffer = Buffer.from(`${commandName}\0`)
 /** An error about a name says little more; what is longer is not looked through. Bytes. */
 const longestError = 16 * 1024
 
-/** The note of a message that was sent under another name than its client's. */
-export class Renamed {
-  readonly reserved: string
-  /** The client's own name, a character a byte. */
-  readonly name: string
-
-  constructor(reserved: string, name: string) {
-    this.reserved = reserved
-    this.name = name
-  }
-
-  confirm(): void {}
-  undo(): void {}
-}
-
 /**
  * An ErrorResponse with the client's own name in its message in place of `reserved`; null where that is not in it. The text may
  * be in any language (`lc_messages`); the name stands in it as it was sent. Whatever else the error quotes stays as it is.

@@ -4,13 +4,13 @@
 import type { Cutter } from '../../io/cutter.js'
 import type { Frames } from '../../protocol/framing.js'
 import * as frontend from '../../protocol/frontend.js'
-import type { Ask } from '../ask.js'
-import type { ClientRelay } from '../client-relay.js'
 import * as exchange from '../exchange.js'
-import type { Note } from '../notes.js'
-import type { Statement } from './prepared.js'
+import type { Note } from '../note.js'
+import type { OwnQuery } from '../own-query.js'
+import type { ClientSide } from '../pair.js'
 import { noteOf, type PreparedNote } from './prepared-notes.js'
 import { closeTrying, tryingBytes } from './reserved-names.js'
+import type { Statement } from './statement.js'
 
 /** Code and length of a message that is rewritten, on their way to where pieces are gathered. */
 const head = Buffer.alloc(5)
@@ -18,27 +18,23 @@ const head = Buffer.alloc(5)
 export class Rewriter {
   /** Most statements kept on a server (`max_prepared_statements`); 0: names are not touched. */
   limit: number
-  private readonly client: ClientRelay
+  private readonly client: ClientSide
   private readonly frames: Frames
   private readonly cutter: Cutter
 
-  constructor(client: ClientRelay, frames: Frames, cutter: Cutter, limit: number) {
+  constructor(client: ClientSide, frames: Frames, cutter: Cutter, limit: number) {
     this.client = client
     this.frames = frames
     this.cutter = cutter
     this.limit = limit
   }
 
-  /** What comes before `to` is set aside to be sent. */
   collect(to: number): void {
-    const server = this.client.server!
-    if (!this.cutter.collect(server.socket, to)) this.client.waitFor(server)
+    this.client.collect(to)
   }
 
-  /** And these bytes behind it. */
   add(bytes: Buffer): void {
-    const server = this.client.server!
-    if (!this.cutter.add(server.socket, bytes)) this.client.waitFor(server)
+    this.client.add(bytes)
   }
 
   /** Puts another name in place of what stands from `start` to `end` in the message at `at`; `name`: with its terminator. */
@@ -92,7 +88,7 @@ export class Rewriter {
   }
 
   /** An exchange of the pooler's own before what is at `at`. */
-  ask(at: number, bytes: Buffer, ask: Ask): void {
+  ask(at: number, bytes: Buffer, ask: OwnQuery): void {
     const server = this.client.server!
     this.collect(at)
     this.add(bytes)

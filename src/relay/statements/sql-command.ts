@@ -13,6 +13,14 @@ export interface Command {
   readonly statementEnd: number
 }
 
+/** A text that is one command, as a prepared statement of the protocol. */
+export interface CommandText {
+  readonly text: string
+  readonly command: Command
+  /** The parameter types of its Parse. */
+  readonly types: Buffer
+}
+
 /** Texts in which none of these stands name no statement. */
 const telling = /\b(?:prepare|execute|deallocate|discard)\b/i
 

@@ -1,10 +1,11 @@
 // What is to become of the names in a text with PREPARE, EXECUTE and DEALLOCATE, as its statements are answered one by one.
 
-import type { WatchNote } from '../events.js'
-import type { ServerStatements, Statement } from './prepared.js'
+import { Note } from '../note.js'
 import type { PreparedNote } from './prepared-notes.js'
 import { movedBack, reworded } from './reserved-names.js'
+import type { ServerStatements } from './server-statements.js'
 import type { Command } from './sql-command.js'
+import type { Statement } from './statement.js'
 
 /** One command of a text. */
 interface Step {
@@ -17,16 +18,17 @@ interface Step {
   readonly note: PreparedNote | null
 }
 
-export class CommandNote {
+export class CommandNote extends Note {
   private readonly steps: Step[] = []
   private next = 0
   private readonly moves: (readonly [from: number, by: number])[] = []
   // A statement that the server was found to lack.
   private lost: Statement | null = null
   /** What the session wants to know of the same text. */
-  private readonly rest: WatchNote | null
+  private readonly rest: Note | null
 
-  constructor(rest: WatchNote | null) {
+  constructor(rest: Note | null) {
+    super()
     this.rest = rest
   }
 
@@ -49,7 +51,7 @@ export class CommandNote {
    * A CommandComplete says that such a command has been carried out. (That of an EXECUTE says what was executed.)
    * @returns whether it was meant to be
    */
-  onCommand(verb: 'prepare' | 'deallocate', server: ServerStatements): boolean {
+  override onCommand(verb: 'prepare' | 'deallocate', server: ServerStatements): boolean {
     while (this.next < this.steps.length) {
       const step = this.steps[this.next++]!
       if (step.verb === verb) {
@@ -61,12 +63,12 @@ export class CommandNote {
     return false
   }
 
-  confirm(server: ServerStatements): void {
+  override confirm(server: ServerStatements): void {
     this.rest?.confirm(server)
   }
 
   /** What has been carried out before the error stays; of the rest, what was to be done last is undone first. */
-  undo(server: ServerStatements): void {
+  override undo(server: ServerStatements): void {
     for (let i = this.steps.length - 1; i >= this.next; i--) this.steps[i]!.note?.undo(server)
     if (this.lost !== null) server.remove(this.lost)
     this.rest?.undo(server)
@@ -82,7 +84,7 @@ export class CommandNote {
   }
 
   /** The error with the client's own name, and with the place in its own text; null where neither is in it. */
-  inOwnWords(error: Buffer): Buffer | null {
+  override inOwnWords(error: Buffer): Buffer | null {
     let told: Buffer | null = null
     for (const { reserved, name } of this.steps) {
       told = reworded(error, reserved, name)
@@ -91,8 +93,15 @@ export class CommandNote {
     return movedBack(told ?? error, this.moves) ?? told
   }
 
-  /** The statement of ours that an error is about, if that is one that the server was thought to have. */
-  about(error: Buffer): Statement | null {
+  /** A statement that the server was thought to have. It is forgotten when the text has been answered. */
+  override correct(error: Buffer, isMissing: boolean, server: ServerStatements): boolean {
+    const statement = isMissing ? this.about(error) : null
+    if (statement === null) return false
+    server.remove(statement)
+    return true
+  }
+
+  private about(error: Buffer): Statement | null {
     if (error.includes('\0W')) return null // with a context, it is of something that was executed
     for (const { statement, reserved, verb } of this.steps) {
       if (statement === null || verb === 'prepare' || reworded(error, reserved, '') === null) continue

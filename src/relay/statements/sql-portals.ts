@@ -3,25 +3,18 @@
 import * as frontend from '../../protocol/frontend.js'
 import { quoteIdentifier } from '../../protocol/sql.js'
 import * as exchange from '../exchange.js'
-import type { Named } from './client-statements.js'
-import type { Statement } from './prepared.js'
+import { Note } from '../note.js'
+import type { Named } from './named.js'
+import { Done, Incomplete, Later } from './outcome.js'
 import { noteOf } from './prepared-notes.js'
-import { absentName, commandName, type Renamed, takenName } from './reserved-names.js'
-import { type Command, mayBeCommand, preparedText, readCommands } from './sql-command.js'
+import { absentName, commandName, takenName } from './reserved-names.js'
+import type { ServerStatements } from './server-statements.js'
+import { type CommandText, mayBeCommand, preparedText, readCommands } from './sql-command.js'
 import { CommandNote } from './sql-notes.js'
 import { SqlReader } from './sql-reader.js'
 import { hasEscapes, isPrepare, longestText } from './sql-statements.js'
-import { Done, Incomplete, Later } from './statement-names.js'
+import type { Statement } from './statement.js'
 import { parseOf } from './statement-provision.js'
-import type { ShapeNote } from './statement-shape.js'
-
-/** A text that is one command, as a prepared statement of the protocol. */
-export interface CommandText {
-  readonly text: string
-  readonly command: Command
-  /** The parameter types of its Parse. */
-  readonly types: Buffer
-}
 
 /** Such a text as it is sent now: with a name in it that servers know. */
 export interface Resolved {
@@ -38,28 +31,30 @@ const closeCommand = frontend.closeStatement(commandName)
 const mostPortals = 100
 
 /** The note of a Bind where portals are told apart: skipped, it leaves the portal bound as it was. */
-export class BoundNote {
-  readonly inner: Named | Renamed | ShapeNote | null
+class BoundNote extends Note {
+  private readonly inner: Note | null
   private readonly portals: SqlPortals
   private readonly portal: string
   private readonly before: Resolved | null | undefined
 
-  constructor(
-    portals: SqlPortals,
-    portal: string,
-    before: Resolved | null | undefined,
-    inner: Named | Renamed | ShapeNote | null,
-  ) {
+  constructor(portals: SqlPortals, portal: string, before: Resolved | null | undefined, inner: Note | null) {
+    super()
     this.portals = portals
     this.portal = portal
     this.before = before
     this.inner = inner
   }
 
-  confirm(): void {}
-
-  undo(): void {
+  override undo(): void {
     this.portals.set(this.portal, this.before)
+  }
+
+  override inOwnWords(error: Buffer): Buffer | null {
+    return this.inner === null ? null : this.inner.inOwnWords(error)
+  }
+
+  override correct(error: Buffer, isMissing: boolean, server: ServerStatements): boolean {
+    return this.inner?.correct(error, isMissing, server) === true
   }
 }
 
@@ -149,7 +144,7 @@ export class SqlPortals extends SqlReader {
    * @param note of the Bind
    * @returns the note that takes its place
    */
-  attach(portal: string, resolved: Resolved | null, note: Named | Renamed | ShapeNote | null): BoundNote {
+  attach(portal: string, resolved: Resolved | null, note: Note | null): Note {
     if (this.portalsOf !== this.client.server) this.portals.clear()
     this.portalsOf = this.client.server
     const before = this.portals.get(portal)

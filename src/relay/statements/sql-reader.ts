@@ -2,22 +2,22 @@
 
 import type { Cutter } from '../../io/cutter.js'
 import type { Frames } from '../../protocol/framing.js'
-import type { ClientRelay } from '../client-relay.js'
+import type { ClientSide } from '../pair.js'
+import type { Reading } from './outcome.js'
 import type { Rewriter } from './rewriter.js'
-import type { StatementNames } from './statement-names.js'
 import type { StatementProvision } from './statement-provision.js'
 
 export abstract class SqlReader {
-  protected readonly client: ClientRelay
-  protected readonly names: StatementNames
+  protected readonly client: ClientSide
+  protected readonly names: Reading
   protected readonly out: Rewriter
   protected readonly frames: Frames
   protected readonly cutter: Cutter
   protected readonly provision: StatementProvision
 
   constructor(
-    client: ClientRelay,
-    names: StatementNames,
+    client: ClientSide,
+    names: Reading,
     out: Rewriter,
     frames: Frames,
     cutter: Cutter,

@@ -3,16 +3,17 @@
 
 import * as frontend from '../../protocol/frontend.js'
 import { quoteIdentifier } from '../../protocol/sql.js'
-import type { ClientRelay } from '../client-relay.js'
 import * as exchange from '../exchange.js'
+import type { ClientSide } from '../pair.js'
+import { statementLimit } from './client-statements.js'
 import { mayAnyChangeNames, mayChangeNames } from './name-resolution.js'
-import type { Statement } from './prepared.js'
+import { Done, Incomplete, Later, Wait } from './outcome.js'
 import { noteOf } from './prepared-notes.js'
 import { absentName, takenName } from './reserved-names.js'
 import { type Command, mayBeCommand, preparedText, readCommands } from './sql-command.js'
 import { CommandNote } from './sql-notes.js'
 import { SqlReader } from './sql-reader.js'
-import { Done, Incomplete, Later, statementLimit, Wait } from './statement-names.js'
+import type { Statement } from './statement.js'
 
 /** Longer texts are passed on as they are, where they do not begin with the word PREPARE. */
 export const longestText = 256 * 1024
@@ -55,7 +56,7 @@ export class SqlStatements extends SqlReader {
     this.cutter.from = end
     const waits = commands.some(({ verb }) => verb === 'deallocate' || verb === 'reset')
     const isOnly = kind === exchange.Query && isAlone(text) && (waits || end === chunk.length)
-    this.names.secondRun.keepQuery(isOnly ? note.used : null, at, end, server)
+    this.names.replay.keepQuery(isOnly ? note.used : null, at, end, server)
     client.owe(kind, note)
     return waits ? this.wait(kind) : Done
   }
@@ -165,6 +166,6 @@ export function isPrepare(chunk: Buffer, start: number): boolean {
 }
 
 /** Does a backslash mean something in the plain strings of this client? */
-export function hasEscapes(client: ClientRelay): boolean {
+export function hasEscapes(client: ClientSide): boolean {
   return client.parameters.get('standard_conforming_strings') === 'off'
 }

@@ -5,53 +5,44 @@ import type { Cutter } from '../../io/cutter.js'
 import type { Condition } from '../../protocol/errors.js'
 import type { Frames } from '../../protocol/framing.js'
 import * as frontend from '../../protocol/frontend.js'
-import type { ClientRelay } from '../client-relay.js'
 import * as exchange from '../exchange.js'
-import type { Named } from './client-statements.js'
+import type { Note } from '../note.js'
+import type { ClientSide } from '../pair.js'
+import { statementLimit } from './client-statements.js'
 import { mayChangeNames } from './name-resolution.js'
-import { noRows, type Statement, telling } from './prepared.js'
+import type { Named } from './named.js'
+import { Broken, Done, Incomplete, Later, type Reading } from './outcome.js'
 import { noteOf } from './prepared-notes.js'
-import { absentBytes, absentName, commandBytes, Renamed, takenBytes, takenName } from './reserved-names.js'
+import { Renamed } from './renamed.js'
+import { Replay } from './replay.js'
+import { absentBytes, absentName, commandBytes, takenBytes, takenName } from './reserved-names.js'
+import { isPortal, isShown, noteOfDescribe, refusedAsStale, ShapeNote } from './result-shape.js'
 import { Rewriter } from './rewriter.js'
-import { SecondRun } from './second-run.js'
-import { type CommandText, type Resolved, SqlPortals } from './sql-portals.js'
+import type { CommandText } from './sql-command.js'
+import { type Resolved, SqlPortals } from './sql-portals.js'
 import { SqlStatements } from './sql-statements.js'
+import { noRows, type Statement, telling } from './statement.js'
 import { StatementProvision } from './statement-provision.js'
-import { isPortal, isShown, noteOfDescribe, refusedAsStale, ShapeNote } from './statement-shape.js'
 import { longestKept, UnnamedStatement } from './unnamed-statement.js'
-
-/** What became of a message. */
-export const Done = 0
-/** More of it is needed: `wanted` bytes from where it begins. */
-export const Incomplete = 1
-/** It can be judged only when all that was sent before it has been answered. */
-export const Later = 2
-/** `problem` says what is wrong with it. */
-export const Broken = 3
-/** Done, and what comes behind it can be judged only when it has been answered. */
-export const Wait = 4
 
 /** Where the names in a message that is longer than this are looked for. */
 const nameReach = 1024
 /** Names that have no end within this many bytes are none. */
 const longestNames = 64 * 1024
 
-/** Longest named Parse, bytes: as much as one client may have prepared in all. */
-export const statementLimit = 16 * 1024 * 1024
-
 /** Most answers that a server may owe when another is to come from here: nothing else slows a client that sends only such. */
 const mostOwed = 1024 * 1024
 
-export class StatementNames {
+export class StatementNames implements Reading {
   wanted = 0
   /** A DEALLOCATE is on its way in a batch: what comes in later ones hangs on whether it was carried out. */
   hasTaken = false
   problem: Condition = 'broken_parse'
-  private readonly client: ClientRelay
+  private readonly client: ClientSide
   private readonly frames: Frames
   private readonly cutter: Cutter
   readonly out: Rewriter
-  readonly secondRun: SecondRun
+  readonly replay: Replay
   readonly unnamed = new UnnamedStatement()
   private readonly provision: StatementProvision
   private readonly sql: SqlStatements
@@ -64,14 +55,14 @@ export class StatementNames {
   // The command that the Bind or Describe at hand is of.
   private command: Resolved | null = null
   // What is to be known when the Bind or Describe at hand is refused.
-  private refusal: ShapeNote | Renamed | null = null
+  private refusal: Note | null = null
 
-  constructor(client: ClientRelay, frames: Frames, cutter: Cutter, limit: number) {
+  constructor(client: ClientSide, frames: Frames, cutter: Cutter, limit: number) {
     this.client = client
     this.frames = frames
     this.cutter = cutter
     this.out = new Rewriter(client, frames, cutter, limit)
-    this.secondRun = new SecondRun(cutter)
+    this.replay = new Replay(cutter)
     this.provision = new StatementProvision(client, this.out)
     this.sql = new SqlStatements(client, this, this.out, frames, cutter, this.provision)
     this.portals = new SqlPortals(client, this, this.out, frames, cutter, this.provision)
@@ -299,8 +290,7 @@ export class StatementNames {
       const isKnown = known.has(named.statement)
       if (!isKnown || (told !== undefined && known.shapeOf(named.statement) !== told)) {
         isDescribed =
-          (this.secondRun.isUnderWay && this.secondRun.isDescribed) ||
-          isShown(this.cutter.chunk, this.frames, at, start)
+          (this.replay.isUnderWay && this.replay.isDescribed) || isShown(this.cutter.chunk, this.frames, at, start)
         if (!isKnown) {
           this.provision.fresh(named, isDescribed)
           named = client.statements.find(name)
@@ -313,7 +303,7 @@ export class StatementNames {
       this.refuseUnknown(at, start, end, name)
       return true
     }
-    this.secondRun.uses(statement, at, client.server!)
+    this.replay.uses(statement, at, client.server!)
     if (known.has(statement)) known.touch(statement)
     else this.provision.provideInBatch(at, statement)
     if (!isDescribed && this.mustCompare(statement, told)) {

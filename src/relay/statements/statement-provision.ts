@@ -2,24 +2,24 @@
 
 import { Idle } from '../../protocol/backend.js'
 import * as frontend from '../../protocol/frontend.js'
-import { Ask } from '../ask.js'
-import type { ClientRelay } from '../client-relay.js'
 import * as exchange from '../exchange.js'
-import type { Named } from './client-statements.js'
-import type { Statement } from './prepared.js'
+import { OwnQuery } from '../own-query.js'
+import type { ClientSide } from '../pair.js'
+import type { Named } from './named.js'
 import { noteOf } from './prepared-notes.js'
 import { makingName, takenName } from './reserved-names.js'
 import type { Rewriter } from './rewriter.js'
+import type { Statement } from './statement.js'
 
 const closeTaken = frontend.closeStatement(takenName)
 const makeTaken = frontend.emptyStatement(takenName)
 const takeName = Buffer.concat([closeTaken, makeTaken, frontend.sync])
 
 export class StatementProvision {
-  private readonly client: ClientRelay
+  private readonly client: ClientSide
   private readonly out: Rewriter
 
-  constructor(client: ClientRelay, out: Rewriter) {
+  constructor(client: ClientSide, out: Rewriter) {
     this.client = client
     this.out = out
   }
@@ -78,11 +78,11 @@ export class StatementProvision {
     const create = statement.isSql ? statement.create : Buffer.concat([statement.create, frontend.sync])
     // Where it is in doubt what the server has, it may have this one.
     if (known.hasUnknown)
-      out.ask(at, Buffer.concat([frontend.closeStatement(statement.name), frontend.sync]), new Ask(ignore))
+      out.ask(at, Buffer.concat([frontend.closeStatement(statement.name), frontend.sync]), new OwnQuery(ignore))
     out.ask(
       at,
       create,
-      new Ask((answer) => {
+      new OwnQuery((answer) => {
         if (answer instanceof Error || answer.error !== undefined) known.remove(statement)
         else known.confirm(statement)
       }),
@@ -121,7 +121,7 @@ export class StatementProvision {
         out.ask(
           at,
           Buffer.concat([frontend.closeStatement(evicted.name), frontend.sync]),
-          new Ask(() => statements.release(evicted)),
+          new OwnQuery(() => statements.release(evicted)),
         )
     }
   }
@@ -129,7 +129,7 @@ export class StatementProvision {
   /** The name that is to be found taken is taken. */
   takeName(at: number): void {
     const { out, client } = this
-    if (!client.isInBatch) return out.ask(at, takeName, new Ask(ignore))
+    if (!client.isInBatch) return out.ask(at, takeName, new OwnQuery(ignore))
     out.collect(at)
     out.put(closeTaken, exchange.CloseAdded, null)
     out.put(makeTaken, exchange.ParseAdded, null)

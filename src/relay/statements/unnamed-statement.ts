@@ -2,10 +2,11 @@
 // The unnamed statement of a client: found on a server only where it is the client's own, and made again where another has been there.
 
 import * as frontend from '../../protocol/frontend.js'
-import type { ClientRelay } from '../client-relay.js'
 import * as exchange from '../exchange.js'
-import type { ServerStatements } from './prepared.js'
+import { Note } from '../note.js'
+import type { ClientSide } from '../pair.js'
 import type { Rewriter } from './rewriter.js'
+import type { ServerStatements } from './server-statements.js'
 
 /** Longest Parse that is kept to be sent again, bytes. */
 export const longestKept = 16 * 1024
@@ -19,7 +20,7 @@ let nextNumber = 1
  * which the server that has it bears as well. It is also the note of every Parse without a name: where one was refused or skipped,
  * what the server has under no name may be anybody's.
  */
-export class UnnamedStatement {
+export class UnnamedStatement extends Note {
   /** Of the latest Parse; 0: the client has no unnamed statement. */
   number = 0
   /** The Parse is in the batch under way, which it fails with. */
@@ -54,7 +55,7 @@ export class UnnamedStatement {
    * A Bind or Describe without a name is at `at`: sees to it that the server has the client's own statement, or none.
    * @returns false where that can't be judged yet
    */
-  isThere(client: ClientRelay, out: Rewriter, at: number): boolean {
+  isThere(client: ClientSide, out: Rewriter, at: number): boolean {
     if (this.isFresh) return true
     const { owed, statements } = client.server!
     if (owed.countReady() > 0) return false
@@ -87,12 +88,12 @@ export class UnnamedStatement {
   }
 
   /** A Parse has been answered. */
-  confirm(): void {
+  override confirm(): void {
     this.answered++
   }
 
   /** A Parse has been refused or skipped. Later ones are of later batches, and stand. */
-  undo(server: ServerStatements): void {
+  override undo(server: ServerStatements): void {
     this.answered++
     if (this.answered === this.sent) this.drop(server)
   }

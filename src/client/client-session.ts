@@ -1,0 +1,115 @@
+// One client, from its first packet to its end: who it is, and in which of its phases.
+
+import type { Cancellable } from '../cancel/cancel.js'
+import type { Socket } from '../io/socket.js'
+import type { LogPeer } from '../observe/log.js'
+import * as backend from '../protocol/backend.js'
+import type { PgError } from '../protocol/errors.js'
+import { ParameterSet } from '../relay/parameters.js'
+import { type Context, pointer } from '../server/context.js'
+import type { ServerSession } from '../server/server-session.js'
+import type { Arrival } from './arrivals.js'
+import type { ClientStartup } from './startup-parameters.js'
+
+/** What is done with a client: it is let in (`ClientEntry`), served by a pool (`PooledClient`), or by the console. */
+export interface ClientPhase {
+  readonly name: 'login' | 'pool' | 'console'
+  readonly socket: Socket
+  /** It is amid what a server has said, so that no error of ours may stand there. */
+  readonly isSpokenTo: boolean
+  /** What a CancelRequest of this client should stop. */
+  cancelTarget(): ServerSession | 'waiting' | 'console' | undefined
+  /** Ends what the client waits for with an ERROR; the client stays. */
+  cancelWaiting(): void
+  /** The client leaves, or is sent away: what it has is given back. Its socket is closed behind it. */
+  end(reason: string): void
+}
+
+export class ClientSession implements Cancellable, LogPeer {
+  readonly id: number
+  /** Null: it has been closed. */
+  phase: ClientPhase | null = null
+  database = '(nodb)'
+  user = '(nouser)'
+  /** Where it is connected from and to, and how that is protected. */
+  origin: Arrival
+  replication: ClientStartup['replication'] = 'none'
+  /** PID and secret for CancelRequest. */
+  cancelKey: Buffer = Buffer.alloc(8)
+  /** Protocol version, 3.minor. */
+  minor = 0
+  readonly parameters: ParameterSet
+  /** ms on the clock */
+  readonly connectedAt: number
+  readonly connectedDate: Date
+  private readonly context: Context
+  private readonly onClosed: (client: ClientSession) => void
+
+  /** @param onClosed called once, when it has no phase any more */
+  constructor(context: Context, origin: Arrival, onClosed: (client: ClientSession) => void) {
+    this.id = context.nextId++
+    this.context = context
+    this.origin = origin
+    this.onClosed = onClosed
+    this.parameters = new ParameterSet(context.tracked)
+    this.connectedAt = context.clock.now()
+    this.connectedDate = context.clock.date()
+  }
+
+  get ptr(): string {
+    return pointer(this.id)
+  }
+
+  get address(): string {
+    return this.origin.description
+  }
+
+  get logPrefix(): string {
+    return `C-${this.ptr}: ${this.database}/${this.user}@${this.address}`
+  }
+
+  get isConsole(): boolean {
+    return this.phase?.name === 'console'
+  }
+
+  cancelTarget(): ServerSession | 'waiting' | 'console' | undefined {
+    return this.phase?.cancelTarget()
+  }
+
+  cancelWaiting(): void {
+    this.phase?.cancelWaiting()
+  }
+
+  /**
+   * Tells the client what is wrong and closes it.
+   * @param isTold it has had the server's own last words, which no others may follow
+   */
+  fail(error: PgError, isTold: boolean = this.phase?.isSpokenTo === true): void {
+    if (this.phase === null) return
+    const { log, config } = this.context
+    if (!isTold) this.phase.socket.write(backend.errorResponse(error))
+    this.close(error.message)
+    if (config.settings.log_pooler_errors) log.warning(`pooler error: ${error.message}`, this)
+  }
+
+  /** Ends the session. An empty reason is not logged. */
+  close(reason: string): void {
+    const { phase } = this
+    if (phase === null) return
+    this.phase = null
+    const { log, config, clock } = this.context
+    if (reason !== '' && config.settings.log_disconnections) {
+      const age = Math.trunc((clock.now() - this.connectedAt) / 1000)
+      log.info(`closing because: ${reason} (age=${age}s)`, this)
+    }
+    phase.end(reason)
+    phase.socket.end()
+    this.onClosed(this)
+  }
+
+  /** What came is not a client, but a CancelRequest: its connection is left as it is. */
+  dismiss(): void {
+    this.phase = null
+    this.onClosed(this)
+  }
+}

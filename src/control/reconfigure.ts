@@ -1,0 +1,78 @@
+// What follows from a changed configuration for databases, users, pools and servers.
+
+import type { AuthFiles } from '../auth/auth-files.js'
+import { sameSecret } from '../auth/secrets.js'
+import type { Credentials } from '../auth/server-login.js'
+import type { DatabaseConfig } from '../config/databases.js'
+import { autoDatabase } from '../config/load.js'
+import { needsOtherServers } from '../config/reload.js'
+import { Database } from '../pool/database.js'
+import { Limits } from '../pool/limits.js'
+import type { Pool } from '../pool/pool.js'
+import type { Registry } from '../pool/registry.js'
+import { PgError } from '../protocol/errors.js'
+
+/** The new configuration is in force already, and its TLS; the new auth files are put into force here. */
+export function reconfigure(registry: Registry, files: AuthFiles): void {
+  const { config, clock, tls } = registry.context
+  const former = registry.files
+  registry.files = files
+  registry.cancels.peers.reconfigure()
+  for (const database of [...registry.databases]) {
+    const own = config.databases.get(database.name)
+    const next = own ?? (database.isAuto ? autoDatabase(config, database.name) : undefined)
+    if (next === undefined) {
+      registry.dropConnections(database, new PgError('database_removed'))
+      registry.databases.forget(database)
+    } else {
+      database.isAuto = own === undefined
+      adopt(registry, database, next)
+    }
+  }
+  for (const next of config.databases.values()) {
+    const { byName } = registry.databases
+    if (!byName.has(next.name)) byName.set(next.name, new Database(next, false, clock.now()))
+  }
+  for (const user of registry.databases.users.values()) user.config = config.users.get(user.name)
+  for (const pool of registry.pools()) {
+    for (const server of pool.servers()) server.recheckTls(tls.serversOf(pool.database.config))
+    pool.credentials = renewed(registry, pool, former)
+    for (const client of [...pool.clients]) client.renewTerms()
+    pool.serveWaiting()
+    pool.demand()
+  }
+}
+
+function adopt(registry: Registry, database: Database<Pool>, next: DatabaseConfig): void {
+  const former = database.config
+  database.config = next
+  const forced = former.user === undefined ? undefined : database.pools.get(former.user)
+  if (forced !== undefined && next.user !== undefined && next.user !== former.user) {
+    // Its clients are those of the new forced user from now on.
+    database.pools.delete(forced.user.name)
+    const taken = database.pools.get(next.user)
+    if (taken !== undefined) dissolve(taken)
+    const user = registry.databases.user(next.user)
+    forced.changeUser(user, new Limits(registry.context, database, user))
+    database.pools.set(next.user, forced)
+  }
+  if (needsOtherServers(former, next)) registry.retireServers(database, 'database configuration changed')
+}
+
+/** A pool that another takes the place of: its clients are told. */
+function dissolve(pool: Pool): void {
+  const error = new PgError('database_changed')
+  pool.launcher.refuseWaiting(error)
+  for (const client of [...pool.clients]) client.fail(error)
+  for (const server of pool.servers()) server.close(error.message)
+}
+
+/** What a pool logs in with after auth_file was read again: nothing that is not there any more. */
+function renewed(registry: Registry, pool: Pool, former: AuthFiles): Credentials {
+  const { name } = pool.user
+  if (pool.database.config.user === name) return registry.forcedCredentials(pool.database, name)
+  const stored = registry.files.users.get(name)
+  if (stored !== undefined)
+    return sameSecret(stored, pool.credentials.stored) ? pool.credentials : { user: name, stored }
+  return former.users.has(name) ? { user: name, stored: { kind: 'none' } } : pool.credentials
+}
