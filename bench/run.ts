@@ -4,15 +4,15 @@ import { Bench, type Task } from 'tinybench'
 import { auth } from './micro/auth.js'
 import { config } from './micro/config.js'
 import { console as adminConsole } from './micro/console.js'
-import { exchange } from './micro/exchange.js'
 import { framing } from './micro/framing.js'
 import { log } from './micro/log.js'
+import { outstanding } from './micro/outstanding.js'
 import { relay } from './micro/relay.js'
 import { socket } from './micro/socket.js'
 import type { Case, Suite } from './micro/suite.js'
 import { textTable } from './text-table.js'
 
-const suites: readonly Suite[] = [framing, exchange, relay, socket, auth, config, adminConsole, log]
+const suites: readonly Suite[] = [framing, outstanding, relay, socket, auth, config, adminConsole, log]
 
 /** Of each case, milliseconds. */
 const warmupTime = 200

@@ -78,7 +78,7 @@ export class Janitor {
       if (over(now - client.quietSince, timeouts.clientIdle)) client.fail(new PgError('client_idle_timeout'))
       return
     }
-    const owes = server.owed.length > 0
+    const owes = relay.dues.length > 0
     if (owes && over(now - relay.requestSince, timeouts.query)) client.fail(new PgError('query_timeout'))
     // A batch that no Sync has closed is a transaction, too.
     else if (server.status !== backend.Idle || owes || !relay.sentWhole) {

@@ -8,7 +8,7 @@ import type { Condition } from '../protocol/errors.js'
 import { endsCopy, isSyncPoint } from '../protocol/frontend.js'
 import { ClientOutput } from './client-output.js'
 import type { ClientEvents } from './events.js'
-import { Execute } from './exchange.js'
+import { Dues, Execute } from './outstanding.js'
 import type { ServerSide } from './pair.js'
 
 /** What has been heard last of a client: nothing yet; its Terminate; the end of its stream; what no client may say. */
@@ -24,6 +24,8 @@ export const CopySent = 2
 
 export abstract class ClientFlow extends ClientOutput implements SocketOwner {
   readonly counters: Counters
+  /** What the server owes it. */
+  readonly dues: Dues = new Dues()
   /** The server that waits for this client to read. */
   blockedServer: { readonly socket: Socket } | null = null
   /** It leaves without waiting for answers: a replication may never end. */
@@ -127,9 +129,14 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
   /** The server has answered something. */
   onProgress(): void {
     const server = this.server!
-    if (this.copy === CopySent ? !server.isToAnswer : server.owed.countReady() === 0) this.wake()
+    if (this.copy === CopySent ? !this.isToAnswer(server) : this.dues.readies === 0) this.wake()
     else if (this.stalled && server.isReadingCopy) server.refuseInCopy()
     if (this.leaving !== Staying) this.leaveWhenDone()
+  }
+
+  /** Returns whether there will be another ReadyForQuery, with nothing more being sent. */
+  protected isToAnswer(server: ServerSide): boolean {
+    return this.dues.readies > 0 || (this.dues.inBatch > 0 && !server.failed)
   }
 
   protected leave(how: number): void {
@@ -182,18 +189,20 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
    */
   private isInCopy(server: ServerSide): boolean {
     const { copyIn, owed } = server
-    if (!copyIn || owed.copyEnds === 0 || this.isBetweenMessages) return copyIn && owed.copyEnds === 0
-    return owed.kind === Execute || (endsCopy(this.frames.code) && owed.copyEnds === 1)
+    const { copyEnds } = this.dues
+    if (!copyIn || copyEnds === 0 || this.isBetweenMessages) return copyIn && copyEnds === 0
+    return owed.kind === Execute || (endsCopy(this.frames.code) && copyEnds === 1)
   }
 
   /** Will more be answered of what was sent? Not a message without its end, and not what stands behind the last Flush. */
   private isAnswerDue(server: ServerSide): boolean {
-    const { owed, failed, inquiry } = server
+    const { failed, inquiry } = server
+    const { dues } = this
     // What the inquiry waits for, the end of a message, will not come.
     if (inquiry !== null && inquiry.ask === null && !this.isBetweenMessages) return false
-    if (this.unsynced && this.flushed && !failed && owed.length > 0) return true
+    if (this.unsynced && this.flushed && !failed && dues.length > 0) return true
     const isCut = !this.isBetweenMessages && isSyncPoint(this.frames.code)
-    return owed.countReady() + (failed ? 0 : owed.inBatch) > (isCut ? 1 : 0)
+    return dues.readies + (failed ? 0 : dues.inBatch) > (isCut ? 1 : 0)
   }
 
   /** What the client sent may have to wait for earlier answers; these are all there now. */
@@ -208,7 +217,7 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
   /** What was sent last needs no answer; should the server have answered all else before, it is not needed any more. */
   protected releaseIfQuiet(): void {
     const server = this.server
-    if (server === null || server.owed.length > 0 || !this.isIdle) return
+    if (server === null || this.dues.length > 0 || !this.isIdle) return
     if (server.isQuiet) this.events.onQuiet(server.status)
     else server.settleLater()
   }

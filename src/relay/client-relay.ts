@@ -11,8 +11,8 @@ import * as frontend from '../protocol/frontend.js'
 import { ClientFlow, CopyBegun, CopySent, HalfClosed, NoCopy, Terminated, Violated } from './client-flow.js'
 import { CopySearch, isCopyText, isPartOfCopy, mayCopy } from './copy-in.js'
 import type { ClientEvents, MessageWatch } from './events.js'
-import * as exchange from './exchange.js'
 import type { Note } from './note.js'
+import * as request from './outstanding.js'
 import type { ClientSide, ServerSide } from './pair.js'
 import type { ParameterSet } from './parameters.js'
 import type { ClientStatements } from './statements/client-statements.js'
@@ -186,21 +186,21 @@ export class ClientRelay extends ClientFlow implements ClientSide {
         if (this.unsynced) this.server!.isMixed = true
         if (this.names.limit > 0 && this.frames.bodyLength > 8 && !this.server!.isReadingCopy)
           return this.handleNamed(at)
-        this.owe(this.unsynced ? exchange.QueryInBatch : exchange.Query, this.note)
+        this.owe(this.unsynced ? request.QueryInBatch : request.Query, this.note)
         return true
       case frontend.Sync:
         if (!this.linked(at)) return false
-        this.names.replay.keep(at, this.frames.end, this.server!)
+        this.names.replay.keep(at, this.frames.end, this)
         this.names.unnamed.isFresh = false
         this.unsynced = false
         if (this.copy === CopyBegun) this.copy = CopySent
         if (this.session !== null) this.note = this.session.seeSync()
-        this.owe(exchange.Sync, this.note)
+        this.owe(request.Sync, this.note)
         return true
       case frontend.FunctionCall:
         if (!this.linked(at)) return false
         if (this.unsynced) this.server!.isMixed = true
-        this.owe(this.unsynced ? exchange.QueryInBatch : exchange.Query, null)
+        this.owe(this.unsynced ? request.QueryInBatch : request.Query, null)
         return true
       case frontend.Parse:
       case frontend.Bind:
@@ -211,13 +211,13 @@ export class ClientRelay extends ClientFlow implements ClientSide {
         this.unsynced = true
         if (code === frontend.Parse && this.isCopy(at)) this.copy = CopyBegun
         if (this.names.limit > 0 && !this.server!.isReadingCopy) return this.handleNamed(at)
-        this.owe(exchange.kindOf(code), null)
+        this.owe(request.kindOf(code), null)
         return true
       case frontend.Execute:
         if (!this.linked(at)) return false
         this.unsynced = true
         if (this.names.hasPortals) return this.handleNamed(at)
-        this.owe(exchange.Execute, null)
+        this.owe(request.Execute, null)
         return true
       case frontend.Flush:
         if (this.frames.bodyLength > 0) return this.handleBadFlush(at)
@@ -229,8 +229,8 @@ export class ClientRelay extends ClientFlow implements ClientSide {
       case frontend.CopyFail:
         if (this.server === null) {
           this.skip(at) // late: the COPY it belongs to has failed
-        } else if (this.server.owed.length > 0) {
-          this.owe(exchange.CopyEnd, null)
+        } else if (this.dues.length > 0) {
+          this.owe(request.CopyEnd, null)
         }
         return true
       case frontend.CopyData:
@@ -249,7 +249,7 @@ export class ClientRelay extends ClientFlow implements ClientSide {
   private handleBadFlush(at: number): boolean {
     if (!this.linked(at)) return false
     this.unsynced = true
-    this.owe(exchange.BadFlush, null)
+    this.owe(request.BadFlush, null)
     return true
   }
 
@@ -271,7 +271,7 @@ export class ClientRelay extends ClientFlow implements ClientSide {
   private waitsForCopy(code: number): boolean {
     const server = this.server!
     if (server.inquiry !== null) return code !== frontend.Terminate
-    return this.copy === CopySent && server.isToAnswer && !isPartOfCopy(code)
+    return this.copy === CopySent && this.isToAnswer(server) && !isPartOfCopy(code)
   }
 
   /** Where the text of the Query or Parse at `at` begins; -1 where its name has no end in the chunk. */
@@ -303,7 +303,7 @@ export class ClientRelay extends ClientFlow implements ClientSide {
 
   /** Has a server, or gets one now? If not, the chunk waits from `at` on. */
   private linked(at: number): boolean {
-    if (this.server?.owed.length === 0) {
+    if (this.server !== null && this.dues.length === 0) {
       this.requestSince = this.clock.now()
       if (!this.unsynced) this.copy = NoCopy
     }
@@ -327,7 +327,7 @@ export class ClientRelay extends ClientFlow implements ClientSide {
   /** Another entry of what the server owes this client. */
   owe(kind: number, note: Note | null): void {
     this.flushed = false
-    this.server!.owed.push(kind, this, note)
+    this.server!.owed.push(kind, this, note, this.dues)
   }
 
   /** A message that may name a prepared statement. */

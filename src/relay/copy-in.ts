@@ -1,8 +1,8 @@
 // What became of the Syncs that were sent behind a COPY FROM STDIN which failed: the server is asked, since nobody can know.
 
 import * as frontend from '../protocol/frontend.js'
-import type { ExchangeQueue } from './exchange.js'
-import * as exchange from './exchange.js'
+import type { Outstanding } from './outstanding.js'
+import * as request from './outstanding.js'
 import type { OwnQuery } from './own-query.js'
 
 const copy = Buffer.from('copy')
@@ -94,23 +94,24 @@ export const Unknowable = 2
  * @param owed with the COPY at its head
  * @returns Certain, Countable or Unknowable
  */
-export function doubtBehind(owed: ExchangeQueue<unknown, unknown>): number {
-  const isExtended = owed.kind === exchange.Execute
+export function doubtBehind(owed: Outstanding<unknown, unknown>): number {
+  const isExtended = owed.kind === request.Execute
+  const { length } = owed.dues
   let at = 1
   let syncs = 0
   let flushes = 0
-  for (; at < owed.length; at++) {
-    if (owed.kindAt(at) === exchange.Sync) syncs++
-    else if (owed.kindAt(at) === exchange.BadFlush) flushes++
+  for (; at < length; at++) {
+    if (owed.kindAt(at) === request.Sync) syncs++
+    else if (owed.kindAt(at) === request.BadFlush) flushes++
     else break
   }
-  const end = at < owed.length ? owed.kindAt(at) : exchange.CopyEnd
+  const end = at < length ? owed.kindAt(at) : request.CopyEnd
   // What is no part of a COPY ended it at the latest: it was read as such, or skipped up to the Sync behind it.
-  if (syncs === 0 && (isExtended || (end === exchange.CopyEnd && flushes === 0))) return Certain
-  if (end !== exchange.CopyEnd || flushes > 0) return Unknowable
-  for (; at < owed.length; at++) {
+  if (syncs === 0 && (isExtended || (end === request.CopyEnd && flushes === 0))) return Certain
+  if (end !== request.CopyEnd || flushes > 0) return Unknowable
+  for (; at < length; at++) {
     const kind = owed.kindAt(at)
-    if (kind !== exchange.Sync && kind !== exchange.CopyEnd) return Unknowable
+    if (kind !== request.Sync && kind !== request.CopyEnd) return Unknowable
   }
   return Countable
 }
@@ -120,11 +121,11 @@ export function doubtBehind(owed: ExchangeQueue<unknown, unknown>): number {
  * mode, up to the CopyDone that ended it.
  * @returns -1 where there is no such end
  */
-export function takenByCopy(owed: ExchangeQueue<unknown, unknown>): number {
-  for (let at = 1; at < owed.length; at++) {
+export function takenByCopy(owed: Outstanding<unknown, unknown>): number {
+  for (let at = 1; at < owed.dues.length; at++) {
     const kind = owed.kindAt(at)
-    if (kind === exchange.CopyEnd) return at
-    if (kind !== exchange.Sync && kind !== exchange.BadFlush) return -1
+    if (kind === request.CopyEnd) return at
+    if (kind !== request.Sync && kind !== request.BadFlush) return -1
   }
   return -1
 }

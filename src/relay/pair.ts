@@ -4,8 +4,8 @@ import type { Socket } from '../io/socket.js'
 import type { Counters } from '../observe/stats.js'
 import type { CopyInquiry } from './copy-in.js'
 import type { MessageWatch } from './events.js'
-import type { ExchangeQueue } from './exchange.js'
 import type { Note } from './note.js'
+import type { Dues, Outstanding } from './outstanding.js'
 import type { OwnQuery } from './own-query.js'
 import type { ParameterSet } from './parameters.js'
 import type { ClientStatements } from './statements/client-statements.js'
@@ -27,6 +27,8 @@ export interface ClientSide extends BlockedSource {
   /** What `session` wants to know of the Query or Sync at hand. */
   readonly note: Note | null
   readonly server: ServerSide | null
+  /** What the server owes it. */
+  readonly dues: Dues
   /** The server that waits for this client to read. */
   blockedServer: { readonly socket: Socket } | null
   /** Statement mode: a transaction block ends the client, who does not hear of its success. */
@@ -60,7 +62,7 @@ export interface ClientSide extends BlockedSource {
 /** A server, to the client that has it. */
 export interface ServerSide {
   readonly socket: Socket
-  readonly owed: ExchangeQueue<ClientSide, Note>
+  readonly owed: Outstanding<ClientSide, Note>
   readonly statements: ServerStatements
   /** The client that has this server, or null. */
   client: ClientSide | null
@@ -74,8 +76,6 @@ export interface ServerSide {
   readonly isQuiet: boolean
   readonly isBetweenMessages: boolean
   readonly isReadingCopy: boolean
-  readonly isToAnswer: boolean
-  readonly mayHaveFailed: boolean
   ask(bytes: Buffer, query: OwnQuery): void
   answerOmitted(): void
   hadLastWord(client: ClientSide): boolean

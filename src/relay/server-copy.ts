@@ -6,7 +6,7 @@ import type { Socket } from '../io/socket.js'
 import * as backend from '../protocol/backend.js'
 import { CopyFail, closeStatement, Flush, message, sync } from '../protocol/frontend.js'
 import { Certain, CopyInquiry, doubtBehind, takenByCopy, Unknowable } from './copy-in.js'
-import * as exchange from './exchange.js'
+import * as request from './outstanding.js'
 import { OwnQuery } from './own-query.js'
 import type { ClientSide } from './pair.js'
 import * as messages from './server-messages.js'
@@ -49,23 +49,13 @@ export abstract class ServerCopy extends ServerOutput {
 
   /** Is it in a COPY FROM STDIN whose end the client has not sent? */
   get isReadingCopy(): boolean {
-    return this.copyIn && this.owed.copyEnds === 0
-  }
-
-  /** Is its transaction a failed one, or may it be by now, after what is still to be answered? */
-  get mayHaveFailed(): boolean {
-    return this.status === backend.InFailedTransaction || this.owed.countReady() > 0
-  }
-
-  /** Will there be another ReadyForQuery, with nothing more being sent? */
-  get isToAnswer(): boolean {
-    return this.owed.countReady() > 0 || (this.owed.inBatch > 0 && !this.failed)
+    return this.copyIn && this.owed.dues.copyEnds === 0
   }
 
   /** Sends a query of the pooler's own; its answer goes to `ask`. */
   ask(bytes: Buffer, ask: OwnQuery): void {
     this.statements.unnamed = 0 // a Query takes it away
-    this.owed.push(exchange.Query, null, ask)
+    this.owed.push(request.Query, null, ask, this.owed.own)
     this.socket.write(bytes)
   }
 
@@ -85,7 +75,7 @@ export abstract class ServerCopy extends ServerOutput {
     const taken = takenByCopy(this.owed)
     if (taken < 0) return this.desync(at, 'COPY that ended by itself')
     this.owed.removeBehindHead(taken)
-    if (this.owed.kind === exchange.Execute && this.owed.countReady() === 0) this.owed.owner?.awaitSync()
+    if (this.owed.kind === request.Execute && this.owed.dues.readies === 0) this.owed.owner?.awaitSync()
     return true
   }
 
@@ -95,7 +85,7 @@ export abstract class ServerCopy extends ServerOutput {
    */
   refuseInCopy(): void {
     this.isRefusing = true
-    this.owed.push(exchange.CopyEnd, this.client, null)
+    this.owed.push(request.CopyEnd, this.client, null, this.owed.dues)
     this.socket.write(refusal)
   }
 
@@ -106,7 +96,7 @@ export abstract class ServerCopy extends ServerOutput {
   urgeCopy(): void {
     if (this.inquiry !== null) this.sendInquiry(this.inquiry)
     else if (this.isReadingCopy) this.refuseInCopy()
-    else if (this.owed.copyEnds > 0 && !this.isRefusing) this.socket.write(flush)
+    else if (this.owed.dues.copyEnds > 0 && !this.isRefusing) this.socket.write(flush)
   }
 
   /** The COPY has failed. */
@@ -124,7 +114,7 @@ export abstract class ServerCopy extends ServerOutput {
   private askWhatCounts(client: ClientSide): void {
     const doubt = doubtBehind(this.owed)
     if (doubt === Certain) return
-    const inquiry = new CopyInquiry(client, this.owed.kind === exchange.Execute, doubt === Unknowable)
+    const inquiry = new CopyInquiry(client, this.owed.kind === request.Execute, doubt === Unknowable)
     this.inquiry = inquiry
     if (client.isBetweenMessages) this.sendInquiry(inquiry)
   }
@@ -136,8 +126,8 @@ export abstract class ServerCopy extends ServerOutput {
       this.inquiry = null
       if (!(answer instanceof Error)) inquiry.client.onCopyFailed(inquiry.isExtended && inquiry.readies === 1)
     })
-    this.owed.push(exchange.Sync, null, null)
-    this.owed.push(exchange.Sync, null, inquiry.ask)
+    this.owed.push(request.Sync, null, null, inquiry.client.dues)
+    this.owed.push(request.Sync, null, inquiry.ask, inquiry.client.dues)
     this.socket.write(question)
   }
 

@@ -2,14 +2,14 @@
 // What a server says, on its way to whom it is owed. A slow client stops the server.
 
 import type { Socket } from '../io/socket.js'
-import { ExchangeQueue } from './exchange.js'
 import type { Note } from './note.js'
+import { Outstanding } from './outstanding.js'
 import type { ClientSide } from './pair.js'
 import { Passage } from './passage.js'
 
 export abstract class ServerOutput extends Passage {
   readonly socket: Socket
-  readonly owed: ExchangeQueue<ClientSide, Note> = new ExchangeQueue<ClientSide, Note>()
+  readonly owed: Outstanding<ClientSide, Note> = new Outstanding<ClientSide, Note>()
   /** The client that has this server, or null. */
   client: ClientSide | null = null
 

@@ -7,7 +7,7 @@ import * as backend from '../protocol/backend.js'
 import { ConnectionLost } from '../protocol/conversation.js'
 import { Cut, Message } from '../protocol/framing.js'
 import type { ServerEvents } from './events.js'
-import * as exchange from './exchange.js'
+import * as request from './outstanding.js'
 import { OwnQuery } from './own-query.js'
 import type { BlockedSource, ClientSide, ServerSide } from './pair.js'
 import type { ParameterSet } from './parameters.js'
@@ -183,7 +183,7 @@ export class ServerRelay extends ServerCopy implements SocketOwner, ServerSide {
         break
       default:
         if (code === backend.CommandComplete) this.noteCommand(at)
-        if (kind === exchange.Query || kind === exchange.QueryInBatch) {
+        if (kind === request.Query || kind === request.QueryInBatch) {
           if (code === backend.CopyInResponse) this.copyIn = true
           else if (code === backend.CommandComplete && this.copyIn && !this.endCopy(at)) return false
         } else if (!this.handleExtended(at, code)) return false
@@ -209,19 +209,19 @@ export class ServerRelay extends ServerCopy implements SocketOwner, ServerSide {
   private handleExtended(at: number, code: number): boolean {
     if (this.failed) return true // a CommandComplete of the past can't come; leave it to ReadyForQuery
     const { kind, owner } = this.owed
-    const ended = exchange.endedBy(code)
+    const ended = request.endedBy(code)
     if (ended === 0) {
-      if (kind === exchange.BadFlush) return this.desync(at, `unexpected ${String.fromCharCode(code)}`)
+      if (kind === request.BadFlush) return this.desync(at, `unexpected ${String.fromCharCode(code)}`)
       if (code === backend.CopyInResponse) this.copyIn = true
-      else if (exchange.likenessOf(kind) > 0 || messages.isStaleNext(this.cutter.chunk, code, this.frames.end))
+      else if (request.likenessOf(kind) > 0 || messages.isStaleNext(this.cutter.chunk, code, this.frames.end))
         this.drop(at)
       return true // more of the same answer follows
     }
     if (ended === kind) {
       if (owner === null) this.drop(at)
-      else if (kind === exchange.Bind || kind === exchange.Describe) owner.names.replay.giveUp()
+      else if (kind === request.Bind || kind === request.Describe) owner.names.replay.giveUp()
       if (this.copyIn && !this.endCopy(at)) return false
-    } else if (ended === exchange.likenessOf(kind)) {
+    } else if (ended === request.likenessOf(kind)) {
       this.drop(at)
     } else {
       return this.desync(at, `unexpected ${String.fromCharCode(code)}`)
@@ -248,7 +248,7 @@ export class ServerRelay extends ServerCopy implements SocketOwner, ServerSide {
     const failed = this.failed || this.queryFailed
     if (this.failed) this.skipFailed()
     const kind = this.owed.kind
-    if (kind === 0 || !exchange.endsWithReady(kind) || this.frames.bodyLength !== 1 || this.copyIn) {
+    if (kind === 0 || !request.endsWithReady(kind) || this.frames.bodyLength !== 1 || this.copyIn) {
       return this.desync(at, 'unexpected ReadyForQuery')
     }
     this.failed = false
@@ -300,11 +300,11 @@ export class ServerRelay extends ServerCopy implements SocketOwner, ServerSide {
     const isStale = messages.isStalePlan(chunk, at, end)
     if (isStale) this.statements.retireAll()
     const isFirst = !this.failed
-    if (kind === exchange.Query) this.queryFailed = true
-    else if (kind !== exchange.QueryInBatch) this.failed = true
+    if (kind === request.Query) this.queryFailed = true
+    else if (kind !== request.QueryInBatch) this.failed = true
     if (!isFirst || note === null) return
     const isMissing = correct(chunk, at, end, note, this.statements)
-    if ((isStale || isMissing) && owner !== null && this.owed.countReady() === 1 && owner.waitToRunAgain(isStale)) {
+    if ((isStale || isMissing) && owner !== null && this.owed.dues.readies === 1 && owner.waitToRunAgain(isStale)) {
       this.send(at)
       this.retry = owner
       this.owed.forget(owner)
@@ -336,7 +336,7 @@ export class ServerRelay extends ServerCopy implements SocketOwner, ServerSide {
   /** After an error the server skips to the next Sync, Query and FunctionCall included: what stands before it will not be answered. */
   private skipFailed(): void {
     let skipped = 0
-    while (skipped < this.owed.length && this.owed.kindAt(skipped) !== exchange.Sync) skipped++
+    while (skipped < this.owed.length && this.owed.kindAt(skipped) !== request.Sync) skipped++
     for (let i = skipped - 1; i >= 0; i--) {
       // what was done last is undone first
       const note = this.owed.noteAt(i)
@@ -348,10 +348,10 @@ export class ServerRelay extends ServerCopy implements SocketOwner, ServerSide {
   private addOmitted(at: number): void {
     while (!this.failed) {
       const kind = this.owed.kind
-      if (!exchange.isUnanswered(kind)) return
-      if (kind !== exchange.CopyEnd && this.owed.owner !== null) {
+      if (!request.isUnanswered(kind)) return
+      if (kind !== request.CopyEnd && this.owed.owner !== null) {
         this.collect(at)
-        this.add(kind === exchange.ParseOmitted ? backend.parseComplete : backend.closeComplete)
+        this.add(kind === request.ParseOmitted ? backend.parseComplete : backend.closeComplete)
       }
       this.confirm(at)
       this.owed.shift()

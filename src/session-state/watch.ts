@@ -7,7 +7,7 @@ import type { Frames } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
 import type { ClientRelay } from '../relay/client-relay.js'
 import type { MessageWatch } from '../relay/events.js'
-import * as exchange from '../relay/exchange.js'
+import * as request from '../relay/outstanding.js'
 import type { ParameterSet, TrackedNames } from '../relay/parameters.js'
 import type { Judgements } from './classify.js'
 import { either, harmless, type Judgement, unclear } from './judgement.js'
@@ -121,12 +121,13 @@ export class SessionWatch implements MessageWatch {
 
   /** Does the server owe one Execute, and nothing of another exchange? */
   private isAlone(): boolean {
-    const { owed } = this.client.server!
+    const { dues, server } = this.client
+    const { owed } = server!
     let count = 0
-    for (let i = 0; i < owed.length; i++) {
+    for (let i = owed.length - dues.length; i < owed.length; i++) {
       const kind = owed.kindAt(i)
-      if (exchange.endsWithReady(kind)) return false
-      if (kind === exchange.Execute) count++
+      if (request.endsWithReady(kind)) return false
+      if (kind === request.Execute) count++
     }
     return count === 1
   }

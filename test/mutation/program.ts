@@ -18,7 +18,7 @@ const { values: given } = parseArgs({
   },
 })
 
-const relay = ['exchange', 'client-relay', 'server-relay', 'server-messages', 'backlog', 'passage']
+const relay = ['outstanding', 'client-relay', 'server-relay', 'server-messages', 'backlog', 'passage']
 const flow = ['client-flow', 'client-output', 'server-output', 'copy-in', 'server-copy', 'own-query']
 const statements = [
   ...['statement-names', 'statement-table', 'server-statements', 'prepared-notes', 'client-statements', 'named'],

@@ -9,12 +9,13 @@ import {
   takenByCopy,
   Unknowable,
 } from '../../src/relay/copy-in.js'
-import * as exchange from '../../src/relay/exchange.js'
-import { BadFlush, CopyEnd, ExchangeQueue, Execute, Parse, Query, Sync } from '../../src/relay/exchange.js'
+import * as request from '../../src/relay/outstanding.js'
+import { BadFlush, CopyEnd, Dues, Execute, Outstanding, Parse, Query, Sync } from '../../src/relay/outstanding.js'
 
-function queueOf(kinds: readonly number[]): ExchangeQueue<string, never> {
-  const queue = new ExchangeQueue<string, never>()
-  for (const kind of kinds) queue.push(kind, 'x', null)
+function queueOf(kinds: readonly number[]): Outstanding<string, never> {
+  const queue = new Outstanding<string, never>()
+  const dues = new Dues()
+  for (const kind of kinds) queue.push(kind, 'x', null, dues)
   return queue
 }
 
@@ -43,7 +44,7 @@ test.each([
   [[Query, Parse, CopyEnd], -1],
 ])('a COPY that succeeded takes with it of %j: %i', (kinds, taken) => {
   expect(takenByCopy(queueOf(kinds))).toBe(taken)
-  expect(exchange.isUnanswered(CopyEnd)).toBe(true)
+  expect(request.isUnanswered(CopyEnd)).toBe(true)
 })
 
 test.each([

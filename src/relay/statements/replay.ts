@@ -4,9 +4,9 @@
 import type { Cutter } from '../../io/cutter.js'
 import { Idle } from '../../protocol/backend.js'
 import * as frontend from '../../protocol/frontend.js'
-import * as exchange from '../exchange.js'
+import * as request from '../outstanding.js'
 import { OwnQuery } from '../own-query.js'
-import type { ServerSide } from '../pair.js'
+import type { ClientSide, ServerSide } from '../pair.js'
 import type { Statement } from './statement.js'
 
 /** Longest exchange that is kept, bytes. */
@@ -50,10 +50,11 @@ export class Replay {
   }
 
   /** A Bind or Describe at `at` names this statement. */
-  uses(statement: Statement, at: number, server: ServerSide): void {
-    if (isFirst(server)) {
+  uses(statement: Statement, at: number, { dues, server }: ClientSide): void {
+    // A Parse that was left out may stand before.
+    if (dues.length === dues.omitted) {
       this.giveUp()
-      this.from = server.status === Idle ? at : -1
+      this.from = server!.status === Idle ? at : -1
       this.chunk = this.cutter.number
       this.statement = statement
     } else if (statement !== this.statement) {
@@ -62,7 +63,7 @@ export class Replay {
   }
 
   /** The Sync of the exchange is at `at` and ends at `end`: keeps it, where it is one that can be run again. */
-  keep(at: number, end: number, server: ServerSide): void {
+  keep(at: number, end: number, client: ClientSide): void {
     const { from, cutter } = this
     // One that was kept before is not the only one under way any more, or has been answered.
     this.giveUp()
@@ -71,7 +72,7 @@ export class Replay {
     this.isUnderWay = false
     if (from < 0 || isSecond || this.chunk !== cutter.number) return
     if (from >= at || end !== cutter.chunk.length || end - from > longest) return
-    this.isDescribed = describesFirst(server)
+    this.isDescribed = describesFirst(client)
     this.copy(from, end)
   }
 
@@ -106,22 +107,12 @@ export class Replay {
   }
 }
 
-/** More left-out Parses than this before its first message, and an exchange is not kept. */
-const mostOmitted = 16
-
-/** Has nothing been sent to the server that it still has to answer? A Parse that was left out may stand before. */
-function isFirst(server: ServerSide): boolean {
-  const { owed } = server
-  if (owed.length > mostOmitted) return false
-  for (let i = 0; i < owed.length; i++) if (owed.kindAt(i) !== exchange.ParseOmitted) return false
-  return true
-}
-
-/** Is the client told of rows before it is given any? */
-function describesFirst({ owed }: ServerSide): boolean {
-  for (let i = 0; i < owed.length; i++) {
+/** Returns whether the client is told of rows before it is given any. */
+function describesFirst({ dues, server }: ClientSide): boolean {
+  const { owed } = server!
+  for (let i = owed.length - dues.length; i < owed.length; i++) {
     const kind = owed.kindAt(i)
-    if (kind === exchange.Describe || kind === exchange.Execute) return kind === exchange.Describe
+    if (kind === request.Describe || kind === request.Execute) return kind === request.Describe
   }
   return false
 }

@@ -2,10 +2,11 @@
 // Puts messages of the pooler's own among those of a client, and other names into these.
 
 import type { Cutter } from '../../io/cutter.js'
+import { InFailedTransaction } from '../../protocol/backend.js'
 import type { Frames } from '../../protocol/framing.js'
 import * as frontend from '../../protocol/frontend.js'
-import * as exchange from '../exchange.js'
 import type { Note } from '../note.js'
+import * as request from '../outstanding.js'
 import type { OwnQuery } from '../own-query.js'
 import type { ClientSide } from '../pair.js'
 import { noteOf, type PreparedNote } from './prepared-notes.js'
@@ -56,7 +57,7 @@ export class Rewriter {
     client.counters.serverParses++
     const known = client.server!.statements
     // Where it is in doubt what the server has, it may have this one.
-    if (known.hasUnknown) this.put(frontend.closeStatement(statement.name), exchange.CloseAdded, null)
+    if (known.hasUnknown) this.put(frontend.closeStatement(statement.name), request.CloseAdded, null)
     known.add(statement)
     this.put(statement.create, kind, note)
   }
@@ -68,15 +69,15 @@ export class Rewriter {
   reuse(at: number, nameEnd: number, statement: Statement, note: PreparedNote): void {
     const server = this.client.server!
     server.statements.touch(statement)
-    if (!server.mayHaveFailed) {
+    if (server.status !== InFailedTransaction && this.client.dues.readies === 0) {
       this.collect(at)
       this.cutter.from = this.frames.end
-      return this.client.owe(exchange.ParseOmitted, note)
+      return this.client.owe(request.ParseOmitted, note)
     }
     this.replace(at, at + 5, nameEnd, tryingBytes)
-    this.client.owe(exchange.Parse, note)
+    this.client.owe(request.Parse, note)
     this.collect(this.frames.end)
-    this.put(closeTrying, exchange.CloseAdded, null)
+    this.put(closeTrying, request.CloseAdded, null)
   }
 
   /** Makes room for one more statement on the server. */
@@ -84,7 +85,7 @@ export class Rewriter {
     const { statements } = this.client
     const known = this.client.server!.statements
     for (let oldest = known.evict(this.limit - 1); oldest !== null; oldest = known.evict(this.limit - 1))
-      this.put(frontend.closeStatement(oldest.name), exchange.CloseAdded, noteOf.evict(oldest, statements))
+      this.put(frontend.closeStatement(oldest.name), request.CloseAdded, noteOf.evict(oldest, statements))
   }
 
   /** An exchange of the pooler's own before what is at `at`. */
@@ -93,7 +94,7 @@ export class Rewriter {
     this.collect(at)
     this.add(bytes)
     server.statements.unnamed = 0
-    server.owed.push(exchange.Query, null, ask)
+    server.owed.push(request.Query, null, ask, this.client.dues)
   }
 
   /** A message of the pooler's own, in place of the client's or beside it, behind what was collected. */

@@ -2,8 +2,8 @@
 
 import * as frontend from '../../protocol/frontend.js'
 import { quoteIdentifier } from '../../protocol/sql.js'
-import * as exchange from '../exchange.js'
 import { Note } from '../note.js'
+import * as request from '../outstanding.js'
 import type { Named } from './named.js'
 import { Done, Incomplete, Later } from './outcome.js'
 import { noteOf } from './prepared-notes.js'
@@ -116,9 +116,9 @@ export class SqlPortals extends SqlReader {
     const { client, out, cutter, frames } = this
     named.command = text
     out.collect(at)
-    out.put(closeCommand, exchange.CloseAdded, null)
+    out.put(closeCommand, request.CloseAdded, null)
     const note = noteOf.reuse(named.statement, name, client.statements)
-    out.put(parseOf(commandName, this.resolve(text).text, text.types), exchange.Parse, note)
+    out.put(parseOf(commandName, this.resolve(text).text, text.types), request.Parse, note)
     cutter.from = frames.end
   }
 
@@ -127,8 +127,8 @@ export class SqlPortals extends SqlReader {
     const { out } = this
     const resolved = this.resolve(text)
     out.collect(at)
-    out.put(closeCommand, exchange.CloseAdded, null)
-    out.put(parseOf(commandName, resolved.text, text.types), exchange.ParseAdded, null)
+    out.put(closeCommand, request.CloseAdded, null)
+    out.put(parseOf(commandName, resolved.text, text.types), request.ParseAdded, null)
     this.prepareFor(at, resolved)
     return resolved
   }
@@ -170,7 +170,7 @@ export class SqlPortals extends SqlReader {
     const nameEnd = chunk.indexOf(0, at + 5)
     if (nameEnd < 0 || nameEnd >= frames.end) {
       if (frames.end <= chunk.length || frames.end - at > longestText) {
-        client.owe(exchange.Execute, null)
+        client.owe(request.Execute, null)
         return Done
       }
       names.wanted = frames.end - at
@@ -178,11 +178,11 @@ export class SqlPortals extends SqlReader {
     }
     const portal = chunk.toString('latin1', at + 5, nameEnd)
     const resolved = this.portals.get(portal)
-    if (resolved !== undefined && client.server!.owed.countReady() > 0) return Later
+    if (resolved !== undefined && client.dues.readies > 0) return Later
     const note = resolved ? this.execute(at, resolved) : null
     if (note === undefined) return names.broken('out_of_memory')
     if (resolved && resolved.source.command.verb !== 'execute') this.portals.set(portal, null)
-    client.owe(exchange.Execute, note)
+    client.owe(request.Execute, note)
     return Done
   }
 

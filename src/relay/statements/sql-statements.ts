@@ -3,7 +3,7 @@
 
 import * as frontend from '../../protocol/frontend.js'
 import { quoteIdentifier } from '../../protocol/sql.js'
-import * as exchange from '../exchange.js'
+import * as request from '../outstanding.js'
 import type { ClientSide } from '../pair.js'
 import { statementLimit } from './client-statements.js'
 import { mayAnyChangeNames, mayChangeNames } from './name-resolution.js'
@@ -24,7 +24,7 @@ export class SqlStatements extends SqlReader {
     const { frames, client } = this
     const { chunk } = this.cutter
     const server = client.server!
-    const kind = client.isInBatch ? exchange.QueryInBatch : exchange.Query
+    const kind = client.isInBatch ? request.QueryInBatch : request.Query
     const { end } = frames
     if (end > chunk.length && end - at <= (isPrepare(chunk, at + 5) ? statementLimit : longestText)) {
       this.names.wanted = end - at
@@ -43,7 +43,7 @@ export class SqlStatements extends SqlReader {
       return Done
     }
     // What its names stand for may hang on the answers to what was sent before.
-    if (kind === exchange.Query ? server.owed.length > 0 : server.owed.countReady() > 0) return Later
+    if (kind === request.Query ? client.dues.length > 0 : client.dues.readies > 0) return Later
     if (commands.length === 1 && commands[0]!.verb === 'reset') {
       client.owe(kind, client.note)
       return this.wait(kind) // no name is certain before that is answered
@@ -55,7 +55,7 @@ export class SqlStatements extends SqlReader {
     this.out.add(query)
     this.cutter.from = end
     const waits = commands.some(({ verb }) => verb === 'deallocate' || verb === 'reset')
-    const isOnly = kind === exchange.Query && isAlone(text) && (waits || end === chunk.length)
+    const isOnly = kind === request.Query && isAlone(text) && (waits || end === chunk.length)
     this.names.replay.keepQuery(isOnly ? note.used : null, at, end, server)
     client.owe(kind, note)
     return waits ? this.wait(kind) : Done
@@ -63,7 +63,7 @@ export class SqlStatements extends SqlReader {
 
   /** Amid a batch, which may have failed, no answer comes before its Sync: what is in later ones waits. */
   private wait(kind: number): number {
-    if (kind === exchange.Query) return Wait
+    if (kind === request.Query) return Wait
     this.names.hasTaken = true
     return Done
   }

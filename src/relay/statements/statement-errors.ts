@@ -1,7 +1,7 @@
 // How clients are told of a server's errors about prepared statements, and what follows from these for what the server has.
 
-import { type ExchangeQueue, ExecuteAdded } from '../exchange.js'
 import type { Note } from '../note.js'
+import { ExecuteAdded, type Outstanding } from '../outstanding.js'
 import { OwnQuery } from '../own-query.js'
 import { statementVerb } from '../server-messages.js'
 import { hasChangedNames } from './name-resolution.js'
@@ -24,7 +24,7 @@ export function seeCommand(
   chunk: Buffer,
   start: number,
   length: number,
-  { kind, owner, note }: ExchangeQueue<{ readonly names: { readonly limit: number } }, Note>,
+  { kind, owner, note }: Outstanding<{ readonly names: { readonly limit: number } }, Note>,
   server: ServerStatements,
 ): void {
   if (hasChangedNames(chunk, start, length)) server.isStrange = true

@@ -5,8 +5,8 @@ import type { Cutter } from '../../io/cutter.js'
 import type { Condition } from '../../protocol/errors.js'
 import type { Frames } from '../../protocol/framing.js'
 import * as frontend from '../../protocol/frontend.js'
-import * as exchange from '../exchange.js'
 import type { Note } from '../note.js'
+import * as request from '../outstanding.js'
 import type { ClientSide } from '../pair.js'
 import { statementLimit } from './client-statements.js'
 import { mayChangeNames } from './name-resolution.js'
@@ -81,9 +81,9 @@ export class StatementNames implements Reading {
   /** Deals with the Query, Parse, Bind, Describe, Execute or Close that `frames` found at `at`. The client has a server. */
   handle(at: number): number {
     const frames = this.frames
-    const { owed } = this.client.server!
-    if (this.hasTaken && owed.countReady() > 0) return Later
-    if (owed.length === 0) this.hasTaken = false
+    const { dues } = this.client
+    if (this.hasTaken && dues.readies > 0) return Later
+    if (dues.length === 0) this.hasTaken = false
     const length = frames.end - at
     const there = this.cutter.chunk.length - at
     const { code } = frames
@@ -128,12 +128,12 @@ export class StatementNames implements Reading {
     }
     const name = cutter.chunk.toString('latin1', at + 5, nameEnd)
     if (client.statements.get(name) !== undefined) {
-      if (server.owed.countReady() > 0) return Later // it may yet fail, or be discarded
+      if (client.dues.readies > 0) return Later // it may yet fail, or be discarded
       this.failDuplicate(at, nameEnd, name)
       return Done
     }
     const sql = this.portals.readParse(nameEnd + 1)
-    if (this.isUncertain(name, undefined) || (sql !== null && server.owed.countReady() > 0)) return Later
+    if (this.isUncertain(name, undefined) || (sql !== null && client.dues.readies > 0)) return Later
     const statement = this.provision.remember(name, cutter.chunk.subarray(nameEnd + 1, end))
     if (statement === null) return this.broken('out_of_memory')
     if (this.isUncertain(name, statement)) {
@@ -146,11 +146,11 @@ export class StatementNames implements Reading {
       return Done
     }
     if (server.statements.has(statement)) {
-      if (server.owed.length > mostOwed) return this.broken('out_of_memory')
+      if (client.dues.length > mostOwed) return this.broken('out_of_memory')
       this.out.reuse(at, nameEnd, statement, noteOf.reuse(statement, name, client.statements))
     } else {
       this.out.collect(at)
-      this.out.addParse(statement, noteOf.prepare(statement, name, client.statements), exchange.Parse)
+      this.out.addParse(statement, noteOf.prepare(statement, name, client.statements), request.Parse)
     }
     cutter.from = end
     return Done
@@ -158,18 +158,18 @@ export class StatementNames implements Reading {
 
   private handleUnnamedParse(at: number): number {
     const { client, unnamed, cutter } = this
-    const { owed, statements } = client.server!
+    const { statements } = client.server!
     const sql = this.portals.readParse(at + 6)
     if (mayChangeNames(cutter.chunk, at + 6, this.frames.end)) statements.isStrange = true
     if (sql === null) {
       this.portals.unnamed = null
       unnamed.begin(cutter.chunk, at, this.frames.end, statements)
     } else {
-      if (owed.countReady() > 0) return Later
+      if (client.dues.readies > 0) return Later
       unnamed.beginUnkept(statements)
       this.portals.parseUnnamed(at, sql)
     }
-    client.owe(exchange.Parse, unnamed)
+    client.owe(request.Parse, unnamed)
     return Done
   }
 
@@ -188,7 +188,7 @@ export class StatementNames implements Reading {
     this.bound = this.used
     const note = this.refusal ?? this.used
     const isTold = this.command !== null || this.hasPortals
-    this.client.owe(exchange.Bind, isTold ? this.portals.attach(this.portal, this.command, note) : note)
+    this.client.owe(request.Bind, isTold ? this.portals.attach(this.portal, this.command, note) : note)
     return Done
   }
 
@@ -206,7 +206,7 @@ export class StatementNames implements Reading {
     }
     const { statements, server } = this.client
     const note = this.used === null ? null : noteOfDescribe(this.used, statements, server!.statements)
-    this.client.owe(exchange.Describe, this.refusal ?? note ?? this.used)
+    this.client.owe(request.Describe, this.refusal ?? note ?? this.used)
     return Done
   }
 
@@ -219,16 +219,16 @@ export class StatementNames implements Reading {
       const isStatement = cutter.chunk[at + 5] === 0x53
       if (nameEnd === at + 6 && isStatement) this.unnamed.drop(client.server!.statements)
       if (!isStatement && this.hasPortals) this.portals.set(cutter.chunk.toString('latin1', at + 6, nameEnd), undefined)
-      client.owe(exchange.Close, null)
+      client.owe(request.Close, null)
       return Done
     }
     const name = cutter.chunk.toString('latin1', at + 6, nameEnd)
-    if (client.statements.isPending(name) && client.server!.owed.countReady() > 0) return Later
+    if (client.statements.isPending(name) && client.dues.readies > 0) return Later
     if (client.statements.get(name) === undefined && this.isUncertain(name, undefined)) return Later
-    if (client.server!.owed.length > mostOwed) return this.broken('out_of_memory')
+    if (client.dues.length > mostOwed) return this.broken('out_of_memory')
     this.out.collect(at)
     cutter.from = this.frames.end
-    client.owe(exchange.CloseOmitted, client.statements.detach(name))
+    client.owe(request.CloseOmitted, client.statements.detach(name))
     return Done
   }
 
@@ -247,7 +247,7 @@ export class StatementNames implements Reading {
     const there = this.cutter.chunk.length - at
     const length = this.frames.end - at
     if (there >= length) {
-      this.client.owe(exchange.kindOf(this.frames.code), null)
+      this.client.owe(request.kindOf(this.frames.code), null)
       return Done
     }
     if (there >= longestNames) return this.broken('broken_parse')
@@ -260,11 +260,12 @@ export class StatementNames implements Reading {
    * them to fail, a Parse or Close in it would be skipped. (A Parse that was sent takes its name with it; nothing to wait for.)
    */
   private isUncertain(name: string, statement: Statement | undefined): boolean {
-    const { owed, statements } = this.client.server!
-    if (owed.countReady() === 0) return false
-    if (statement === undefined) return owed.closes > 0
-    if (this.client.statements.isPending(name)) return owed.closes > 0 || this.client.statements.isReused(name)
-    return !statements.isAnswered(statement) && (owed.closes > 0 || statements.isPending(statement))
+    const { dues } = this.client
+    const { statements } = this.client.server!
+    if (dues.readies === 0) return false
+    if (statement === undefined) return dues.closes > 0
+    if (this.client.statements.isPending(name)) return dues.closes > 0 || this.client.statements.isReused(name)
+    return !statements.isAnswered(statement) && (dues.closes > 0 || statements.isPending(statement))
   }
 
   /**
@@ -282,7 +283,7 @@ export class StatementNames implements Reading {
     if (named !== undefined && named.command !== null) return this.renameCommand(at, start, end, named.command)
     let told = named?.told
     if (told === telling) {
-      if (client.server!.owed.countReady() > 0) return false // it may come to nothing
+      if (client.dues.readies > 0) return false // it may come to nothing
       told = undefined
     }
     let isDescribed = false
@@ -303,7 +304,7 @@ export class StatementNames implements Reading {
       this.refuseUnknown(at, start, end, name)
       return true
     }
-    this.replay.uses(statement, at, client.server!)
+    this.replay.uses(statement, at, client)
     if (known.has(statement)) known.touch(statement)
     else this.provision.provideInBatch(at, statement)
     if (!isDescribed && this.mustCompare(statement, told)) {
@@ -321,7 +322,7 @@ export class StatementNames implements Reading {
 
   /** The same where the name stands for a PREPARE, EXECUTE or DEALLOCATE. */
   private renameCommand(at: number, start: number, end: number, text: CommandText): boolean {
-    if (this.client.server!.owed.countReady() > 0) return false
+    if (this.client.dues.readies > 0) return false
     this.command = this.portals.make(at, text)
     this.out.replace(at, start, end, commandBytes)
     return true
@@ -348,15 +349,15 @@ export class StatementNames implements Reading {
 
   /** The client goes by a Describe from before: has that still to be found true of this server? */
   private mustCompare(statement: Statement, told: string | undefined): boolean {
-    const { statements, failed, owed } = this.client.server!
+    const { statements, failed } = this.client.server!
     if (told === undefined || told === noRows || statements.shapeOf(statement) !== undefined) return false
-    return !failed || owed.countReady() > 0 // what it belongs to has failed: it will be skipped
+    return !failed || this.client.dues.readies > 0 // what it belongs to has failed: it will be skipped
   }
 
   private askShape(at: number, statement: Statement, name: string): void {
     this.out.collect(at)
     this.out.add(frontend.askForRows(statement.name))
-    this.client.owe(exchange.DescribeAdded, new ShapeNote(statement, null, name))
+    this.client.owe(request.DescribeAdded, new ShapeNote(statement, null, name))
     this.client.server!.statements.setAsked(statement, true)
   }
 
@@ -367,7 +368,7 @@ export class StatementNames implements Reading {
     client.server!.statements.retireAll()
     this.out.collect(at)
     this.out.add(frontend.closeStatement(statement.name))
-    client.owe(exchange.CloseAdded, noteOf.evict(statement, client.statements))
+    client.owe(request.CloseAdded, noteOf.evict(statement, client.statements))
     this.out.replace(at, start, end, absentBytes)
     this.refusal = refusedAsStale
   }
@@ -379,7 +380,7 @@ export class StatementNames implements Reading {
   private failDuplicate(at: number, nameEnd: number, name: string): void {
     this.provision.takeName(at)
     this.out.replace(at, at + 5, nameEnd, takenBytes)
-    this.client.owe(exchange.Parse, new Renamed(takenName, name))
+    this.client.owe(request.Parse, new Renamed(takenName, name))
   }
 
   broken(problem: Condition): number {

@@ -2,7 +2,7 @@
 
 import { Idle } from '../../protocol/backend.js'
 import * as frontend from '../../protocol/frontend.js'
-import * as exchange from '../exchange.js'
+import * as request from '../outstanding.js'
 import { OwnQuery } from '../own-query.js'
 import type { ClientSide } from '../pair.js'
 import type { Named } from './named.js'
@@ -96,15 +96,15 @@ export class StatementProvision {
     if (known.has(statement)) return known.touch(statement)
     out.collect(at)
     const note = noteOf.prepare(statement, '', client.statements)
-    if (!statement.isSql) return out.addParse(statement, note, exchange.ParseAdded)
+    if (!statement.isSql) return out.addParse(statement, note, request.ParseAdded)
     out.evict()
     client.counters.serverParses++
     known.add(statement)
-    out.put(frontend.closeStatement(makingName), exchange.CloseAdded, null)
-    out.put(parseOf(makingName, textOf(statement.create), noTypes), exchange.ParseAdded, null)
-    out.put(frontend.bindNothing(makingName, makingName), exchange.BindAdded, null)
-    out.put(frontend.executePortal(makingName), exchange.ExecuteAdded, note)
-    out.put(frontend.closePortal(makingName), exchange.CloseAdded, null)
+    out.put(frontend.closeStatement(makingName), request.CloseAdded, null)
+    out.put(parseOf(makingName, textOf(statement.create), noTypes), request.ParseAdded, null)
+    out.put(frontend.bindNothing(makingName, makingName), request.BindAdded, null)
+    out.put(frontend.executePortal(makingName), request.ExecuteAdded, note)
+    out.put(frontend.closePortal(makingName), request.CloseAdded, null)
   }
 
   /** `max_prepared_statements` holds for those made by SQL, too; `keep`: the latest that are needed at once. */
@@ -116,7 +116,7 @@ export class StatementProvision {
       const evicted = oldest
       out.collect(at)
       if (client.isInBatch)
-        out.put(frontend.closeStatement(evicted.name), exchange.CloseAdded, noteOf.evict(evicted, client.statements))
+        out.put(frontend.closeStatement(evicted.name), request.CloseAdded, noteOf.evict(evicted, client.statements))
       else
         out.ask(
           at,
@@ -131,8 +131,8 @@ export class StatementProvision {
     const { out, client } = this
     if (!client.isInBatch) return out.ask(at, takeName, new OwnQuery(ignore))
     out.collect(at)
-    out.put(closeTaken, exchange.CloseAdded, null)
-    out.put(makeTaken, exchange.ParseAdded, null)
+    out.put(closeTaken, request.CloseAdded, null)
+    out.put(makeTaken, request.ParseAdded, null)
   }
 }
 

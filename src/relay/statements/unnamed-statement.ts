@@ -2,8 +2,8 @@
 // The unnamed statement of a client: found on a server only where it is the client's own, and made again where another has been there.
 
 import * as frontend from '../../protocol/frontend.js'
-import * as exchange from '../exchange.js'
 import { Note } from '../note.js'
+import * as request from '../outstanding.js'
 import type { ClientSide } from '../pair.js'
 import type { Rewriter } from './rewriter.js'
 import type { ServerStatements } from './server-statements.js'
@@ -57,18 +57,18 @@ export class UnnamedStatement extends Note {
    */
   isThere(client: ClientSide, out: Rewriter, at: number): boolean {
     if (this.isFresh) return true
-    const { owed, statements } = client.server!
-    if (owed.countReady() > 0) return false
+    const { statements } = client.server!
+    if (client.dues.readies > 0) return false
     if (this.number !== 0 && statements.unnamed === this.number) return true
     out.collect(at)
     if (this.kept !== null) {
       this.sendTo(statements)
       out.add(this.kept)
-      client.owe(exchange.ParseAdded, this)
+      client.owe(request.ParseAdded, this)
     } else {
       this.drop(statements)
       out.add(closeUnnamed)
-      client.owe(exchange.CloseAdded, null)
+      client.owe(request.CloseAdded, null)
     }
     return true
   }

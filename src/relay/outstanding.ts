@@ -1,10 +1,10 @@
 // hot path
-// The queue of what a server connection still owes, and to whom: one entry a message that it answers.
+// The requests that a server connection has yet to answer, in order, and to whom: one entry a message that it answers.
 
 import * as backend from '../protocol/backend.js'
 import * as frontend from '../protocol/frontend.js'
 
-// What an entry waits for. Integers, for `switch`.
+// The kinds of requests. Integers, for `switch`.
 
 /** A Query or FunctionCall. */
 export const Query = 1
@@ -91,33 +91,59 @@ export function kindOf(code: number): number {
 /** Entries that an empty queue has room for; beyond, it lets go of what somebody has made it grow to. */
 const mostKept = 4096
 
+/** What a server owes to one owner, or has yet to answer on its account: how many entries there are, of which kinds. */
+export class Dues {
+  length = 0
+  /** Queries, FunctionCalls and Syncs: ReadyForQuerys still owed, whatever fails. */
+  readies = 0
+  /** Queries and FunctionCalls in a batch, which an error before them would skip. */
+  inBatch = 0
+  /** Parses that were left out. */
+  omitted = 0
+  /** Closes of statements. */
+  closes = 0
+  /** Ends of a COPY. */
+  copyEnds = 0
+
+  count(kind: number, step: number): void {
+    this.length += step
+    if (kind <= Sync) this.readies += step
+    else if (kind === QueryInBatch) this.inBatch += step
+    else if (kind === ParseOmitted) this.omitted += step
+    else if (kind === CloseAdded || kind === CloseOmitted) this.closes += step
+    else if (kind === CopyEnd) this.copyEnds += step
+  }
+}
+
+/** In places that are empty. */
+const nobodys = new Dues()
+
 /**
  * A ring of entries in the order the server will answer. `Owner`: whom the answer goes to. `Note`: what is to be known
- * when it comes. Capacity grows by doubling, and is kept up to `mostKept`.
+ * when it comes. Each is counted among the dues of whoever it was sent for, whether the answer goes there or nowhere. Capacity
+ * grows by doubling, and is kept up to `mostKept`.
  */
-export class ExchangeQueue<Owner, Note> {
+export class Outstanding<Owner, Note> {
   private kinds: number[] = new Array(16).fill(0)
   private owners: (Owner | null)[] = new Array(16).fill(null)
   private notes: (Note | null)[] = new Array(16).fill(null)
+  private accounts: Dues[] = new Array(16).fill(nobodys)
   private first = 0
   private mask = 15
   length = 0
-  /** Of these, Closes of statements. */
-  closes = 0
-  /** Of these, Queries and FunctionCalls in a batch, which an error before them would skip. */
-  inBatch = 0
-  /** Of these, ends of a COPY. */
-  copyEnds = 0
-  private readies = 0
+  /** Of the pooler's own requests, for nobody in particular. */
+  readonly own = new Dues()
 
-  push(kind: number, owner: Owner | null, note: Note | null): void {
+  /** @param dues on whose account it is */
+  push(kind: number, owner: Owner | null, note: Note | null, dues: Dues): void {
     if (this.length > this.mask) this.grow()
     const at = (this.first + this.length) & this.mask
     this.kinds[at] = kind
     this.owners[at] = owner
     this.notes[at] = note
+    this.accounts[at] = dues
     this.length++
-    this.count(kind, 1)
+    dues.count(kind, 1)
   }
 
   /** Kind of the head, 0 where nothing is owed. */
@@ -134,10 +160,17 @@ export class ExchangeQueue<Owner, Note> {
     return this.length === 0 ? null : this.notes[this.first]!
   }
 
+  /** Of whom the head was sent for. */
+  get dues(): Dues {
+    return this.length === 0 ? this.own : this.accounts[this.first]!
+  }
+
   shift(): void {
-    this.count(this.kinds[this.first]!, -1)
-    this.owners[this.first] = null
-    this.notes[this.first] = null
+    const at = this.first
+    this.accounts[at]!.count(this.kinds[at]!, -1)
+    this.owners[at] = null
+    this.notes[at] = null
+    this.accounts[at] = nobodys
     this.first = (this.first + 1) & this.mask
     if (--this.length === 0 && this.mask > mostKept) this.shrink()
   }
@@ -167,17 +200,20 @@ export class ExchangeQueue<Owner, Note> {
     const kind = this.kinds[this.first]!
     const owner = this.owners[this.first]!
     const note = this.notes[this.first]!
-    for (let i = 1; i <= count; i++) this.count(this.kindAt(i), -1)
+    const dues = this.accounts[this.first]!
+    for (let i = 1; i <= count; i++) this.accounts[(this.first + i) & this.mask]!.count(this.kindAt(i), -1)
     for (let i = 0; i < count; i++) {
       const at = (this.first + i) & this.mask
       this.owners[at] = null
       this.notes[at] = null
+      this.accounts[at] = nobodys
     }
     this.first = (this.first + count) & this.mask
     this.length -= count
     this.kinds[this.first] = kind
     this.owners[this.first] = owner
     this.notes[this.first] = note
+    this.accounts[this.first] = dues
   }
 
   /** From now on nobody gets the answers that `owner` was owed. */
@@ -188,22 +224,11 @@ export class ExchangeQueue<Owner, Note> {
     }
   }
 
-  /** ReadyForQuerys still owed, whatever fails. */
-  countReady(): number {
-    return this.readies
-  }
-
-  private count(kind: number, step: number): void {
-    if (kind <= Sync) this.readies += step
-    else if (kind === QueryInBatch) this.inBatch += step
-    else if (kind === CloseAdded || kind === CloseOmitted) this.closes += step
-    else if (kind === CopyEnd) this.copyEnds += step
-  }
-
   private shrink(): void {
     this.kinds = new Array(16).fill(0)
     this.owners = new Array(16).fill(null)
     this.notes = new Array(16).fill(null)
+    this.accounts = new Array(16).fill(nobodys)
     this.first = 0
     this.mask = 15
   }
@@ -213,14 +238,17 @@ export class ExchangeQueue<Owner, Note> {
     const kinds: number[] = new Array(size).fill(0)
     const owners: (Owner | null)[] = new Array(size).fill(null)
     const notes: (Note | null)[] = new Array(size).fill(null)
+    const accounts: Dues[] = new Array(size).fill(nobodys)
     for (let i = 0; i < this.length; i++) {
       kinds[i] = this.kindAt(i)
       owners[i] = this.ownerAt(i)
       notes[i] = this.noteAt(i)
+      accounts[i] = this.accounts[(this.first + i) & this.mask]!
     }
     this.kinds = kinds
     this.owners = owners
     this.notes = notes
+    this.accounts = accounts
     this.first = 0
     this.mask = size - 1
   }

@@ -1,17 +1,20 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import * as exchange from '../../src/relay/exchange.js'
-import { ExchangeQueue } from '../../src/relay/exchange.js'
+import * as request from '../../src/relay/outstanding.js'
+import { Outstanding } from '../../src/relay/outstanding.js'
 
-const kinds = Array.from({ length: exchange.CopyEnd }, (_, n) => n + 1)
+const kinds = Array.from({ length: request.CopyEnd }, (_, n) => n + 1)
 
 interface Entry {
   kind: number
   owner: string | null
   note: number | null
+  account: string
 }
 
-function entriesOf(queue: ExchangeQueue<string, number>): Entry[] {
+type Accounts = Readonly<Record<string, request.Dues>>
+
+function entriesOf(queue: Outstanding<string, number>): Omit<Entry, 'account'>[] {
   return Array.from({ length: queue.length }, (_, i) => ({
     kind: queue.kindAt(i),
     owner: queue.ownerAt(i),
@@ -19,17 +22,24 @@ function entriesOf(queue: ExchangeQueue<string, number>): Entry[] {
   }))
 }
 
-function expectSame(queue: ExchangeQueue<string, number>, model: readonly Entry[]): void {
-  expect(entriesOf(queue)).toEqual(model)
+function expectSame(queue: Outstanding<string, number>, model: readonly Entry[], accounts: Accounts): void {
+  expect(entriesOf(queue)).toEqual(model.map(({ account: _, ...entry }) => entry))
   expect(queue.kind).toBe(model[0]?.kind ?? 0)
   expect(queue.owner).toBe(model[0]?.owner ?? null)
   expect(queue.note).toBe(model[0]?.note ?? null)
-  const sure: number[] = [exchange.Query, exchange.Sync]
-  expect(queue.countReady()).toBe(model.filter(({ kind }) => sure.includes(kind)).length)
-  const closing: number[] = [exchange.CloseAdded, exchange.CloseOmitted]
-  expect(queue.closes).toBe(model.filter(({ kind }) => closing.includes(kind)).length)
-  expect(queue.inBatch).toBe(model.filter(({ kind }) => kind === exchange.QueryInBatch).length)
-  expect(queue.copyEnds).toBe(model.filter(({ kind }) => kind === exchange.CopyEnd).length)
+  for (const [account, dues] of Object.entries(accounts)) {
+    const ofKind = (...kinds: number[]): number =>
+      model.filter((entry) => entry.account === account && kinds.includes(entry.kind)).length
+    expect({ ...dues }).toEqual({
+      length: ofKind(...kinds),
+      readies: ofKind(request.Query, request.Sync),
+      inBatch: ofKind(request.QueryInBatch),
+      omitted: ofKind(request.ParseOmitted),
+      closes: ofKind(request.CloseAdded, request.CloseOmitted),
+      copyEnds: ofKind(request.CopyEnd),
+    })
+  }
+  expect(queue.dues).toBe(model.length === 0 ? queue.own : accounts[model[0]!.account])
 }
 
 test('it behaves as a list does', () => {
@@ -40,6 +50,7 @@ test('it behaves as a list does', () => {
         op: fc.constant('push' as const),
         kind: fc.constantFrom(...kinds),
         owner: fc.constantFrom('a', 'b', null),
+        account: fc.constantFrom('a', 'b', 'own'),
       }),
     },
     { weight: 3, arbitrary: fc.record({ op: fc.constant('shift' as const) }) },
@@ -48,12 +59,13 @@ test('it behaves as a list does', () => {
   )
   fc.assert(
     fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
-      const queue = new ExchangeQueue<string, number>()
+      const queue = new Outstanding<string, number>()
+      const accounts: Accounts = { a: new request.Dues(), b: new request.Dues(), own: queue.own }
       let model: Entry[] = []
       for (const [index, all] of steps.entries()) {
         if (all.op === 'push') {
-          queue.push(all.kind, all.owner, index)
-          model.push({ kind: all.kind, owner: all.owner, note: index })
+          queue.push(all.kind, all.owner, index, accounts[all.account]!)
+          model.push({ kind: all.kind, owner: all.owner, note: index, account: all.account })
         } else if (all.op === 'shift' && model.length > 0) {
           queue.shift()
           model.shift()
@@ -66,25 +78,25 @@ test('it behaves as a list does', () => {
           model = model.map((entry) => (entry.owner === all.owner ? { ...entry, owner: null } : entry))
         }
       }
-      expectSame(queue, model)
+      expectSame(queue, model, accounts)
     }),
     { numRuns: 300 },
   )
 })
 
 test('it grows while it is wrapped around', () => {
-  const queue = new ExchangeQueue<string, number>()
-  for (let n = 0; n < 10; n++) queue.push(exchange.Query, 'x', n)
+  const queue = new Outstanding<string, number>()
+  for (let n = 0; n < 10; n++) queue.push(request.Query, 'x', n, queue.own)
   for (let n = 0; n < 10; n++) queue.shift()
-  for (let n = 0; n < 1000; n++) queue.push(exchange.Sync, 'a', n)
+  for (let n = 0; n < 1000; n++) queue.push(request.Sync, 'a', n, queue.own)
   expect(entriesOf(queue).map(({ note }) => note)).toEqual(Array.from({ length: 1000 }, (_, n) => n))
 })
 
 test('the room that a long queue took is given back when it is empty', () => {
-  const queue = new ExchangeQueue<string, number>()
+  const queue = new Outstanding<string, number>()
   const room = (): number => Math.max(...Object.values(queue).map((value) => (Array.isArray(value) ? value.length : 0)))
   for (const count of [10_000, 100]) {
-    for (let n = 0; n < count; n++) queue.push(exchange.Sync, 'a', n)
+    for (let n = 0; n < count; n++) queue.push(request.Sync, 'a', n, queue.own)
     expect(entriesOf(queue).map(({ note }) => note)).toEqual(Array.from({ length: count }, (_, n) => n))
     for (let n = 0; n < count; n++) queue.shift()
     expect(room()).toBeLessThan(1000)
@@ -92,24 +104,25 @@ test('the room that a long queue took is given back when it is empty', () => {
 })
 
 test('what has left is not held', () => {
-  const queue = new ExchangeQueue<object, object>()
+  const queue = new Outstanding<object, object>()
   const owners = new Map<string, object | null>()
-  queue.push(exchange.Query, {}, {})
-  queue.push(exchange.Sync, {}, {})
+  queue.push(request.Query, {}, {}, queue.own)
+  queue.push(request.Sync, {}, {}, queue.own)
   queue.removeBehindHead(1)
   queue.shift()
   for (const [name, value] of Object.entries(queue)) {
     if (Array.isArray(value))
-      for (const item of value as unknown[]) if (typeof item === 'object') owners.set(name, item)
+      for (const item of value as unknown[])
+        if (!(item instanceof request.Dues) && typeof item === 'object') owners.set(name, item)
   }
   expect([...owners.values()].every((held) => held === null)).toBe(true)
 })
 
 test('Query, Sync and a Query in a batch end with ReadyForQuery, nothing else does', () => {
-  expect(kinds.filter(exchange.endsWithReady)).toEqual([exchange.Query, exchange.Sync, exchange.QueryInBatch])
+  expect(kinds.filter(request.endsWithReady)).toEqual([request.Query, request.Sync, request.QueryInBatch])
 })
 
 test('what the server says nothing to', () => {
-  const silent: number[] = [exchange.ParseOmitted, exchange.CloseOmitted, exchange.CopyEnd]
-  expect(kinds.filter(exchange.isUnanswered)).toEqual(silent)
+  const silent: number[] = [request.ParseOmitted, request.CloseOmitted, request.CopyEnd]
+  expect(kinds.filter(request.isUnanswered)).toEqual(silent)
 })
