@@ -35,7 +35,7 @@ import type { Context } from './server/context.js'
 import { Resolver } from './server/hosts.js'
 import { leavePromise } from './server/leave-promise.js'
 import { TlsFiles } from './server/tls-files.js'
-import { Judgements } from './session-state/classify.js'
+import { Classifier } from './session-state/classify.js'
 
 export interface PoolerOptions {
   /** Path of a pgbouncer.ini, the settings as an object, or a Config that was loaded before. */
@@ -154,7 +154,7 @@ class OwnPooler implements Pooler {
       log: this.log,
       keyring: new ScramKeyring(),
       statements: new StatementTable(),
-      judgements: new Judgements(),
+      classifier: new Classifier(),
       tracked: trackedNames(config.settings.track_extra_parameters),
       resolver: new Resolver(
         clock,

@@ -317,6 +317,14 @@ describe('files', () => {
     expect(wrong.map(({ path }) => path)).toEqual([])
   })
 
+  test('doc comments state, they do not ask', () => {
+    const question = /^\s*(?:\/\*\*|\*) (?:Is|Does|Do|Has|Had|May|Are|Was|Were|Can|Will|Did|Must|Should) [^.]*\?/
+    const asking = sources.flatMap(({ path, text }) =>
+      text.split('\n').flatMap((line, index) => (question.test(line) ? [`${path}:${index + 1} ${line.trim()}`] : [])),
+    )
+    expect(asking).toEqual([])
+  })
+
   test('nothing speaks of how it came to be', () => {
     const wrong = [...sources, ...tests].filter(
       ({ path, text }) => path !== 'test/architecture.test.ts' && /\/work\/|\bTODO\b|\bFIXME\b|as an AI/.test(text),

@@ -21,7 +21,7 @@ import type { Context } from '../../src/server/context.js'
 import { Resolver } from '../../src/server/hosts.js'
 import { ServerSession } from '../../src/server/server-session.js'
 import { TlsFiles } from '../../src/server/tls-files.js'
-import { Judgements } from '../../src/session-state/classify.js'
+import { Classifier } from '../../src/session-state/classify.js'
 import type { Conversation } from './messages.js'
 
 /** Takes everything at once, and remembers how much. */
@@ -63,7 +63,7 @@ export class PoolFixture {
       log: silentLog,
       keyring: new ScramKeyring(),
       statements: new StatementTable(),
-      judgements: new Judgements(),
+      classifier: new Classifier(),
       tracked: trackedNames([]),
       resolver: new Resolver(systemClock, () => ({ maxTtl: 15, failureTtl: 15 })),
       tls,

@@ -54,7 +54,7 @@ export function prefixMask(bytes: number, bits: number): Address | undefined {
   return Array.from({ length: bytes }, (_, i) => 255 & (0xff00 >> Math.min(8, Math.max(0, bits - i * 8))))
 }
 
-/** Has the network's address bits where its mask has none? Then nothing is in it. */
+/** Returns whether the network's address has bits where its mask has none: then nothing is in it. */
 export function hasHostBits({ address, mask }: Network): boolean {
   return address.some((byte, i) => (byte & ~(mask[i] ?? 0)) !== 0)
 }

@@ -47,7 +47,7 @@ function parseMapping(tokens: LineTokens): { name: string; mapping: IdentMapping
   return { name: name.text, mapping: { systemUser: systemUser.text, databaseUser: databaseUser?.text } }
 }
 
-/** May this system user log in as that database user? Without a map, only under the same name. */
+/** Returns whether this system user may log in as that database user. Without a map, only under the same name. */
 export function identAllows(map: IdentMap | undefined, systemUser: string, databaseUser: string): boolean {
   if (map === undefined) return systemUser === databaseUser
   return map.mappings.some(

@@ -14,7 +14,7 @@ export class LdapFailed extends Error {
 }
 
 /**
- * Has `user` this password? An unknown or ambiguous one has not.
+ * Returns whether `user` has this password. An unknown or ambiguous one has not.
  * @param trusts whom to trust with TLS
  * @param signal ends the attempt; the connection is closed then
  * @throws LdapFailed where no server gives an answer

@@ -30,7 +30,7 @@ export class LineTokens {
     return token
   }
 
-  /** Is the current token this unquoted word? Then it is stepped over. */
+  /** Returns whether the current token is this unquoted word, which is stepped over then. */
   takeKeyword(keyword: string): boolean {
     return this.#takeIf(this.#current.kind === 'word' && this.#current.text === keyword)
   }

@@ -7,7 +7,7 @@ import { mostIterations, type ScramKeyring } from './scram-keys.js'
 import type { StoredSecret } from './secrets.js'
 
 /**
- * Is `given`, the bytes of the client's PasswordMessage without the final zero, the password of `user`? Bytes, because
+ * Returns whether `given`, the bytes of the client's PasswordMessage without the final zero, is the password of `user`. Bytes, because
  * decoding what is not UTF-8 would make different passwords equal. An empty one never is.
  */
 export async function verifyPassword(

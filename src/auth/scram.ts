@@ -307,7 +307,7 @@ export class ScramClient {
     return `${withoutProof},p=${proof.toString('base64')}`
   }
 
-  /** Has the server shown that it knows the secret? AuthenticationOk is worth nothing before it has. */
+  /** The server has shown that it knows the secret. AuthenticationOk is worth nothing before it has. */
   get trusted(): boolean {
     return this.#phase.name === 'over' && this.#phase.trusted
   }

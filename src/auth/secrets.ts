@@ -60,7 +60,7 @@ export interface KnownUser {
   readonly stored: StoredSecret
 }
 
-/** Is it the same secret? For noticing a change, not for checking a password. */
+/** Returns whether it is the same secret: to notice a change, not to check a password. */
 export function sameSecret(one: StoredSecret, other: StoredSecret): boolean {
   if (one.kind === 'plain') return other.kind === 'plain' && one.password.equals(other.password)
   if (one.kind === 'md5') return other.kind === 'md5' && one.hash.equals(other.hash)

@@ -77,7 +77,7 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
   /** What it has set beyond parameters (`session_state = track`). */
   get settings(): SettingSet {
     const { session } = this.terms
-    return session === null ? noSettings : session.state.settings
+    return session === null ? noSettings : session.tracker.settings
   }
 
   get requestSince(): number {
@@ -129,9 +129,9 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
     if (terms.change === 'broken') return terms.breakOff()
     const { session } = terms
     const isShared = this.pool.limits.poolMode !== 'session'
-    const isFree = isShared && (session === null || session.state.isFree(server))
+    const isFree = isShared && (session === null || session.tracker.isFree(server))
     if (isFree && isCarried(this)) lease.release(this.quietSince)
-    else if (server.closeNeeded && session?.state.isAsking !== true) this.leaveRetired()
+    else if (server.closeNeeded && session?.tracker.isAsking !== true) this.leaveRetired()
   }
 
   /** Its server is to be closed, and it would keep it for long. */
@@ -173,7 +173,7 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
   }
 
   leaves(server: ServerSession): boolean {
-    return this.terms.session?.state.leave(server) === true
+    return this.terms.session?.tracker.leave(server) === true
   }
 
   /** The client is told what some of its parameters are now; it is not amid an answer. */

@@ -6,8 +6,8 @@ import * as backend from '../protocol/backend.js'
 import { PgError } from '../protocol/errors.js'
 import type { ClientRelay } from '../relay/client-relay.js'
 import type { ServerSession } from '../server/server-session.js'
-import type { StateOwner } from '../session-state/session-state.js'
 import { noSettings } from '../session-state/settings.js'
+import type { StateOwner } from '../session-state/tracker.js'
 import { type SessionWatch, watchSession } from '../session-state/watch.js'
 
 /** The terms that are bound up with what a client has on servers: they change between two of these. */
@@ -71,13 +71,13 @@ export class ClientTerms {
     if (wanted.mode !== 'session' || relay.statements.count === 0) relay.names.out.limit = wanted.preparedLimit
     if (wanted.sessionState === former.sessionState) return
     // What the client has set is given to its server for the session, and stays there.
-    if (wanted.mode !== 'session' || (this.session?.state.settings.size ?? 0) === 0) this.watch()
+    if (wanted.mode !== 'session' || (this.session?.tracker.settings.size ?? 0) === 0) this.watch()
   }
 
   /** It is between two transactions, on a server with what only its former terms have let be there. */
   breakOff(): void {
     const { server } = this.client
-    if (server !== null) server.isSoiled = true
+    if (server !== null) server.isDirty = true
     this.client.fail(new PgError('database_changed'))
   }
 
@@ -96,10 +96,10 @@ export class ClientTerms {
   private watch(): void {
     const { relay, pool } = this.client
     const { poolMode, sessionState } = pool.limits
-    const { tracked, judgements } = pool.context
+    const { tracked, classifier } = pool.context
     // What it has set stays its own, however often this changes.
-    const settings = this.session?.state.settings ?? noSettings
-    const plan = { tracked, reported: pool.usual.defaults, judgements, settings }
+    const settings = this.session?.tracker.settings ?? noSettings
+    const plan = { tracked, reported: pool.usual.defaults, classifier, settings }
     const isWatched = sessionState !== 'allow' && poolMode !== 'session'
     this.session = isWatched ? watchSession(this.client, relay, { ...plan, mode: sessionState }) : null
     relay.session = this.session
@@ -121,7 +121,7 @@ export class ClientTerms {
     if (wanted.mode !== 'session' && server?.wasOwned === true) return true
     if (wanted.mode === 'session') return false
     if (this.current.preparedLimit > 0 && wanted.preparedLimit === 0 && relay.statements.count > 0) return true
-    const state = this.session?.state
-    return wanted.sessionState !== 'track' && (state?.mayHold === true || (state?.settings.size ?? 0) > 0)
+    const tracker = this.session?.tracker
+    return wanted.sessionState !== 'track' && (tracker?.mayHold === true || (tracker?.settings.size ?? 0) > 0)
   }
 }

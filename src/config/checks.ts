@@ -16,7 +16,7 @@ export function checkSettings(settings: Settings, placeOf: PlaceOf): void {
 }
 
 /**
- * Do the settings of TLS fit together? By SET they come one at a time, and for a while they need not.
+ * Checks whether the settings of TLS fit together. By SET they come one at a time, and for a while they need not.
  * @throws ConfigError for the first mistake
  */
 export function checkTlsSettings(settings: Settings, placeOf: PlaceOf): void {

@@ -59,7 +59,7 @@ export function diffConfig(old: Config, next: Config): ConfigChanges {
   }
 }
 
-/** Are the servers of a database no longer what its entry asks for? */
+/** Returns whether the servers of a database are no longer what its entry asks for. */
 export function needsOtherServers(old: DatabaseTemplate | undefined, next: DatabaseTemplate | undefined): boolean {
   return decidesServers.some((field) => !same(old?.[field], next?.[field]))
 }

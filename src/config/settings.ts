@@ -51,7 +51,7 @@ export const sslMode = oneOf(['disable', 'allow', 'prefer', 'require', 'verify-c
 export type SslMode = ReturnType<typeof sslMode.parse>
 export const sslNegotiation = oneOf(['postgres', 'direct'])
 export type SslNegotiation = ReturnType<typeof sslNegotiation.parse>
-/** Is this mode one that takes no connection in the clear? */
+/** Returns whether this mode takes no connection in the clear. */
 export const mustEncrypt = (mode: SslMode): boolean => ['require', 'verify-ca', 'verify-full'].includes(mode)
 const authType = oneOf(['any', 'trust', 'plain', 'md5', 'cert', 'hba', 'ldap', 'scram-sha-256'], {
   pam: 'PAM cannot be reached from Node.js; use ldap, cert, hba or a password method',

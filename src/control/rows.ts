@@ -36,7 +36,7 @@ export function clientStatus(client: ClientSession, now: number): SocketStatus {
     tls: origin.tls,
     applicationName: client.parameters.get('application_name') ?? '',
     preparedStatements: served?.relay.statements.count ?? 0,
-    session: served?.terms.session?.state.describe() ?? '',
+    session: served?.terms.session?.tracker.describe() ?? '',
     unsentBytes: served?.socket.stream.writableLength ?? 0,
   }
 }

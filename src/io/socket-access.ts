@@ -5,7 +5,7 @@ import { userInfo } from 'node:os'
 import { dirname } from 'node:path'
 
 /**
- * May only our own user (and root) connect? Linux checks the write permission of the socket file, and the search permission of
+ * Returns whether only our own user (and root) may connect. Linux checks the write permission of the socket file, and the search permission of
  * every folder on the way to it; one of them that is closed to all others is enough. A folder above the mount point is not
  * asked: the same files may be reached past it, in another container for one.
  * What is out of our own reach is not known to be closed.

@@ -112,7 +112,7 @@ export class Socket {
     return self
   }
 
-  /** Did this connection get the path that shares a buffer and does not copy? */
+  /** This connection got the path that shares a buffer and does not copy. */
   get isDirect(): boolean {
     return this.direct !== null
   }

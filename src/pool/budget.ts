@@ -13,8 +13,8 @@ export class Budget {
   }
 
   /**
-   * Is there room for one more server, within `max_db_connections` and `max_user_connections`? And for that of a
-   * replication client within the `pool_size` of the clients' pool?
+   * Returns whether there is room for one more server, within `max_db_connections` and `max_user_connections`; for that of a
+   * replication client within the `pool_size` of the clients' pool as well.
    * @param mayEvict servers that are idle in other pools may be closed to make it
    */
   make(pool: Pool, mayEvict: boolean): boolean {

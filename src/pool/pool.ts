@@ -21,7 +21,7 @@ const ordinary: ServerStartup = { replication: 'none', parameters: {} }
 export interface PoolOwner {
   /** Stops what a server is doing for a client that has left. */
   cancel(server: ServerSession): void
-  /** May this pool have one more server, within the limits above it? An idle server elsewhere may be closed to make room. */
+  /** Returns whether this pool may have one more server, within the limits above it. An idle server elsewhere may be closed to make room. */
   makeRoom(pool: Pool, mayEvict: boolean): boolean
   /** A server has nothing to do; who waits for room may have it closed. */
   onServerIdle(): void

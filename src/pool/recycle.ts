@@ -47,20 +47,20 @@ export class Recycler {
       server.relay.statements.hasUnknown = false
       return this.run(server, 'DEALLOCATE ALL', () => this.recycle(server))
     }
-    const isForeign = server.isSoiled || (server.wasOwned && pool.limits.poolMode !== 'session')
+    const isForeign = server.isDirty || (server.wasOwned && pool.limits.poolMode !== 'session')
     const reset = isForeign ? 'DISCARD ALL' : this.resetQuery
     traceRelease(context, server, reset === '' ? 'idle' : 'tested')
     if (reset === '') return pool.putBack(server, now)
     this.run(server, reset, () => {
       server.parameters.doubt()
       // That DISCARD ALL takes prepared statements with it is seen where it is answered.
-      const { certain } = pool.context.judgements.of(reset)
+      const { certain } = pool.context.classifier.of(reset)
       // What server_reset_query sets, servers are meant to have: it is no client's doing, and stays.
       const undone = certain?.map((change) => ({ ...change, sql: '' }))
       server.settings = undone === undefined ? server.settings.doubted() : server.settings.with(undone)
       server.wasOwned = false
       if (!isForeign) return pool.putBack(server)
-      server.isSoiled = false
+      server.isDirty = false
       this.recycle(server)
     })
   }

@@ -8,7 +8,7 @@ const mark = 'TSBOUNCER_BACKGROUND'
 /** Ends what the child has to say to the one who started it. */
 const ready = '\0'
 
-/** Are we that process? Asked once: the processes that we start are not. */
+/** Returns whether we are that process. Asked once: the processes that we start are not. */
 export function takeBackgroundMark(env: NodeJS.ProcessEnv): boolean {
   const marked = env[mark] === '1'
   delete env[mark]

@@ -46,7 +46,7 @@ export function byteLength(text: string): number {
   return lone.test(text) ? bytesOf(text).length : Buffer.byteLength(text)
 }
 
-/** Is it made of UTF-8 alone? What it is given to may know nothing else. */
+/** Returns whether it is made of UTF-8 alone. What it is given to may know nothing else. */
 export function isUtf8Text(text: string): boolean {
   return !lone.test(text)
 }

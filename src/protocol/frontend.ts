@@ -46,12 +46,12 @@ export function longestBody(code: number): number {
   }
 }
 
-/** Is it answered by a ReadyForQuery? */
+/** Returns whether it is answered by a ReadyForQuery. */
 export function isSyncPoint(code: number): boolean {
   return code === Query || code === FunctionCall || code === Sync
 }
 
-/** Does the client end a COPY FROM STDIN with it, one way or the other? */
+/** Returns whether the client ends a COPY FROM STDIN with it, one way or the other. */
 export function endsCopy(code: number): boolean {
   return code === CopyDone || code === CopyFail
 }

@@ -67,12 +67,12 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
     return this.unsynced
   }
 
-  /** Is all that the server was sent complete, so that it waits for nothing more? */
+  /** All that the server was sent is complete, so that it waits for nothing more. */
   get sentWhole(): boolean {
     return !this.unsynced && this.frames.bodyLeft === 0
   }
 
-  /** Does it wait for something that a server's answer may bring? */
+  /** It waits for something that a server's answer may bring. */
   get isHeldUp(): boolean {
     return this.stalled || this.leaving !== Staying
   }
@@ -184,7 +184,7 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
   }
 
   /**
-   * Is the server in a COPY of which nothing will be told? It reads on, its end may have been begun and no more; or it has come
+   * Returns whether the server is in a COPY of which nothing will be told. It reads on, its end may have been begun and no more; or it has come
    * to the end in a batch, and keeps that to itself while a message of which a part is missing stands behind it.
    */
   private isInCopy(server: ServerSide): boolean {
@@ -194,7 +194,7 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
     return owed.kind === Execute || (endsCopy(this.frames.code) && copyEnds === 1)
   }
 
-  /** Will more be answered of what was sent? Not a message without its end, and not what stands behind the last Flush. */
+  /** Returns whether more will be answered of what was sent: not a message without its end, nor what stands behind the last Flush. */
   private isAnswerDue(server: ServerSide): boolean {
     const { failed, inquiry } = server
     const { dues } = this

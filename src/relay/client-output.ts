@@ -19,7 +19,7 @@ export abstract class ClientOutput extends Passage implements BlockedSource {
     this.socket = socket
   }
 
-  /** Has the server been sent whole messages only? */
+  /** The server has been sent whole messages only. */
   get isBetweenMessages(): boolean {
     return this.frames.bodyLeft === 0
   }
@@ -37,13 +37,31 @@ export abstract class ClientOutput extends Passage implements BlockedSource {
     this.drop(at)
   }
 
-  protected destination(): Socket | null {
-    return this.server === null ? null : this.server.socket
+  /** What comes before `to` is set aside to be sent to the server. */
+  collect(to: number): void {
+    const { server } = this
+    if (!this.cutter.collect(server === null ? null : server.socket, to)) this.block(server!)
+  }
+
+  /** And these bytes behind it. */
+  add(bytes: Buffer): void {
+    const { server } = this
+    if (!this.cutter.add(server === null ? null : server.socket, bytes)) this.block(server!)
+  }
+
+  /** What comes before `to` goes on its way. */
+  protected send(to: number): void {
+    const { server } = this
+    if (!this.cutter.send(server === null ? null : server.socket, to)) this.block(server!)
+  }
+
+  private drop(at: number): void {
+    const { server } = this
+    if (!this.cutter.drop(server === null ? null : server.socket, at, this.frames.end)) this.block(server!)
   }
 
   /** The server does not take more for now. */
-  protected block(): void {
-    const slow = this.server!
+  private block(slow: ServerSide): void {
     this.socket.pause()
     // Late COPY data of a client that has no part in this server any more.
     if (slow.blockedSource !== null && slow.blockedSource !== this) slow.blockedSource.onServerDrain()

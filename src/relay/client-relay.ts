@@ -86,7 +86,7 @@ export class ClientRelay extends ClientFlow implements ClientSide {
     this.statements.close()
   }
 
-  /** Is the exchange that failed the only one that was sent, and kept? Then nothing more is sent until it runs again. */
+  /** Returns whether the exchange that failed is the only one that was sent, and kept. Then nothing more is sent until it runs again. */
   waitToRunAgain(isStale: boolean): boolean {
     if (!this.names.replay.isPossible(isStale) || this.unsynced || !this.frames.atBoundary) return false
     if (!this.stalled && this.backlog.length > 0) return false
@@ -267,7 +267,7 @@ export class ClientRelay extends ClientFlow implements ClientSide {
     return true
   }
 
-  /** Does it hang on the outcome of a COPY FROM STDIN how the server will read this message? */
+  /** Returns whether it hangs on the outcome of a COPY FROM STDIN how the server will read this message. */
   private waitsForCopy(code: number): boolean {
     const server = this.server!
     if (server.inquiry !== null) return code !== frontend.Terminate
@@ -281,7 +281,7 @@ export class ClientRelay extends ClientFlow implements ClientSide {
     return chunk[at + 5] === 0 ? at + 6 : chunk.indexOf(0, at + 5) + 1 || -1
   }
 
-  /** Is enough of its text there to tell whether it is a COPY? Else it is held. */
+  /** Returns whether enough of its text is there to tell whether it is a COPY. Else it is held. */
   private isTextThere(at: number): boolean {
     const there = this.cutter.chunk.length
     if (this.frames.end <= there || there - at > longestBegin) return true
@@ -291,7 +291,7 @@ export class ClientRelay extends ClientFlow implements ClientSide {
     return false
   }
 
-  /** May the text of the Query or Parse at `at` be a COPY? */
+  /** Returns whether the text of the Query or Parse at `at` may be a COPY. */
   private isCopy(at: number): boolean {
     const start = this.textStart(at)
     const { code, end } = this.frames
@@ -301,7 +301,7 @@ export class ClientRelay extends ClientFlow implements ClientSide {
     return mayCopy(chunk, start, end, this.cutter.nextSemicolon(start))
   }
 
-  /** Has a server, or gets one now? If not, the chunk waits from `at` on. */
+  /** Returns whether the client has a server, or gets one now. If not, the chunk waits from `at` on. */
   private linked(at: number): boolean {
     if (this.server !== null && this.dues.length === 0) {
       this.requestSince = this.clock.now()

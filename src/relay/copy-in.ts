@@ -8,7 +8,7 @@ import type { OwnQuery } from './own-query.js'
 const copy = Buffer.from('copy')
 const word = /copy/i
 
-/** May the text from `start` to `end` begin with COPY, behind blanks and comments? It may where that lies in a later chunk. */
+/** Returns whether the text from `start` to `end` may begin with COPY, behind blanks and comments. It may where that lies in a later chunk. */
 export function isCopyText(chunk: Buffer, start: number, end: number): boolean {
   const there = end < chunk.length ? end : chunk.length
   let at = start
@@ -23,7 +23,7 @@ export function isCopyText(chunk: Buffer, start: number, end: number): boolean {
 }
 
 /**
- * May one of the statements of this Query be a COPY, as far as it is there? Of several, wherever the word stands.
+ * Returns whether one of the statements of this Query may be a COPY, as far as it is there. Of several, wherever the word stands.
  * @param semicolon where the next one of the chunk stands, -1 where there is none
  */
 export function mayCopy(chunk: Buffer, start: number, end: number, semicolon: number): boolean {
@@ -66,7 +66,7 @@ function after(chunk: Buffer, at: number, mark: string): number {
   return found < 0 ? chunk.length : found + mark.length
 }
 
-/** Is it what a client sends in the course of a COPY FROM STDIN, its Sync and Flush included? */
+/** Returns whether a client sends it in the course of a COPY FROM STDIN, its Sync and Flush included. */
 export function isPartOfCopy(code: number): boolean {
   switch (code) {
     case frontend.CopyData:

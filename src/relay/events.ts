@@ -34,7 +34,7 @@ export interface ClientEvents {
 export interface MessageWatch {
   /** What goes with the Query that was seen last. */
   readonly note: Note | null
-  /** May names in a text mean something else on this client's server than on others? */
+  /** Names in a text may mean something else on this client's server than on others. */
   readonly mayHold: boolean
   /**
    * Sees the message that `frames` found at `at`.

@@ -34,12 +34,12 @@ export const CloseOmitted = 16
 /** The client's CopyDone or CopyFail passed here: a COPY FROM STDIN before it reads no further. */
 export const CopyEnd = 17
 
-/** Does the answer to this entry end with ReadyForQuery? */
+/** Returns whether the answer to this entry ends with ReadyForQuery. */
 export function endsWithReady(kind: number): boolean {
   return kind <= QueryInBatch
 }
 
-/** Does the server say nothing to it, whatever becomes of the rest? */
+/** Returns whether the server says nothing to it, whatever becomes of the rest. */
 export function isUnanswered(kind: number): boolean {
   return kind >= ParseOmitted
 }
@@ -120,8 +120,8 @@ const nobodys = new Dues()
 
 /**
  * A ring of entries in the order the server will answer. `Owner`: whom the answer goes to. `Note`: what is to be known
- * when it comes. Each is counted among the dues of whoever it was sent for, whether the answer goes there or nowhere. Capacity
- * grows by doubling, and is kept up to `mostKept`.
+ * when it comes. Each is counted among the dues of whoever it was sent for, whether the answer goes there or nowhere. Places
+ * that are empty have the kind 0. Capacity grows by doubling, and is kept up to `mostKept`.
  */
 export class Outstanding<Owner, Note> {
   private kinds: number[] = new Array(16).fill(0)
@@ -148,16 +148,16 @@ export class Outstanding<Owner, Note> {
 
   /** Kind of the head, 0 where nothing is owed. */
   get kind(): number {
-    return this.length === 0 ? 0 : this.kinds[this.first]!
+    return this.kinds[this.first]!
   }
 
   /** Whom the head's answer goes to; null: nobody, it is dropped. */
   get owner(): Owner | null {
-    return this.length === 0 ? null : this.owners[this.first]!
+    return this.owners[this.first]!
   }
 
   get note(): Note | null {
-    return this.length === 0 ? null : this.notes[this.first]!
+    return this.notes[this.first]!
   }
 
   /** Of whom the head was sent for. */
@@ -168,6 +168,7 @@ export class Outstanding<Owner, Note> {
   shift(): void {
     const at = this.first
     this.accounts[at]!.count(this.kinds[at]!, -1)
+    this.kinds[at] = 0
     this.owners[at] = null
     this.notes[at] = null
     this.accounts[at] = nobodys
@@ -187,7 +188,7 @@ export class Outstanding<Owner, Note> {
     return this.notes[(this.first + index) & this.mask]!
   }
 
-  /** Does the answer behind the head's go to somebody else? The end of a COPY is not answered. */
+  /** Returns whether the answer behind the head's goes to somebody else. The end of a COPY is not answered. */
   isOthersNext(): boolean {
     let next = 1
     while (next < this.length && this.kindAt(next) === CopyEnd) next++
@@ -204,6 +205,7 @@ export class Outstanding<Owner, Note> {
     for (let i = 1; i <= count; i++) this.accounts[(this.first + i) & this.mask]!.count(this.kindAt(i), -1)
     for (let i = 0; i < count; i++) {
       const at = (this.first + i) & this.mask
+      this.kinds[at] = 0
       this.owners[at] = null
       this.notes[at] = null
       this.accounts[at] = nobodys

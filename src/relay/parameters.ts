@@ -30,7 +30,7 @@ export const longestValue = 10_000
 /** Equal to no value. */
 const unknown = '\0'
 
-/** May the value be carried: is it whole, and no longer than that? */
+/** Returns whether the value may be carried: it is whole, and no longer than that. */
 export function isCarriable(value: string): boolean {
   return value.length <= longestValue && isUtf8Text(value)
 }
@@ -125,7 +125,7 @@ export class ParameterSet {
     return true
   }
 
-  /** Can all of this set be given to another server? */
+  /** All of this set can be given to another server. */
   get isCarried(): boolean {
     return this.lost.size === 0
   }

@@ -47,7 +47,7 @@ export abstract class ServerCopy extends ServerOutput {
     this.statements = statements
   }
 
-  /** Is it in a COPY FROM STDIN whose end the client has not sent? */
+  /** It is in a COPY FROM STDIN whose end the client has not sent. */
   get isReadingCopy(): boolean {
     return this.copyIn && this.owed.dues.copyEnds === 0
   }
@@ -59,7 +59,7 @@ export abstract class ServerCopy extends ServerOutput {
     this.socket.write(bytes)
   }
 
-  /** Has this client got a message in part, behind which only the rest may stand, or the server's own FATAL? */
+  /** Returns whether this client has got a message in part, behind which only the rest may stand, or the server's own FATAL. */
   hadLastWord(client: ClientSide): boolean {
     return this.tookLeaveOf === client || (this.frames.bodyLeft > 0 && this.recipient() === client)
   }

@@ -20,13 +20,13 @@ const prepare = Buffer.from('PREPARE\0')
 const deallocate = Buffer.from('DEALLOCATE\0')
 const deallocateAll = Buffer.from('DEALLOCATE ALL\0')
 
-/** Is this the CommandComplete of a command that takes all prepared statements with it? From `start`: its body, `length` bytes. */
+/** Returns whether this is the CommandComplete of a command that takes all prepared statements with it. From `start`: its body, `length` bytes. */
 export function isReset(chunk: Buffer, start: number, length: number): boolean {
   if (length !== discardAll.length && length !== deallocateAll.length) return false
   return chunk.subarray(start, start + length).equals(length === discardAll.length ? discardAll : deallocateAll)
 }
 
-/** Is it that of SET, RESET or DISCARD ALL, which may change settings that the server does not report? */
+/** Returns whether it is that of SET, RESET or DISCARD ALL, which may change settings that the server does not report. */
 export function isSetting(chunk: Buffer, start: number, length: number): boolean {
   switch (length) {
     case set.length:
@@ -40,7 +40,7 @@ export function isSetting(chunk: Buffer, start: number, length: number): boolean
   }
 }
 
-/** Is it that of a PREPARE, or of a DEALLOCATE of one statement? '' where it is neither. */
+/** Which of them it is, where it is that of a PREPARE, or of a DEALLOCATE of one statement; '' where it is neither. */
 export function statementVerb(chunk: Buffer, start: number, length: number): 'prepare' | 'deallocate' | '' {
   if (length === prepare.length) return chunk.subarray(start, start + length).equals(prepare) ? 'prepare' : ''
   if (length === deallocate.length) return chunk.subarray(start, start + length).equals(deallocate) ? 'deallocate' : ''
@@ -69,14 +69,14 @@ export function isStalePlan(chunk: Buffer, start: number, end: number): boolean 
   return end <= chunk.length && chunk.subarray(start, end).includes(stalePlan)
 }
 
-/** Does this ErrorResponse say that the server closes the connection? `V` is the severity that is not translated. */
+/** Returns whether this ErrorResponse says that the server closes the connection. `V` is the severity that is not translated. */
 export function isFarewell(chunk: Buffer, start: number, end: number): boolean {
   if (end > chunk.length) return false
   const message = chunk.subarray(start, end)
   return message.includes(fatal) || message.includes(panic)
 }
 
-/** Is this a ParameterDescription that ends at `end`, with an error behind it for a plan gone stale? */
+/** Returns whether this is a ParameterDescription that ends at `end`, with an error behind it for a plan gone stale. */
 export function isStaleNext(chunk: Buffer, code: number, end: number): boolean {
   if (code !== backend.ParameterDescription) return false
   return chunk[end] === backend.ErrorResponse && isStalePlan(chunk, end, reachOfNext(chunk, end))
@@ -112,7 +112,7 @@ function reachOfNext(chunk: Buffer, end: number): number {
   return length > readLimit ? end : end + 1 + length
 }
 
-/** May it come at any time, without anybody having asked? (An error may, too, where it is FATAL.) */
+/** Returns whether it may come at any time, without anybody having asked. (An error may, too, where it is FATAL.) */
 export function isAsynchronous(code: number): boolean {
   return code === backend.NoticeResponse || code === backend.ParameterStatus || code === backend.NotificationResponse
 }

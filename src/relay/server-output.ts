@@ -23,13 +23,32 @@ export abstract class ServerOutput extends Passage {
     return this.owed.length === 0 ? this.client : this.owed.owner
   }
 
-  protected destination(): Socket | null {
+  /** What comes before `to` is set aside to be sent. */
+  protected collect(to: number): void {
     const owner = this.recipient()
-    return owner === null ? null : owner.socket
+    if (!this.cutter.collect(owner === null ? null : owner.socket, to)) this.block(owner!)
   }
 
-  protected block(): void {
+  /** And these bytes behind it. */
+  protected add(bytes: Buffer): void {
+    const owner = this.recipient()
+    if (!this.cutter.add(owner === null ? null : owner.socket, bytes)) this.block(owner!)
+  }
+
+  /** What comes before `to` goes on its way. */
+  protected send(to: number): void {
+    const owner = this.recipient()
+    if (!this.cutter.send(owner === null ? null : owner.socket, to)) this.block(owner!)
+  }
+
+  /** The message at `at` goes to nobody. */
+  protected drop(at: number): void {
+    const owner = this.recipient()
+    if (!this.cutter.drop(owner === null ? null : owner.socket, at, this.frames.end)) this.block(owner!)
+  }
+
+  private block(slow: ClientSide): void {
     this.socket.pause()
-    this.recipient()!.blockedServer = this
+    slow.blockedServer = this
   }
 }

@@ -9,7 +9,7 @@ interface Holder {
   readonly relay: { readonly socket: Socket } | undefined
 }
 
-/** Can the parameters of this client, whose server is idle, be given to another? If not, it is told so, once for each. */
+/** Returns whether the parameters of this client, whose server is idle, can be given to another. If not, it is told so, once for each. */
 export function isCarried({ parameters, relay }: Holder): boolean {
   for (const name of parameters.takeNews()) {
     const fields = {

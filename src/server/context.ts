@@ -6,7 +6,7 @@ import type { Clock } from '../observe/clock.js'
 import type { Log } from '../observe/log.js'
 import type { TrackedNames } from '../relay/parameters.js'
 import type { StatementTable } from '../relay/statements/statement-table.js'
-import type { Judgements } from '../session-state/classify.js'
+import type { Classifier } from '../session-state/classify.js'
 import type { Resolver } from './hosts.js'
 import type { TlsFiles } from './tls-files.js'
 
@@ -17,7 +17,7 @@ export interface Context {
   readonly log: Log
   readonly keyring: ScramKeyring
   readonly statements: StatementTable
-  readonly judgements: Judgements
+  readonly classifier: Classifier
   readonly tracked: TrackedNames
   readonly resolver: Resolver
   /** Certificates and keys, read at start and at each reload. */

@@ -42,7 +42,7 @@ export class HostList {
     return locate(name, port, context.resolver, isFailing)
   }
 
-  /** Is there a host, or an address of one, that has not failed? */
+  /** Returns whether there is a host, or an address of one, that has not failed. */
   hasOther(database: DatabaseConfig, user: string, context: HostContext): boolean {
     return hostsOf(database, context).some((host) => this.failureOf(host, user, context) === never)
   }

@@ -16,8 +16,8 @@ import { type Answer, OwnQuery } from '../relay/own-query.js'
 import { ParameterSet } from '../relay/parameters.js'
 import { ServerRelay } from '../relay/server-relay.js'
 import { ServerStatements } from '../relay/statements/server-statements.js'
-import type { StatefulServer } from '../session-state/session-state.js'
 import { noSettings, type SettingSet } from '../session-state/settings.js'
+import type { StatefulServer } from '../session-state/tracker.js'
 import { Attempt } from './attempt.js'
 import { type ConnectFailed, connectFailure, failed } from './connect-failed.js'
 import { type Context, pointer } from './context.js'
@@ -91,7 +91,7 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
   /** What clients have set here, beyond parameters (`session_state = track`). */
   settings: SettingSet = noSettings
   /** Its session holds what belongs to a client that has left: it is discarded before anyone else comes. */
-  isSoiled = false
+  isDirty = false
   /** It was a client's own (session mode), and has whatever that client has left. */
   wasOwned = false
   readonly connectedAt: number

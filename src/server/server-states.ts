@@ -2,7 +2,7 @@
 
 export type ServerState = 'connecting' | 'idle' | 'used' | 'tested' | 'active' | 'closed'
 
-/** May a server go from the one state to the other? */
+/** Returns whether a server may go from the one state to the other. */
 export function mayMove(from: ServerState, to: ServerState): boolean {
   switch (from) {
     case 'idle':

@@ -32,7 +32,7 @@ export interface ServerTls {
 /** What SET says, in pgbouncer's words, where its setting is kept but does not go together with the others yet. */
 export const tlsNotApplied = 'TLS settings could not be applied, still using old configuration'
 
-/** Is it a setting of TLS: `client_tls_sslmode`, `server_tls13_ciphers` and so on? */
+/** Returns whether it is a setting of TLS: `client_tls_sslmode`, `server_tls13_ciphers` and so on. */
 export function isOfTls(name: string): boolean {
   return /_tls(13)?_/.test(name)
 }
@@ -78,7 +78,7 @@ export class TlsFiles {
     return new TlsFiles(settings, clients, servers, warnings)
   }
 
-  /** May clients by TCP come by TLS only? */
+  /** Clients by TCP may come by TLS only. */
   get mustEncrypt(): boolean {
     return mustEncrypt(this.#settings.client_tls_sslmode)
   }

@@ -4,15 +4,15 @@ import { statements, stringValue, type Token, tokenize } from '../protocol/sql.j
 import {
   type Change,
   Cursors,
+  type Effects,
   harmless,
-  type Judgement,
   Listening,
   Locks,
   Temporary,
   Unclear,
   UnknownSettings,
   unclear,
-} from './judgement.js'
+} from './effects.js'
 import { discarded, isWordAt, readReset, readSet, readSetConfig, type SettingChanges } from './set.js'
 
 const words =
@@ -38,39 +38,39 @@ const deepest = 4
 const longestSet = 16
 
 /** Judges a text of one or more statements. It errs to the side of what may be. */
-export function judge(text: string): Judgement {
+export function effectsOf(text: string): Effects {
   if (!telling.test(text)) return harmless
   const tokens = tokenize(text)
   if (tokens === undefined) return unclear
-  const drafts = statements(tokens).map((statement) => new Draft(statement, text))
-  const isPlain = drafts.every((draft) => !draft.controlsTransaction)
-  return sum(drafts, isPlain)
+  const readers = statements(tokens).map((statement) => new EffectsReader(statement, text))
+  const isPlain = readers.every((reader) => !reader.controlsTransaction)
+  return sum(readers, isPlain)
 }
 
-function sum(drafts: readonly Draft[], isPlain: boolean): Judgement {
-  const all = <T>(of: (draft: Draft) => readonly T[]): T[] => drafts.flatMap(of)
-  const certain = drafts.map((draft) => draft.certain)
-  const judgement: Judgement = {
-    begins: drafts.reduce((bits, draft) => bits | draft.begins, 0),
-    ends: drafts.reduce((bits, draft) => bits | draft.ends, 0),
-    names: [...new Set(all((draft) => draft.names))],
-    sets: [...new Set(all((draft) => draft.sets))],
+function sum(readers: readonly EffectsReader[], isPlain: boolean): Effects {
+  const all = <T>(of: (reader: EffectsReader) => readonly T[]): T[] => readers.flatMap(of)
+  const certain = readers.map((reader) => reader.certain)
+  const effects: Effects = {
+    begins: readers.reduce((bits, reader) => bits | reader.begins, 0),
+    ends: readers.reduce((bits, reader) => bits | reader.ends, 0),
+    names: [...new Set(all((reader) => reader.names))],
+    sets: [...new Set(all((reader) => reader.sets))],
     certain: isPlain && !certain.includes(undefined) ? certain.flatMap((changes) => changes ?? []) : undefined,
-    prepares: all((draft) => draft.prepares),
-    executes: all((draft) => draft.executes),
+    prepares: all((reader) => reader.prepares),
+    executes: all((reader) => reader.executes),
   }
-  const { begins, ends, names, prepares, executes } = judgement
-  return (begins | ends) === 0 && names.length + prepares.length + executes.length === 0 ? harmless : judgement
+  const { begins, ends, names, prepares, executes } = effects
+  return (begins | ends) === 0 && names.length + prepares.length + executes.length === 0 ? harmless : effects
 }
 
-/** The judgement of one statement. */
-class Draft {
+/** The effects of one statement. */
+class EffectsReader {
   begins = 0
   ends = 0
   readonly names: string[] = []
   readonly sets: string[] = []
   certain: Change[] | undefined = []
-  readonly prepares: (readonly [string, Judgement])[] = []
+  readonly prepares: (readonly [string, Effects])[] = []
   readonly executes: string[] = []
   /** It may begin or end a transaction. */
   controlsTransaction = false
@@ -191,7 +191,7 @@ class Draft {
     if (as < 0 || as === tokens.length - 1) return
     this.end = as
     if (isWordAt(tokens, as + 1, 'prepare')) return // refused by PostgreSQL
-    const inner = sum([new Draft(tokens.slice(as + 1), this.text)], true)
+    const inner = sum([new EffectsReader(tokens.slice(as + 1), this.text)], true)
     if (inner !== harmless) this.prepares.push([name.text, inner])
   }
 
@@ -207,20 +207,20 @@ class Draft {
 
   /** It begins anywhere: behind BEGIN, THEN, LOOP and others. */
   private readBlockStatement(tokens: readonly Token[], text: string): void {
-    const draft = new Draft(tokens, text, this.depth + 1)
+    const reader = new EffectsReader(tokens, text, this.depth + 1)
     for (const [at, token] of tokens.entries()) {
-      if (token.kind === 'string') draft.readBlock(token)
+      if (token.kind === 'string') reader.readBlock(token)
       if (at === 0 || token.kind !== 'word') continue
-      if (token.text === 'set') draft.addSettings(readSet(tokens.slice(at, at + longestSet), '?'))
-      else if (token.text === 'reset') draft.addSettings(readReset(tokens.slice(at, at + longestSet)))
-      else if (token.text === 'drop') draft.ends |= Temporary
-      else if (token.text === 'listen') draft.begins |= Listening
-      else if (token.text === 'unlisten') draft.ends |= Listening
+      if (token.text === 'set') reader.addSettings(readSet(tokens.slice(at, at + longestSet), '?'))
+      else if (token.text === 'reset') reader.addSettings(readReset(tokens.slice(at, at + longestSet)))
+      else if (token.text === 'drop') reader.ends |= Temporary
+      else if (token.text === 'listen') reader.begins |= Listening
+      else if (token.text === 'unlisten') reader.ends |= Listening
     }
-    this.begins |= draft.begins
-    this.ends |= draft.ends
-    for (const name of draft.names) this.names.push(name)
-    for (const name of draft.sets) this.sets.push(name)
+    this.begins |= reader.begins
+    this.ends |= reader.ends
+    for (const name of reader.names) this.names.push(name)
+    for (const name of reader.sets) this.sets.push(name)
   }
 
   private addSettings({ names, certain, sets }: SettingChanges): void {
@@ -241,33 +241,33 @@ class Draft {
 const longestRemembered = 16 * 1024
 const mostRemembered = 512 * 1024
 
-/** Judgements by text. What was not asked for lately is forgotten: half of all at a time, so that a hit costs one look-up. */
-export class Judgements {
-  private recent = new Map<string, Judgement>()
-  private older = new Map<string, Judgement>()
+/** Classifier by text. What was not asked for lately is forgotten: half of all at a time, so that a hit costs one look-up. */
+export class Classifier {
+  private recent = new Map<string, Effects>()
+  private older = new Map<string, Effects>()
   private size = 0
 
-  of(text: string): Judgement {
+  of(text: string): Effects {
     if (!telling.test(text)) return harmless
     const known = this.recent.get(text)
     if (known !== undefined) return known
-    const judgement = this.older.get(text) ?? judge(text)
-    this.remember(text, judgement)
-    return judgement
+    const effects = this.older.get(text) ?? effectsOf(text)
+    this.remember(text, effects)
+    return effects
   }
 
   get count(): number {
     return this.recent.size + this.older.size
   }
 
-  private remember(text: string, judgement: Judgement): void {
+  private remember(text: string, effects: Effects): void {
     if (text.length > longestRemembered) return
     if (this.size > mostRemembered) {
       this.older = this.recent
       this.recent = new Map()
       this.size = 0
     }
-    this.recent.set(text, judgement)
+    this.recent.set(text, effects)
     this.size += text.length + 64
   }
 }

@@ -4,7 +4,7 @@ import { bytesOf } from '../protocol/byte-text.js'
 import * as frontend from '../protocol/frontend.js'
 import type { Answer } from '../relay/own-query.js'
 import { quoteLiteral } from '../relay/parameters.js'
-import { type Change, Cursors, Listening, Locks, Temporary } from './judgement.js'
+import { type Change, Cursors, Listening, Locks, Temporary } from './effects.js'
 import { setting } from './settings.js'
 
 /** Names and operators are qualified: the client's search_path holds in here, too. */

@@ -2,12 +2,12 @@
 // https://www.postgresql.org/docs/current/sql-set.html
 
 import { foldCase, stringValue, type Token } from '../protocol/sql.js'
-import { allSettings, type Change } from './judgement.js'
+import { allSettings, type Change } from './effects.js'
 
 /** What one statement, or call, does to the settings of the session. */
 export interface SettingChanges {
   readonly names: readonly string[]
-  /** See Judgement. */
+  /** See Effects. */
   readonly certain: readonly Change[] | undefined
   /** Something is given a value, rather than its default. */
   readonly sets: boolean

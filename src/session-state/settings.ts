@@ -4,7 +4,7 @@
 import * as frontend from '../protocol/frontend.js'
 import { quoteIdentifier } from '../protocol/sql.js'
 import { quoteLiteral } from '../relay/parameters.js'
-import { allSettings, type Change } from './judgement.js'
+import { allSettings, type Change } from './effects.js'
 
 /** Most settings that are carried for one client, and the length of their statements in all, characters. */
 const mostSettings = 200
@@ -34,7 +34,7 @@ export class SettingSet {
     return this.statements.get(name)
   }
 
-  /** May as much as this be carried from server to server? */
+  /** As much as this may be carried from server to server. */
   get isBounded(): boolean {
     let length = 0
     for (const [name, sql] of this.statements) length += name.length + sql.length

@@ -9,10 +9,10 @@ import type { ClientRelay } from '../relay/client-relay.js'
 import type { MessageWatch } from '../relay/events.js'
 import * as request from '../relay/outstanding.js'
 import type { ParameterSet, TrackedNames } from '../relay/parameters.js'
-import type { Judgements } from './classify.js'
-import { either, harmless, type Judgement, unclear } from './judgement.js'
-import { type SessionNote, SessionState, type StateOwner } from './session-state.js'
+import type { Classifier } from './classify.js'
+import { type Effects, either, harmless, unclear } from './effects.js'
 import { type SettingSet, setting } from './settings.js'
+import { type SessionNote, SessionTracker, type StateOwner } from './tracker.js'
 
 /** Longer texts are not read. */
 const longestText = 64 * 1024
@@ -31,7 +31,7 @@ export interface WatchPlan {
   readonly tracked: TrackedNames
   /** What servers report of a session that has set nothing. */
   readonly reported: ParameterSet
-  readonly judgements: Judgements
+  readonly classifier: Classifier
   /** What it had set before it was watched so. */
   readonly settings: SettingSet
 }
@@ -39,42 +39,42 @@ export interface WatchPlan {
 export function watchSession(
   owner: StateOwner,
   relay: ClientRelay,
-  { mode, tracked, reported, judgements, settings }: WatchPlan,
+  { mode, tracked, reported, classifier, settings }: WatchPlan,
 ): SessionWatch {
   const names = new Map([...tracked].filter(([name]) => reported.get(name) !== undefined))
-  const state = new SessionState(owner, mode, names)
+  const tracker = new SessionTracker(owner, mode, names)
   if (mode === 'track') {
     // What servers do not report is carried by statements alone, not by two ways that know nothing of each other.
     const taken = relay.parameters.takeUnreported(reported)
-    state.settings = settings.with(taken.map(([name, value]) => ({ name, sql: setting(name, latin1(value)) })))
+    tracker.settings = settings.with(taken.map(([name, value]) => ({ name, sql: setting(name, latin1(value)) })))
   }
-  return new SessionWatch(relay, state, judgements)
+  return new SessionWatch(relay, tracker, classifier)
 }
 
 const latin1 = (text: string): string => bytesOf(text).toString('latin1')
 
 export class SessionWatch implements MessageWatch {
-  readonly state: SessionState
+  readonly tracker: SessionTracker
   /** What goes with the Query that was seen last. */
   note: SessionNote | null = null
   private readonly client: ClientRelay
-  private readonly judgements: Judgements
+  private readonly classifier: Classifier
   /** What prepared statements would do, by the client's names for them, where it is not nothing. '' is the unnamed one. */
-  private readonly prepared = new Map<string, Judgement>()
+  private readonly prepared = new Map<string, Effects>()
   // What those would do that are too many to be told apart.
-  private others: Judgement = harmless
+  private others: Effects = harmless
   // The statement bound last in the exchange under way.
-  private bound: Judgement = harmless
+  private bound: Effects = harmless
   private boundNote: SessionNote | null = null
 
-  constructor(client: ClientRelay, state: SessionState, judgements: Judgements) {
+  constructor(client: ClientRelay, tracker: SessionTracker, classifier: Classifier) {
     this.client = client
-    this.state = state
-    this.judgements = judgements
+    this.tracker = tracker
+    this.classifier = classifier
   }
 
   get mayHold(): boolean {
-    return this.state.mayHold
+    return this.tracker.mayHold
   }
 
   /**
@@ -113,13 +113,13 @@ export class SessionWatch implements MessageWatch {
   /** A Sync is about to be sent. */
   seeSync(): SessionNote | null {
     const { bound } = this
-    const note = bound === harmless ? this.boundNote : this.state.onUse(bound, this.isAlone())
+    const note = bound === harmless ? this.boundNote : this.tracker.onUse(bound, this.isAlone())
     this.boundNote = null
     this.bound = harmless
     return note
   }
 
-  /** Does the server owe one Execute, and nothing of another exchange? */
+  /** Returns whether the server owes this client one Execute, and nothing of another exchange. */
   private isAlone(): boolean {
     const { dues, server } = this.client
     const { owed } = server!
@@ -133,12 +133,12 @@ export class SessionWatch implements MessageWatch {
   }
 
   private seeQuery(text: string | undefined): void {
-    const judgement = text === undefined ? unclear : this.judgements.of(text)
+    const effects = text === undefined ? unclear : this.classifier.of(text)
     const isAlone = this.client.sentWhole
     this.useBound()
-    if (judgement === harmless) return
-    this.use(judgement)
-    this.note = this.state.onUse(judgement, isAlone)
+    if (effects === harmless) return
+    this.use(effects)
+    this.note = this.tracker.onUse(effects, isAlone)
   }
 
   private seeParse(body: Buffer, isWhole: boolean): void {
@@ -146,20 +146,20 @@ export class SessionWatch implements MessageWatch {
     const textEnd = nameEnd < 0 ? -1 : body.indexOf(0, nameEnd + 1)
     if (nameEnd < 0 || (isWhole && textEnd < 0)) return // broken, for the server to refuse
     const name = body.toString('latin1', 0, nameEnd)
-    const judgement = isWhole ? this.judgements.of(body.toString('latin1', nameEnd + 1, textEnd)) : unclear
-    this.prepare(name, judgement)
+    const effects = isWhole ? this.classifier.of(body.toString('latin1', nameEnd + 1, textEnd)) : unclear
+    this.prepare(name, effects)
   }
 
   /** A Parse may fail because of the name, and then the older statement stays: only the unnamed one is replaced for sure. */
-  private prepare(name: string, judgement: Judgement): void {
-    if (judgement === harmless) {
+  private prepare(name: string, effects: Effects): void {
+    if (effects === harmless) {
       if (name === '') this.prepared.delete(name)
     } else if (name === '') {
-      this.prepared.set(name, judgement)
+      this.prepared.set(name, effects)
     } else if (this.prepared.has(name) || this.prepared.size < mostPrepared) {
-      this.prepared.set(name, either(this.prepared.get(name), judgement))
+      this.prepared.set(name, either(this.prepared.get(name), effects))
     } else {
-      this.others = either(this.others, judgement)
+      this.others = either(this.others, effects)
     }
   }
 
@@ -171,7 +171,7 @@ export class SessionWatch implements MessageWatch {
     this.use(this.bound)
   }
 
-  private named(name: string): Judgement {
+  private named(name: string): Effects {
     const known = this.prepared.get(name)
     if (name === '' || this.others === harmless) return known ?? harmless
     return either(known, this.others)
@@ -180,16 +180,16 @@ export class SessionWatch implements MessageWatch {
   /** Another comes in the same exchange: whether it lasts, that one may decide. */
   private useBound(): void {
     if (this.bound === harmless) return
-    this.boundNote = this.state.onUse(this.bound, false)
+    this.boundNote = this.tracker.onUse(this.bound, false)
     this.bound = harmless
   }
 
   /** Statements that this one prepares or executes by their SQL names. */
-  private use(judgement: Judgement): void {
-    for (const [name, inner] of judgement.prepares) this.prepare(name, inner)
-    for (const name of judgement.executes) {
+  private use(effects: Effects): void {
+    for (const [name, inner] of effects.prepares) this.prepare(name, inner)
+    for (const name of effects.executes) {
       const inner = this.named(name)
-      if (inner !== harmless) this.state.onUse(inner, false)
+      if (inner !== harmless) this.tracker.onUse(inner, false)
     }
   }
 }

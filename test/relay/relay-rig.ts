@@ -23,7 +23,7 @@ import { Resolver } from '../../src/server/hosts.js'
 import { ServerSession } from '../../src/server/server-session.js'
 import type { ServerState } from '../../src/server/server-states.js'
 import { TlsFiles } from '../../src/server/tls-files.js'
-import { Judgements } from '../../src/session-state/classify.js'
+import { Classifier } from '../../src/session-state/classify.js'
 import { FakeBackend } from './fake-backend.js'
 import { FakeSocket } from './fake-socket.js'
 
@@ -55,7 +55,7 @@ function contextOf(preparedLimit: number, servers: number): Context {
     log: silentLog,
     keyring: new ScramKeyring(),
     statements: new StatementTable(),
-    judgements: new Judgements(),
+    classifier: new Classifier(),
     tracked: trackedNames([]),
     resolver: new Resolver(clock, () => ({ maxTtl: 15, failureTtl: 15 })),
     tls,

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { Judgements, judge } from '../../src/session-state/classify.js'
-import * as kinds from '../../src/session-state/judgement.js'
-import { harmless, type Judgement, unclear } from '../../src/session-state/judgement.js'
+import { Classifier, effectsOf } from '../../src/session-state/classify.js'
+import * as kinds from '../../src/session-state/effects.js'
+import { type Effects, harmless, unclear } from '../../src/session-state/effects.js'
 
 const bits = {
   unknown: kinds.UnknownSettings,
@@ -17,7 +17,7 @@ function words(mask: number): string[] {
 }
 
 /** `+set +listen -locks work_mem=SET work_mem TO 1 app.x? a(+locks) !a`: begins, ends, changed for sure, to be asked, prepares, executes. */
-function shown({ begins, ends, names, sets, certain, prepares, executes }: Judgement): string {
+function shown({ begins, ends, names, sets, certain, prepares, executes }: Effects): string {
   return [
     ...(sets.length > 0 ? ['+set'] : []),
     ...words(begins).map((word) => `+${word}`),
@@ -30,7 +30,7 @@ function shown({ begins, ends, names, sets, certain, prepares, executes }: Judge
   ].join(' ')
 }
 
-test.each<[text: string, judgement: string]>([
+test.each<[text: string, effects: string]>([
   // settings
   ['SET work_mem TO 1', '+set work_mem=SET work_mem TO 1'],
   ['set SESSION search_path = \'a\', "B" ; ', `+set search_path=set SESSION search_path = 'a', "B"`],
@@ -142,17 +142,17 @@ test.each<[text: string, judgement: string]>([
   ['', ''],
   [';;', ''],
 ])('%j', (text, expected) => {
-  expect(shown(judge(text))).toBe(expected)
+  expect(shown(effectsOf(text))).toBe(expected)
 })
 
 test('what could not be read is told apart from what is harmless', () => {
-  expect(judge("SET a.x = '1")).toBe(unclear)
-  expect(judge("SELECT 'x")).toBe(harmless) // no word in it tells
-  expect(judge('UPDATE t SET a = 1')).toBe(harmless)
+  expect(effectsOf("SET a.x = '1")).toBe(unclear)
+  expect(effectsOf("SELECT 'x")).toBe(harmless) // no word in it tells
+  expect(effectsOf('UPDATE t SET a = 1')).toBe(harmless)
 })
 
 test('the text that is done again is that of the statement, comments within it and all', () => {
-  expect(judge('SELECT 1; SET a.x = /* ; */ 1 /* end */; -- more').certain).toEqual([
+  expect(effectsOf('SELECT 1; SET a.x = /* ; */ 1 /* end */; -- more').certain).toEqual([
     { name: 'a.x', sql: 'SET a.x = /* ; */ 1' },
   ])
 })
@@ -167,8 +167,8 @@ const plain = fc.constantFrom('SELECT 1', "UPDATE t SET a = ';'", 'BEGIN', 'COMM
 test('a text of many statements may do what each of them may', () => {
   fc.assert(
     fc.property(fc.array(fc.oneof(telling, plain)), (parts) => {
-      const whole = judge(parts.join(';\n'))
-      for (const part of parts.map(judge)) {
+      const whole = effectsOf(parts.join(';\n'))
+      for (const part of parts.map(effectsOf)) {
         expect(whole.begins & part.begins).toBe(part.begins)
         expect(whole.ends & part.ends).toBe(part.ends)
         expect(whole.names).toEqual(expect.arrayContaining([...part.names]))
@@ -196,8 +196,8 @@ test('neither the case of words nor blanks and comments matter', () => {
           return at < pieces.length - 1 ? cased + gap : cased
         })
         if (text.includes('$d$')) return // comments within a string are the string's
-        const { begins, ends, names, executes } = judge(`${lead}${first};${lead}${written.join('')}`)
-        const expected = judge(text)
+        const { begins, ends, names, executes } = effectsOf(`${lead}${first};${lead}${written.join('')}`)
+        const expected = effectsOf(text)
         expect({ begins, ends, names, executes }).toEqual({
           begins: expected.begins,
           ends: expected.ends,
@@ -218,7 +218,7 @@ test('what stands in a string, a quoted name or a comment does nothing', () => {
       const quoted = `'${text.replaceAll("'", "''")}'`
       const named = `"x${text.replaceAll('"', '""')}"`
       const comment = `/* ${text.replaceAll('*', '').replaceAll('/', '')} */`
-      expect(judge(`SELECT ${quoted} AS ${named} ${comment} -- ${text}`)).toBe(harmless)
+      expect(effectsOf(`SELECT ${quoted} AS ${named} ${comment} -- ${text}`)).toBe(harmless)
     }),
   )
 })
@@ -247,7 +247,7 @@ test('any text is judged, in bounded time', () => {
     ),
     { maxLength: 40 },
   )
-  fc.assert(fc.property(soup, (parts) => void judge(parts.join(' '))))
+  fc.assert(fc.property(soup, (parts) => void effectsOf(parts.join(' '))))
   const hostile = [
     'set_config(',
     'set_config(1,1,true),',
@@ -273,25 +273,25 @@ test('any text is judged, in bounded time', () => {
     for (const prefix of ['', 'select ', 'do $$']) {
       const text = prefix + unit.repeat(256_000 / unit.length) + (prefix === 'do $$' ? '$$' : '')
       const start = performance.now()
-      judge(text)
+      effectsOf(text)
       expect(performance.now() - start, text.slice(0, 40)).toBeLessThan(3000)
     }
   }
   let nested = 'set a.x = 1'
   for (let i = 0; i < 300; i++) nested = `do $q${i}$ begin execute ${nested}; end $q${i}$`
-  expect(judge(nested).begins).toBe(kinds.Unclear)
+  expect(effectsOf(nested).begins).toBe(kinds.Unclear)
 })
 
 test('a text is judged once while it is in use, and memory for texts is bounded', () => {
-  const judgements = new Judgements()
-  const often = judgements.of('SET a.x = 1')
+  const classifier = new Classifier()
+  const often = classifier.of('SET a.x = 1')
   for (let i = 0; i < 30_000; i++) {
-    judgements.of(`SET a.y = '${i} ${'x'.repeat(100)}'`)
-    if (i % 1000 === 0) expect(judgements.of('SET a.x = 1')).toBe(often)
+    classifier.of(`SET a.y = '${i} ${'x'.repeat(100)}'`)
+    if (i % 1000 === 0) expect(classifier.of('SET a.x = 1')).toBe(often)
   }
-  expect(judgements.count).toBeLessThan(10_000)
-  judgements.of('SELECT 1')
-  const { count } = judgements
-  expect(judgements.of(`LISTEN a; --${'x'.repeat(20_000)}`).begins).toBe(kinds.Listening)
-  expect(judgements.count).toBe(count) // too long to be remembered
+  expect(classifier.count).toBeLessThan(10_000)
+  classifier.of('SELECT 1')
+  const { count } = classifier
+  expect(classifier.of(`LISTEN a; --${'x'.repeat(20_000)}`).begins).toBe(kinds.Listening)
+  expect(classifier.count).toBe(count) // too long to be remembered
 })

@@ -119,7 +119,7 @@ export class ClientStatements implements NameOwner {
     return next === null ? statement : this.swap(named, next, statement)
   }
 
-  /** Is it read otherwise than when it was prepared? */
+  /** Returns whether it is read otherwise than when it was prepared. */
   isReadAnew({ statement }: Named): boolean {
     return statement.reading !== this.reading
   }

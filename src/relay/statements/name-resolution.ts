@@ -13,13 +13,13 @@ const setsPath = /\bset_config\b[\s"]*\(\s*(?:e?'search_path'|[^'\s])/i
 /** Anywhere in a text of several statements. */
 const anywhere = /\b(?:create|alter|drop|do|call|discard|import|search_path|schema)\b/i
 
-/** May this text, which stands in `chunk` from `start` to `end`? Judged by its first word. */
+/** Returns whether this text, which stands in `chunk` from `start` to `end`, may. Judged by its first word. */
 export function mayChangeNames(chunk: Buffer, start: number, end: number): boolean {
   if (!mayBegin(chunk[start]!, chunk[start + 1]!, chunk[start + 2]!) && !mayCall(chunk, start)) return false
   return changesNames(chunk.toString('latin1', start, Math.min(end, start + reach, chunk.length)))
 }
 
-/** May one of several statements? */
+/** Returns whether one of several statements may. */
 export function mayAnyChangeNames(text: string): boolean {
   return anywhere.test(text)
 }
@@ -95,7 +95,7 @@ function behind(text: string, end: string, from: number): number {
   return at < 0 ? text.length : at + end.length
 }
 
-/** Is this the CommandComplete of a command that may? From `start`: its body, `length` bytes. */
+/** Returns whether this is the CommandComplete of a command that may. From `start`: its body, `length` bytes. */
 export function hasChangedNames(chunk: Buffer, start: number, length: number): boolean {
   switch (chunk[start]) {
     case 0x43: // CREATE, CALL

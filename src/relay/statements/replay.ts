@@ -24,7 +24,7 @@ const rooms: Buffer[] = []
 export class Replay {
   /** The exchange at hand is the second run of one that had failed. */
   isUnderWay = false
-  /** Is the client told of rows, by the exchange that is kept or run again, before it is given any? */
+  /** The client is told of rows, by the exchange that is kept or run again, before it is given any. */
   isDescribed = false
   private room: Buffer | null = null
   private length = 0
@@ -38,7 +38,7 @@ export class Replay {
     this.cutter = cutter
   }
 
-  /** Is the exchange under way kept, and would it do to run it again? */
+  /** Returns whether the exchange under way is kept, and it would do to run it again. */
   isPossible(isStale: boolean): boolean {
     return this.room !== null && (this.isDescribed || !isStale)
   }

@@ -83,7 +83,7 @@ function fieldOf(error: Buffer, code: number): number {
   return -1
 }
 
-/** Is it a name of its own, and not the beginning of a longer one, as PGBOUNCER_1 is of PGBOUNCER_12? */
+/** Returns whether it is a name of its own, and not the beginning of a longer one, as PGBOUNCER_1 is of PGBOUNCER_12. */
 function standsAlone(text: Buffer, at: number, length: number): boolean {
   return !isNamePart(text[at - 1]!) && !isNamePart(text[at + length]!)
 }

@@ -108,7 +108,7 @@ export function isShown(chunk: Buffer, { code, end }: Frames, at: number, start:
   return chunk.compare(chunk, at + 5, start, end + 6, end + 6 + portal) === 0
 }
 
-/** Is the Describe at `at`, whose name ends at `nameEnd`, of this portal? */
+/** Returns whether the Describe at `at`, whose name ends at `nameEnd`, is of this portal. */
 export function isPortal(chunk: Buffer, at: number, nameEnd: number, portal: string): boolean {
   if (chunk[at + 5] !== 0x50) return false // P
   return portal === (nameEnd === at + 6 ? '' : chunk.toString('latin1', at + 6, nameEnd))

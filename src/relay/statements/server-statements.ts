@@ -96,7 +96,7 @@ export class ServerStatements {
     return ((this.known.get(statement) ?? 0) & askedBit) !== 0
   }
 
-  /** Is the server being asked what rows it gives? */
+  /** Notes whether the server is being asked what rows it gives. */
   setAsked(statement: Statement, isAsked: boolean): void {
     const state = this.known.get(statement)
     if (state !== undefined) this.known.set(statement, isAsked ? state | askedBit : state & ~askedBit)

@@ -41,7 +41,7 @@ export function readCommands(text: string, hasEscapes: boolean): readonly Comman
   return found.length === 0 ? null : found
 }
 
-/** May a text that begins so be one such command, or have a blank or a comment before it? `next`: its first three bytes. */
+/** Returns whether a text that begins with these three bytes may be one such command, or have a blank or a comment before it. */
 export function mayBeCommand(first: number, second: number, third: number): boolean {
   switch (first | 0x20) {
     case 0x70: // PRepare

@@ -158,7 +158,7 @@ export class SqlPortals extends SqlReader {
     else if (portals.size < mostPortals) portals.set(portal, resolved)
   }
 
-  /** Are there portals with commands in them? */
+  /** There are portals with commands in them. */
   get hasPortals(): boolean {
     return this.portals.size > 0 && this.portalsOf === this.client.server
   }

@@ -156,7 +156,7 @@ export class SqlStatements extends SqlReader {
   }
 }
 
-/** Has the text one statement only? (Where it has a semicolon in a string, it is taken to have several.) */
+/** Returns whether the text has one statement only. (Where it has a semicolon in a string, it is taken to have several.) */
 function isAlone(text: string): boolean {
   return !text.trimEnd().slice(0, -1).includes(';')
 }
@@ -165,7 +165,7 @@ export function isPrepare(chunk: Buffer, start: number): boolean {
   return chunk.length >= start + 7 && /^prepare$/i.test(chunk.toString('latin1', start, start + 7))
 }
 
-/** Does a backslash mean something in the plain strings of this client? */
+/** Returns whether a backslash means something in the plain strings of this client. */
 export function hasEscapes(client: ClientSide): boolean {
   return client.parameters.get('standard_conforming_strings') === 'off'
 }

@@ -73,7 +73,7 @@ export class StatementNames implements Reading {
     return this.out.limit
   }
 
-  /** Are there portals of which an Execute has to be seen? */
+  /** There are portals of which an Execute has to be seen. */
   get hasPortals(): boolean {
     return this.portals.hasPortals
   }
@@ -256,7 +256,7 @@ export class StatementNames implements Reading {
   }
 
   /**
-   * Does it hang on the answers to earlier exchanges what the name means, or whether the server has the statement? Were one of
+   * Returns whether it hangs on the answers to earlier exchanges what the name means, or whether the server has the statement. Were one of
    * them to fail, a Parse or Close in it would be skipped. (A Parse that was sent takes its name with it; nothing to wait for.)
    */
   private isUncertain(name: string, statement: Statement | undefined): boolean {

@@ -31,7 +31,7 @@ export class StatementProvision {
     return server!.statements.has(named.statement) ? named.statement : this.fresh(named, true)
   }
 
-  /** Do names stand for something else on the server at hand, for now, than they do elsewhere? */
+  /** Names stand for something else on the server at hand, for now, than they do elsewhere. */
   private get isStrange(): boolean {
     const { server, session } = this.client
     return server!.statements.isStrange || session?.mayHold === true

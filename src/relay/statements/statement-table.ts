@@ -101,7 +101,7 @@ export class StatementTable {
     this.byKey.clear()
   }
 
-  /** Does a text like this one's stand for another statement by now? */
+  /** Returns whether a text like this one's stands for another statement by now. */
   isRetired(statement: Statement): boolean {
     return this.byKey.get(statement.key) !== statement
   }

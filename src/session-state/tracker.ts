@@ -11,14 +11,14 @@ import {
   askable,
   type Change,
   Cursors,
-  type Judgement,
+  type Effects,
   Listening,
   Locks,
   Settings,
   Temporary,
   Unclear,
   UnknownSettings,
-} from './judgement.js'
+} from './effects.js'
 import { probeQuery, readProbe } from './probe.js'
 import { noSettings, type SettingSet } from './settings.js'
 
@@ -43,7 +43,7 @@ export interface StatefulServer {
   /** Whose session it is before anybody says otherwise. */
   readonly loginUser: string
   /** It has what nobody else may find there. */
-  isSoiled: boolean
+  isDirty: boolean
   settings: SettingSet
   /** Sends a query of the pooler's own. */
   ask(bytes: Buffer, onAnswer: (answer: Answer | Error) => void): void
@@ -62,11 +62,11 @@ export interface StateOwner {
 
 /** What is to be done when a Query or Sync has been answered without an error. */
 export class SessionNote extends Note {
-  private readonly state: SessionState
+  private readonly state: SessionTracker
   private readonly kinds: number
   private readonly changes: readonly Change[]
 
-  constructor(state: SessionState, kinds: number, changes: readonly Change[]) {
+  constructor(state: SessionTracker, kinds: number, changes: readonly Change[]) {
     super()
     this.state = state
     this.kinds = kinds
@@ -78,7 +78,7 @@ export class SessionNote extends Note {
   }
 }
 
-export class SessionState {
+export class SessionTracker {
   /** Given to each server that this client gets. */
   settings: SettingSet = noSettings
   /** What holds the client to the server that it has; bits. */
@@ -100,7 +100,7 @@ export class SessionState {
     this.tracked = tracked
   }
 
-  /** May the session hold what makes names in a text mean something else than in others? */
+  /** The session may hold what makes names in a text mean something else than in others. */
   get mayHold(): boolean {
     if (this.isAsking || this.doubtfulNames.size > 0) return true
     return ((this.pins | this.doubtful) & (Temporary | UnknownSettings)) !== 0
@@ -115,18 +115,18 @@ export class SessionState {
   }
 
   /**
-   * Something with this judgement is about to be carried out.
+   * Something with these effects is about to be carried out.
    * @param isAlone by itself in its exchange: where no transaction is open afterwards, it lasts
    * @returns what is to be done when it has succeeded
    */
-  onUse(judgement: Judgement, isAlone: boolean): SessionNote | null {
-    const kinds = this.count(judgement)
+  onUse(effects: Effects, isAlone: boolean): SessionNote | null {
+    const kinds = this.count(effects)
     if (this.mode === 'warn') {
       const news = kinds & ~this.warned
       return news === 0 ? null : new SessionNote(this, news, [])
     }
-    this.doubt(judgement.begins | (judgement.ends & this.pins & askable), [])
-    const { certain, names } = judgement
+    this.doubt(effects.begins | (effects.ends & this.pins & askable), [])
+    const { certain, names } = effects
     // While a setting pins it, only what may end that matters.
     if ((this.pins & UnknownSettings) !== 0 && !names.includes(allSettings)) return null
     if (!isAlone || certain === undefined) {
@@ -145,7 +145,7 @@ export class SessionState {
     else for (const { name } of changes) this.doubtfulNames.add(name)
   }
 
-  /** Does the client need its server no more, now that it is idle? If that is to be asked first, it is, and the answer is no. */
+  /** Returns whether the client needs its server no more, now that it is idle. If that is to be asked first, it is, and the answer is no. */
   isFree(server: StatefulServer): boolean {
     if (this.isAsking) return false
     if (this.doubtful !== 0 || this.doubtfulNames.size > 0) this.ask(server)
@@ -157,12 +157,12 @@ export class SessionState {
    * @returns whether it is still being asked: it is given back when it has answered
    */
   leave(server: StatefulServer): boolean {
-    if ((this.pins | this.doubtful) !== 0 || this.doubtfulNames.size > 0) server.isSoiled = true
+    if ((this.pins | this.doubtful) !== 0 || this.doubtfulNames.size > 0) server.isDirty = true
     return this.isAsking && server.relay?.owed.length === 1
   }
 
   /** Kinds that the client is to be warned of; they are counted. */
-  private count({ begins, sets }: Judgement): number {
+  private count({ begins, sets }: Effects): number {
     const counters = this.owner.relay!.counters
     let kinds = begins & askable
     if ((begins & UnknownSettings) !== 0 || sets.some((name) => !this.tracked.has(name))) kinds |= Settings

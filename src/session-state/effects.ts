@@ -1,4 +1,4 @@
-// What a text may do to the session that it runs in: the kinds of state, and what a judgement of it says.
+// What a text may do to the session that it runs in: the kinds of state, and and the effects that a text may have on them.
 
 /** A setting; not a bit of `begins`, since `sets` tells which. */
 export const Settings = 1
@@ -28,7 +28,7 @@ export interface Change {
 
 export const allSettings = '*'
 
-export interface Judgement {
+export interface Effects {
   /** Kinds of state that it may bring about; bits. */
   readonly begins: number
   /** Kinds that it may end. */
@@ -43,13 +43,13 @@ export interface Judgement {
    */
   readonly certain: readonly Change[] | undefined
   /** Statements that it prepares, and what these may do when they are executed. */
-  readonly prepares: readonly (readonly [name: string, judgement: Judgement])[]
+  readonly prepares: readonly (readonly [name: string, effects: Effects])[]
   /** Prepared statements that it may execute. */
   readonly executes: readonly string[]
 }
 
 /** Nothing that would outlast the transaction. */
-export const harmless: Judgement = Object.freeze({
+export const harmless: Effects = Object.freeze({
   begins: 0,
   ends: 0,
   names: [],
@@ -60,13 +60,13 @@ export const harmless: Judgement = Object.freeze({
 })
 
 /** A text that could not be read: what it does to settings is not seen. */
-export const unclear: Judgement = Object.freeze({ ...harmless, begins: Unclear, certain: undefined })
+export const unclear: Effects = Object.freeze({ ...harmless, begins: Unclear, certain: undefined })
 
 /** More names than this are not told apart. */
 const mostNames = 1000
 
 /** What either may do. */
-export function either(one: Judgement | undefined, other: Judgement): Judgement {
+export function either(one: Effects | undefined, other: Effects): Effects {
   if (one === undefined || one === other) return other
   const both = {
     begins: one.begins | other.begins,
