@@ -168,8 +168,9 @@ describe('hot files', () => {
     ['src/relay/client-relay.ts', /new PgError\(/, 'the end of a connection'],
     ['src/client/pooled-client.ts', /new PgError\(/, 'the end of a client, or of its wait'],
     ['src/pool/pool.ts', /new Lease\(/, 'once for each time a server is lent'],
-    ['src/relay/statements/statement-names.ts', /new ShapeNote\(/, 'rows that a server has not told of before'],
+    ['src/relay/statements/statement-use.ts', /new ShapeNote\(/, 'rows that a server has not told of before'],
     ['src/relay/statements/statement-names.ts', /new Renamed\(/, 'a message that will be refused'],
+    ['src/relay/statements/statement-use.ts', /new Renamed\(/, 'a message that will be refused'],
   ]
 
   /** Lines that run once for each object or for the module: declarations of fields, constructors, constants. */

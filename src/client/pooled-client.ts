@@ -11,7 +11,7 @@ import { ClientRelay } from '../relay/client-relay.js'
 import type { ClientEvents } from '../relay/events.js'
 import type { ParameterSet } from '../relay/parameters.js'
 import { ClientStatements } from '../relay/statements/client-statements.js'
-import { isCarried } from '../relay/uncarried.js'
+import { tellUncarried } from '../relay/uncarried.js'
 import type { Context } from '../server/context.js'
 import type { ServerSession } from '../server/server-session.js'
 import { noSettings, type SettingSet } from '../session-state/settings.js'
@@ -129,8 +129,9 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
     if (terms.change === 'broken') return terms.breakOff()
     const { session } = terms
     const isShared = this.pool.limits.poolMode !== 'session'
-    const isFree = isShared && (session === null || session.tracker.isFree(server))
-    if (isFree && isCarried(this)) lease.release(this.quietSince)
+    const isFree = isShared && (session === null || session.tracker.tryRelease(server))
+    if (isFree) tellUncarried(this)
+    if (isFree && this.parameters.isCarried) lease.release(this.quietSince)
     else if (server.closeNeeded && session?.tracker.isAsking !== true) this.leaveRetired()
   }
 

@@ -179,8 +179,8 @@ export class ClientRelay extends ClientFlow implements ClientSide {
     switch (code) {
       case frontend.Query:
         if (this.refuseQuery) return this.violation(at, 'pqexec_disallowed', '')
-        if (!this.linked(at) || !this.isTextThere(at)) return false
-        if (this.session !== null && !this.watched(at)) return false
+        if (!this.obtainServer(at) || !this.awaitText(at)) return false
+        if (this.session !== null && !this.showToSession(at)) return false
         this.names.unnamed.drop(this.server!.statements)
         if (this.isCopy(at)) this.copy = CopySent
         if (this.unsynced) this.server!.isMixed = true
@@ -189,7 +189,7 @@ export class ClientRelay extends ClientFlow implements ClientSide {
         this.owe(this.unsynced ? request.QueryInBatch : request.Query, this.note)
         return true
       case frontend.Sync:
-        if (!this.linked(at)) return false
+        if (!this.obtainServer(at)) return false
         this.names.replay.keep(at, this.frames.end, this)
         this.names.unnamed.isFresh = false
         this.unsynced = false
@@ -198,7 +198,7 @@ export class ClientRelay extends ClientFlow implements ClientSide {
         this.owe(request.Sync, this.note)
         return true
       case frontend.FunctionCall:
-        if (!this.linked(at)) return false
+        if (!this.obtainServer(at)) return false
         if (this.unsynced) this.server!.isMixed = true
         this.owe(this.unsynced ? request.QueryInBatch : request.Query, null)
         return true
@@ -206,15 +206,15 @@ export class ClientRelay extends ClientFlow implements ClientSide {
       case frontend.Bind:
       case frontend.Describe:
       case frontend.Close:
-        if (!this.linked(at) || (code === frontend.Parse && !this.isTextThere(at))) return false
-        if (this.session !== null && !this.watched(at)) return false
+        if (!this.obtainServer(at) || (code === frontend.Parse && !this.awaitText(at))) return false
+        if (this.session !== null && !this.showToSession(at)) return false
         this.unsynced = true
         if (code === frontend.Parse && this.isCopy(at)) this.copy = CopyBegun
         if (this.names.limit > 0 && !this.server!.isReadingCopy) return this.handleNamed(at)
         this.owe(request.kindOf(code), null)
         return true
       case frontend.Execute:
-        if (!this.linked(at)) return false
+        if (!this.obtainServer(at)) return false
         this.unsynced = true
         if (this.names.hasPortals) return this.handleNamed(at)
         this.owe(request.Execute, null)
@@ -247,7 +247,7 @@ export class ClientRelay extends ClientFlow implements ClientSide {
 
   /** PostgreSQL answers it with an error, and skips what follows, but for copy mode, where it passes over it. */
   private handleBadFlush(at: number): boolean {
-    if (!this.linked(at)) return false
+    if (!this.obtainServer(at)) return false
     this.unsynced = true
     this.owe(request.BadFlush, null)
     return true
@@ -282,7 +282,7 @@ export class ClientRelay extends ClientFlow implements ClientSide {
   }
 
   /** Returns whether enough of its text is there to tell whether it is a COPY. Else it is held. */
-  private isTextThere(at: number): boolean {
+  private awaitText(at: number): boolean {
     const there = this.cutter.chunk.length
     if (this.frames.end <= there || there - at > longestBegin) return true
     const start = this.textStart(at)
@@ -302,7 +302,7 @@ export class ClientRelay extends ClientFlow implements ClientSide {
   }
 
   /** Returns whether the client has a server, or gets one now. If not, the chunk waits from `at` on. */
-  private linked(at: number): boolean {
+  private obtainServer(at: number): boolean {
     if (this.server !== null && this.dues.length === 0) {
       this.requestSince = this.clock.now()
       if (!this.unsynced) this.copy = NoCopy
@@ -317,7 +317,7 @@ export class ClientRelay extends ClientFlow implements ClientSide {
   }
 
   /** Lets `session` see the message at `at`. False: more of it has to be there first. */
-  private watched(at: number): boolean {
+  private showToSession(at: number): boolean {
     const wanted = this.session!.see(this.frames, this.cutter, at)
     this.note = this.session!.note
     if (wanted > 0) this.hold(at, wanted)

@@ -146,7 +146,7 @@ export class SessionTracker {
   }
 
   /** Returns whether the client needs its server no more, now that it is idle. If that is to be asked first, it is, and the answer is no. */
-  isFree(server: StatefulServer): boolean {
+  tryRelease(server: StatefulServer): boolean {
     if (this.isAsking) return false
     if (this.doubtful !== 0 || this.doubtfulNames.size > 0) this.ask(server)
     return !this.isAsking && this.pins === 0

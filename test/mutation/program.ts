@@ -18,12 +18,12 @@ const { values: given } = parseArgs({
   },
 })
 
-const relay = ['outstanding', 'client-relay', 'server-relay', 'server-messages', 'backlog', 'passage']
+const relay = ['outstanding', 'client-relay', 'server-relay', 'server-messages', 'server-answers', 'backlog']
 const flow = ['client-flow', 'client-output', 'server-output', 'copy-in', 'server-copy', 'own-query']
 const statements = [
   ...['statement-names', 'statement-table', 'server-statements', 'prepared-notes', 'client-statements', 'named'],
   ...['unnamed-statement', 'name-resolution', 'statement-provision', 'rewriter', 'reserved-names', 'replay'],
-  ...['result-shape', 'statement-errors', 'sql-statements', 'sql-portals', 'sql-notes'],
+  ...['statement-use', 'result-shape', 'statement-errors', 'sql-statements', 'sql-portals', 'sql-notes'],
 ]
 const files = [
   ...[...relay, ...flow].map((name) => `src/relay/${name}.ts`),

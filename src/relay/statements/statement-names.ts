@@ -5,7 +5,6 @@ import type { Cutter } from '../../io/cutter.js'
 import type { Condition } from '../../protocol/errors.js'
 import type { Frames } from '../../protocol/framing.js'
 import * as frontend from '../../protocol/frontend.js'
-import type { Note } from '../note.js'
 import * as request from '../outstanding.js'
 import type { ClientSide } from '../pair.js'
 import { statementLimit } from './client-statements.js'
@@ -15,14 +14,13 @@ import { Broken, Done, Incomplete, Later, type Reading } from './outcome.js'
 import { noteOf } from './prepared-notes.js'
 import { Renamed } from './renamed.js'
 import { Replay } from './replay.js'
-import { absentBytes, absentName, commandBytes, takenBytes, takenName } from './reserved-names.js'
-import { isPortal, isShown, noteOfDescribe, refusedAsStale, ShapeNote } from './result-shape.js'
+import { takenBytes, takenName } from './reserved-names.js'
+import { isPortal, noteOfDescribe } from './result-shape.js'
 import { Rewriter } from './rewriter.js'
-import type { CommandText } from './sql-command.js'
-import { type Resolved, SqlPortals } from './sql-portals.js'
+import { SqlPortals } from './sql-portals.js'
 import { SqlStatements } from './sql-statements.js'
-import { noRows, type Statement, telling } from './statement.js'
 import { StatementProvision } from './statement-provision.js'
+import { StatementUse } from './statement-use.js'
 import { longestKept, UnnamedStatement } from './unnamed-statement.js'
 
 /** Where the names in a message that is longer than this are looked for. */
@@ -47,15 +45,10 @@ export class StatementNames implements Reading {
   private readonly provision: StatementProvision
   private readonly sql: SqlStatements
   private readonly portals: SqlPortals
-  // What the Bind, or Describe of a statement, at hand names; null: nothing of ours.
-  private used: Named | null = null
+  private readonly use: StatementUse
   // The portal of the latest Bind, and what it was bound to.
   private portal = ''
   private bound: Named | null = null
-  // The command that the Bind or Describe at hand is of.
-  private command: Resolved | null = null
-  // What is to be known when the Bind or Describe at hand is refused.
-  private refusal: Note | null = null
 
   constructor(client: ClientSide, frames: Frames, cutter: Cutter, limit: number) {
     this.client = client
@@ -66,6 +59,8 @@ export class StatementNames implements Reading {
     this.provision = new StatementProvision(client, this.out)
     this.sql = new SqlStatements(client, this, this.out, frames, cutter, this.provision)
     this.portals = new SqlPortals(client, this, this.out, frames, cutter, this.provision)
+    const { out, replay, unnamed, provision, portals } = this
+    this.use = new StatementUse(client, frames, cutter, out, replay, unnamed, provision, portals)
   }
 
   /** Most statements kept on a server (`max_prepared_statements`); 0: names are not touched. */
@@ -133,10 +128,10 @@ export class StatementNames implements Reading {
       return Done
     }
     const sql = this.portals.readParse(nameEnd + 1)
-    if (this.isUncertain(name, undefined) || (sql !== null && client.dues.readies > 0)) return Later
+    if (this.use.isUncertain(name, undefined) || (sql !== null && client.dues.readies > 0)) return Later
     const statement = this.provision.remember(name, cutter.chunk.subarray(nameEnd + 1, end))
     if (statement === null) return this.broken('out_of_memory')
-    if (this.isUncertain(name, statement)) {
+    if (this.use.isUncertain(name, statement)) {
       client.statements.remove(name)
       return Later
     }
@@ -179,34 +174,33 @@ export class StatementNames implements Reading {
     const nameEnd = portalEnd < 0 ? -1 : chunk.indexOf(0, portalEnd + 1)
     if (nameEnd < 0 || nameEnd >= this.frames.end) return this.unended(at)
     if (nameEnd > portalEnd + 1) {
-      if (!this.rename(at, portalEnd + 1, nameEnd)) return Later
+      if (!this.use.rename(at, portalEnd + 1, nameEnd)) return Later
       this.client.counters.binds++
-    } else if (!this.findUnnamed(at)) {
+    } else if (!this.use.findUnnamed(at)) {
       return Later
     }
     this.portal = portalEnd === at + 5 ? '' : chunk.toString('latin1', at + 5, portalEnd)
-    this.bound = this.used
-    const note = this.refusal ?? this.used
-    const isTold = this.command !== null || this.hasPortals
-    this.client.owe(request.Bind, isTold ? this.portals.attach(this.portal, this.command, note) : note)
+    this.bound = this.use.used
+    const note = this.use.refusal ?? this.use.used
+    const isTold = this.use.command !== null || this.hasPortals
+    this.client.owe(request.Bind, isTold ? this.portals.attach(this.portal, this.use.command, note) : note)
     return Done
   }
 
   private handleDescribe(at: number): number {
     const nameEnd = this.nameEnd(at)
     if (nameEnd < 0) return this.unended(at)
-    this.used = null
-    this.refusal = null
+    this.use.begin()
     if (this.isNamedStatement(at, nameEnd)) {
-      if (!this.rename(at, at + 6, nameEnd)) return Later
+      if (!this.use.rename(at, at + 6, nameEnd)) return Later
     } else if (this.cutter.chunk[at + 5] === 0x53) {
-      if (!this.findUnnamed(at)) return Later
+      if (!this.use.findUnnamed(at)) return Later
     } else if (this.bound !== null && isPortal(this.cutter.chunk, at, nameEnd, this.portal)) {
-      this.used = this.bound
+      this.use.used = this.bound
     }
     const { statements, server } = this.client
-    const note = this.used === null ? null : noteOfDescribe(this.used, statements, server!.statements)
-    this.client.owe(request.Describe, this.refusal ?? note ?? this.used)
+    const note = this.use.used === null ? null : noteOfDescribe(this.use.used, statements, server!.statements)
+    this.client.owe(request.Describe, this.use.refusal ?? note ?? this.use.used)
     return Done
   }
 
@@ -224,7 +218,7 @@ export class StatementNames implements Reading {
     }
     const name = cutter.chunk.toString('latin1', at + 6, nameEnd)
     if (client.statements.isPending(name) && client.dues.readies > 0) return Later
-    if (client.statements.get(name) === undefined && this.isUncertain(name, undefined)) return Later
+    if (client.statements.get(name) === undefined && this.use.isUncertain(name, undefined)) return Later
     if (client.dues.length > mostOwed) return this.broken('out_of_memory')
     this.out.collect(at)
     cutter.from = this.frames.end
@@ -253,124 +247,6 @@ export class StatementNames implements Reading {
     if (there >= longestNames) return this.broken('broken_parse')
     this.wanted = length < longestNames ? length : longestNames
     return Incomplete
-  }
-
-  /**
-   * Returns whether it hangs on the answers to earlier exchanges what the name means, or whether the server has the statement. Were one of
-   * them to fail, a Parse or Close in it would be skipped. (A Parse that was sent takes its name with it; nothing to wait for.)
-   */
-  private isUncertain(name: string, statement: Statement | undefined): boolean {
-    const { dues } = this.client
-    const { statements } = this.client.server!
-    if (dues.readies === 0) return false
-    if (statement === undefined) return dues.closes > 0
-    if (this.client.statements.isPending(name)) return dues.closes > 0 || this.client.statements.isReused(name)
-    return !statements.isAnswered(statement) && (dues.closes > 0 || statements.isPending(statement))
-  }
-
-  /**
-   * Puts the server-side name in place of the client's, which stands from `start` to `end` of the chunk.
-   * @returns false where that can't be judged yet
-   */
-  private rename(at: number, start: number, end: number): boolean {
-    const { client } = this
-    this.used = null
-    this.refusal = null
-    this.command = null
-    const name = this.cutter.chunk.toString('latin1', start, end)
-    const known = client.server!.statements
-    let named = this.provision.find(name)
-    if (named !== undefined && named.command !== null) return this.renameCommand(at, start, end, named.command)
-    let told = named?.told
-    if (told === telling) {
-      if (client.dues.readies > 0) return false // it may come to nothing
-      told = undefined
-    }
-    let isDescribed = false
-    if (named !== undefined) {
-      const isKnown = known.has(named.statement)
-      if (!isKnown || (told !== undefined && known.shapeOf(named.statement) !== told)) {
-        isDescribed =
-          (this.replay.isUnderWay && this.replay.isDescribed) || isShown(this.cutter.chunk, this.frames, at, start)
-        if (!isKnown) {
-          this.provision.fresh(named, isDescribed)
-          named = client.statements.find(name)
-        }
-      }
-    }
-    const statement = named?.statement
-    if (this.isUncertain(name, statement)) return false
-    if (named === undefined || statement === undefined) {
-      this.refuseUnknown(at, start, end, name)
-      return true
-    }
-    this.replay.uses(statement, at, client)
-    if (known.has(statement)) known.touch(statement)
-    else this.provision.provideInBatch(at, statement)
-    if (!isDescribed && this.mustCompare(statement, told)) {
-      if (!known.isAsked(statement)) this.askShape(at, statement, name)
-      return false
-    }
-    if (statement.changesNames) known.isStrange = true
-    this.used = named
-    const shape = known.shapeOf(statement)
-    if (isDescribed || told === undefined || shape === undefined || shape === told)
-      this.out.replace(at, start, end, statement.nameBytes)
-    else this.refuse(at, start, end, statement)
-    return true
-  }
-
-  /** The same where the name stands for a PREPARE, EXECUTE or DEALLOCATE. */
-  private renameCommand(at: number, start: number, end: number, text: CommandText): boolean {
-    if (this.client.dues.readies > 0) return false
-    this.command = this.portals.make(at, text)
-    this.out.replace(at, start, end, commandBytes)
-    return true
-  }
-
-  /** The client's own unnamed statement, or none; false: that can't be judged yet. */
-  private findUnnamed(at: number): boolean {
-    this.used = null
-    this.refusal = null
-    this.command = null
-    if (!this.unnamed.isThere(this.client, this.out, at)) return false
-    const { unnamed } = this.portals
-    if (unnamed === null || this.unnamed.number === 0) return true
-    this.portals.prepareFor(at, unnamed)
-    this.command = unnamed
-    return true
-  }
-
-  /** A name that stands for nothing: PostgreSQL is made to say so, by a name that no statement has. */
-  private refuseUnknown(at: number, start: number, end: number, name: string): void {
-    this.out.replace(at, start, end, absentBytes)
-    this.refusal = new Renamed(absentName, name)
-  }
-
-  /** The client goes by a Describe from before: has that still to be found true of this server? */
-  private mustCompare(statement: Statement, told: string | undefined): boolean {
-    const { statements, failed } = this.client.server!
-    if (told === undefined || told === noRows || statements.shapeOf(statement) !== undefined) return false
-    return !failed || this.client.dues.readies > 0 // what it belongs to has failed: it will be skipped
-  }
-
-  private askShape(at: number, statement: Statement, name: string): void {
-    this.out.collect(at)
-    this.out.add(frontend.askForRows(statement.name))
-    this.client.owe(request.DescribeAdded, new ShapeNote(statement, null, name))
-    this.client.server!.statements.setAsked(statement, true)
-  }
-
-  /** The client's rows would not be those it was told of: the server is made to refuse it, and forgets the statement. */
-  private refuse(at: number, start: number, end: number, statement: Statement): void {
-    const { client } = this
-    client.server!.statements.take(statement)
-    client.server!.statements.retireAll()
-    this.out.collect(at)
-    this.out.add(frontend.closeStatement(statement.name))
-    client.owe(request.CloseAdded, noteOf.evict(statement, client.statements))
-    this.out.replace(at, start, end, absentBytes)
-    this.refusal = refusedAsStale
   }
 
   /**

@@ -55,7 +55,7 @@ export class UnnamedStatement extends Note {
    * A Bind or Describe without a name is at `at`: sees to it that the server has the client's own statement, or none.
    * @returns false where that can't be judged yet
    */
-  isThere(client: ClientSide, out: Rewriter, at: number): boolean {
+  provide(client: ClientSide, out: Rewriter, at: number): boolean {
     if (this.isFresh) return true
     const { statements } = client.server!
     if (client.dues.readies > 0) return false
