@@ -23,11 +23,6 @@ export const withoutEffect: readonly Known[] = [
     reason: 'any limit will do',
   })),
   {
-    before: 'if (note instanceof OwnQuery || note instanceof Renamed || end > chunk.length) return false',
-    after: 'if (note instanceof OwnQuery || note instanceof Renamed || end > chunk.length) return true',
-    reason: 'what is run again has not begun, and fails again',
-  },
-  {
     before:
       'if (chunk.length < start + 3 || !mayBeCommand(chunk[start]!, chunk[start + 1]!, chunk[start + 2]!)) return 0',
     after:
