@@ -118,7 +118,7 @@ export class RigServer {
   }
 }
 
-const arrival: Arrival = {
+export const arrival: Arrival = {
   kind: 'unix',
   address: '',
   port: 6432,
