@@ -24,8 +24,9 @@ import { InProcessClient } from './io/in-process.js'
 import { Listener } from './io/listener.js'
 import { Socket } from './io/socket.js'
 import { type Clock, systemClock } from './observe/clock.js'
+import { CloseCounts } from './observe/close-counts.js'
 import { type Log, type LogPeer, silentLog } from './observe/log.js'
-import { Counters } from './observe/stats.js'
+import { PoolCounters } from './observe/pool-counters.js'
 import { versionText } from './observe/version.js'
 import { AuthQuery } from './pool/auth-query.js'
 import { Registry } from './pool/registry.js'
@@ -166,13 +167,14 @@ class OwnPooler implements Pooler {
       ),
       tls,
       isPaused: false,
+      closes: new CloseCounts(),
       nextId: 1,
     }
     const registry = new Registry(context, files, new Cancels(context))
     const clients = new Clients(registry, new AuthQuery(registry), {
       open: (role, client, who) => this.openConsole(role, client, who),
       parameters: consoleParameters(versionText),
-      counters: new Counters(),
+      counters: new PoolCounters(),
     })
     const statistics = new Statistics(clients)
     const janitor = new Janitor(clients)

@@ -8,6 +8,7 @@ import { Seat } from '../../src/client/seat.js'
 import { type Config, loadConfig } from '../../src/config/load.js'
 import type { Socket } from '../../src/io/socket.js'
 import { systemClock } from '../../src/observe/clock.js'
+import { CloseCounts } from '../../src/observe/close-counts.js'
 import { silentLog } from '../../src/observe/log.js'
 import { Database, User } from '../../src/pool/database.js'
 import type { Databases, Entered } from '../../src/pool/databases.js'
@@ -68,6 +69,7 @@ export class PoolFixture {
       resolver: new Resolver(systemClock, () => ({ maxTtl: 15, failureTtl: 15 })),
       tls,
       isPaused: false,
+      closes: new CloseCounts(),
       nextId: 1,
     }
     const databaseConfig = config.databases.get('bench')

@@ -2,6 +2,7 @@
 
 import { showActiveSockets } from './show/active-sockets.js'
 import { showClients } from './show/clients.js'
+import { showCloses } from './show/closes.js'
 import { showConfig } from './show/config.js'
 import { showDatabases } from './show/databases.js'
 import { showDnsHosts } from './show/dns-hosts.js'
@@ -25,6 +26,7 @@ import type { Table } from './table.js'
 export const tables = [
   showActiveSockets,
   showClients,
+  showCloses,
   showConfig,
   showDatabases,
   showDnsHosts,

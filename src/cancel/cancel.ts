@@ -28,18 +28,21 @@ const longSecret = 32
 /** The two lowest bits of a key's eighth byte: how often peers may still pass the request on. */
 const hopsMask = 0x03
 
-/** pgbouncer's words for the log: whoever asks is not told. */
-type Outcome =
-  | typeof sent
-  | 'bad cancel request'
-  | 'failed cancel request'
-  | 'failed to send cancel request'
-  | 'could not find peer to forward request to'
-  | 'cancel_wait_timeout'
-  | 'failed to forward cancel request because its TTL was exhausted'
-  | `cancel request for ${'idle' | 'waiting' | 'console'} client`
+/** What has become of a request, in pgbouncer's words for the log: whoever asks is not told. */
+export const cancelOutcomes = {
+  cancel_sent: 'successfully sent cancel request',
+  cancel_malformed: 'bad cancel request',
+  cancel_unknown: 'failed cancel request',
+  cancel_not_sent: 'failed to send cancel request',
+  cancel_no_peer: 'could not find peer to forward request to',
+  cancel_hops_exhausted: 'failed to forward cancel request because its TTL was exhausted',
+  cancel_wait_timeout: 'cancel_wait_timeout',
+  cancel_idle: 'cancel request for idle client',
+  cancel_waiting: 'cancel request for waiting client',
+  cancel_console: 'cancel request for console client',
+} as const
 
-const sent = 'successfully sent cancel request'
+type Outcome = keyof typeof cancelOutcomes
 
 /** How long requests may still be on their way when the pooler is down, ms. */
 const lastMoment = 1000
@@ -98,8 +101,8 @@ export class Cancels {
 
   /** Carries a CancelRequest out; its connection is closed when that is done. A wrong key does nothing. Never rejects. */
   async request(packet: CancelRequest, from: Socket, who: LogPeer & { readonly connectedAt: number }): Promise<void> {
-    const { log, clock, config } = this.context
-    let outcome: Outcome = 'failed to send cancel request'
+    const { log, clock, config, closes } = this.context
+    let outcome: Outcome = 'cancel_not_sent'
     try {
       if (this.active < mostRequests) outcome = await this.carryOut(packet)
     } catch (error) {
@@ -108,8 +111,12 @@ export class Cancels {
     } finally {
       from.end()
     }
+    closes.add(outcome)
     if (!config.settings.log_disconnections) return
-    log.info(`closing because: ${outcome} (age=${Math.trunc((clock.now() - who.connectedAt) / 1000)}s)`, who)
+    log.info(
+      `closing because: ${cancelOutcomes[outcome]} (age=${Math.trunc((clock.now() - who.connectedAt) / 1000)}s)`,
+      who,
+    )
   }
 
   /** The pooler is down: what is on its way to servers has a moment left, for queries that ended with their clients. */
@@ -132,25 +139,25 @@ export class Cancels {
   }
 
   private async carryOut(packet: CancelRequest): Promise<Outcome> {
-    if (packet.secret.length === 0) return 'bad cancel request'
+    if (packet.secret.length === 0) return 'cancel_malformed'
     const { peer_id: ownId } = this.context.config.settings
     const key = Buffer.concat([pidBytes(packet.pid), packet.secret])
     const peerId = key[1]! | (key[2]! << 8)
     const client = this.find(key)
-    if (client === undefined) return ownId > 0 && peerId !== ownId ? this.passOn(key, peerId) : 'failed cancel request'
+    if (client === undefined) return ownId > 0 && peerId !== ownId ? this.passOn(key, peerId) : 'cancel_unknown'
     const target = client.cancelTarget()
-    if (target === undefined) return 'cancel request for idle client'
+    if (target === undefined) return 'cancel_idle'
     if (target !== 'waiting' && target !== 'console')
-      return (await this.stop(target)) ? sent : 'failed to send cancel request'
+      return (await this.stop(target)) ? 'cancel_sent' : 'cancel_not_sent'
     leavePromise(() => client.cancelWaiting())
-    return `cancel request for ${target} client`
+    return `cancel_${target}`
   }
 
   /** To the peer that made the key, or at least one that may know it. */
   private async passOn(key: Buffer, peerId: number): Promise<Outcome> {
-    if ((key[7]! & hopsMask) === 0) return 'failed to forward cancel request because its TTL was exhausted'
+    if ((key[7]! & hopsMask) === 0) return 'cancel_hops_exhausted'
     key[7]! -= 1
-    return (await this.peers.pass(peerId, key)) ? sent : 'could not find peer to forward request to'
+    return (await this.peers.pass(peerId, key)) ? 'cancel_sent' : 'cancel_no_peer'
   }
 
   /**
@@ -168,7 +175,7 @@ export class Cancels {
       return true
     } catch (error) {
       this.context.log.warning(`cancel request failed: ${(error as Error).message}`, server)
-      server.retire('cancel request failed')
+      server.retire('cancel_failed')
       return false
     } finally {
       leavePromise(() => {

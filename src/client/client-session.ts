@@ -2,6 +2,7 @@
 
 import type { Cancellable } from '../cancel/cancel.js'
 import type { Socket } from '../io/socket.js'
+import type { CloseCounts } from '../observe/close-counts.js'
 import type { LogPeer } from '../observe/log.js'
 import * as backend from '../protocol/backend.js'
 import type { PgError } from '../protocol/errors.js'
@@ -9,6 +10,7 @@ import { ParameterSet } from '../relay/parameters.js'
 import { type Context, pointer } from '../server/context.js'
 import type { ServerSession } from '../server/server-session.js'
 import type { Arrival } from './arrivals.js'
+import { type ClientCloseReason, clientCloseText } from './close-reason.js'
 import type { ClientStartup } from './startup-parameters.js'
 
 /** What is done with a client: it is let in (`ClientEntry`), served by a pool (`PooledClient`), or by the console. */
@@ -22,7 +24,9 @@ export interface ClientPhase {
   /** Ends what the client waits for with an ERROR; the client stays. */
   cancelWaiting(): void
   /** The client leaves, or is sent away: what it has is given back. Its socket is closed behind it. */
-  end(reason: string): void
+  end(reason: ClientCloseReason): void
+  /** Where its end is counted; undefined: with those that no pool has. */
+  readonly closes: CloseCounts | undefined
 }
 
 export class ClientSession implements Cancellable, LogPeer {
@@ -88,19 +92,24 @@ export class ClientSession implements Cancellable, LogPeer {
     if (this.phase === null) return
     const { log, config } = this.context
     if (!isTold) this.phase.socket.write(backend.errorResponse(error))
-    this.close(error.message)
+    this.close(error.condition, error.message)
     if (config.settings.log_pooler_errors) log.warning(`pooler error: ${error.message}`, this)
   }
 
-  /** Ends the session. An empty reason is not logged. */
-  close(reason: string): void {
+  /**
+   * Ends the session.
+   * @param text for the log; empty: it is not logged
+   */
+  close(reason: ClientCloseReason, text: string = clientCloseText(reason)): void {
     const { phase } = this
     if (phase === null) return
     this.phase = null
-    const { log, config, clock } = this.context
-    if (reason !== '' && config.settings.log_disconnections) {
+    const { log, config, clock, closes } = this.context
+    const counts = phase.closes ?? closes
+    counts.add(reason)
+    if (text !== '' && config.settings.log_disconnections) {
       const age = Math.trunc((clock.now() - this.connectedAt) / 1000)
-      log.info(`closing because: ${reason} (age=${age}s)`, this)
+      log.info(`closing because: ${text} (age=${age}s)`, this)
     }
     phase.end(reason)
     phase.socket.end()

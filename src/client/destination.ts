@@ -1,11 +1,13 @@
 // Something a client can talk to that is not a pool: the admin console, seen from here.
 
 import type { Socket, SocketOwner } from '../io/socket.js'
+import type { CloseCounts } from '../observe/close-counts.js'
 import type { LogPeer } from '../observe/log.js'
-import type { Counters } from '../observe/stats.js'
+import type { PoolCounters } from '../observe/pool-counters.js'
 import { Cut, Frames, Message } from '../protocol/framing.js'
 import { Execute, Query, Terminate } from '../protocol/frontend.js'
 import type { ClientPhase } from './client-session.js'
+import type { ClientCloseReason } from './close-reason.js'
 
 export type ConsoleRole = 'admin' | 'stats'
 
@@ -30,7 +32,7 @@ export interface ConsoleHost {
   /** What it welcomes its clients with. */
   readonly parameters: ReadonlyMap<string, string>
   /** What its clients did. */
-  readonly counters: Counters
+  readonly counters: PoolCounters
 }
 
 /** What a Destination may do with its client. */
@@ -54,15 +56,15 @@ export class DestinationRelay implements SocketOwner, ClientPhase {
   readonly socket: Socket
   private readonly frames = new Frames(longestMessage)
   private readonly destination: Destination
-  private readonly counters: Counters
-  private readonly onClosed: (reason: string) => void
+  private readonly counters: PoolCounters
+  private readonly onClosed: (reason: ClientCloseReason) => void
   private closed = false
 
   constructor(
     socket: Socket,
-    counters: Counters,
+    counters: PoolCounters,
     open: (client: ConsoleClient) => Destination,
-    onClosed: (reason: string) => void,
+    onClosed: (reason: ClientCloseReason) => void,
   ) {
     this.socket = socket
     this.counters = counters
@@ -71,7 +73,7 @@ export class DestinationRelay implements SocketOwner, ClientPhase {
       write: (bytes) => socket.write(bytes),
       pause: () => socket.pause(),
       resume: () => socket.resume(),
-      end: () => this.end('client close request'),
+      end: () => this.end('client_close_request'),
     })
     socket.owner = this
     socket.outlastPeer()
@@ -87,7 +89,7 @@ export class DestinationRelay implements SocketOwner, ClientPhase {
         this.frames.hold(chunk, at, found === Cut ? 5 : this.frames.end - at)
         return
       }
-      if (found !== Message) return this.end('bad packet header')
+      if (found !== Message) return this.end('malformed_message')
       if (this.frames.code === Query || this.frames.code === Execute) {
         this.counters.queries++
         this.counters.xacts++ // as in pgbouncer, a command is a transaction
@@ -107,7 +109,7 @@ export class DestinationRelay implements SocketOwner, ClientPhase {
   }
 
   onGone(): void {
-    this.finish('client unexpected eof')
+    this.finish('client_unexpected_eof')
   }
 
   cancelTarget(): 'console' {
@@ -118,14 +120,18 @@ export class DestinationRelay implements SocketOwner, ClientPhase {
     this.destination.cancel()
   }
 
+  get closes(): CloseCounts {
+    return this.counters.clientCloses
+  }
+
   /** Closes from our side. */
-  end(reason: string): void {
+  end(reason: ClientCloseReason): void {
     if (this.closed) return
     this.finish(reason)
     this.socket.end()
   }
 
-  private finish(reason: string): void {
+  private finish(reason: ClientCloseReason): void {
     if (this.closed) return
     this.closed = true
     this.destination.close()

@@ -2,6 +2,7 @@
 
 import type { Credentials } from '../auth/server-login.js'
 import type { Socket } from '../io/socket.js'
+import type { CloseCounts } from '../observe/close-counts.js'
 import type { Database } from '../pool/database.js'
 import type { Arriving } from '../pool/launch.js'
 import type { Member } from '../pool/lease.js'
@@ -16,6 +17,7 @@ import { Attempt } from '../server/attempt.js'
 import type { Context } from '../server/context.js'
 import { leavePromise } from '../server/leave-promise.js'
 import type { ClientPhase, ClientSession } from './client-session.js'
+import type { ClientCloseReason } from './close-reason.js'
 import { logInToConsole, openConsole } from './console-login.js'
 import type { ConsoleHost } from './destination.js'
 import { type LoginSources, logInClient } from './login.js'
@@ -94,7 +96,11 @@ export class ClientEntry implements ClientPhase, Member {
 
   cancelWaiting(): void {}
 
-  end(reason: string): void {
+  get closes(): CloseCounts | undefined {
+    return this.seat?.pool.counters.clientCloses
+  }
+
+  end(reason: ClientCloseReason): void {
     this.attempt.giveUp(new ConnectionLost(reason))
     this.leaveSeat()
   }
@@ -246,8 +252,8 @@ export class ClientEntry implements ClientPhase, Member {
     const { client } = this
     if (error instanceof PgError) return client.fail(error)
     if (error instanceof ConnectionLost) {
-      if (client.user === '(nouser)' && this.reader.rest.length === 0) return client.close('')
-      return client.close('client unexpected eof')
+      if (client.user === '(nouser)' && this.reader.rest.length === 0) return client.close('silent')
+      return client.close('client_unexpected_eof')
     }
     this.context.log.error(`login failed: ${(error as Error).message}`, client)
     client.fail(new PgError('config_error'))

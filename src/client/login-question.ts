@@ -52,7 +52,7 @@ export function askAbout(pool: Pool, asked: readonly Asked[], done: (refusal: Pg
 
 function giveBack(pool: Pool, server: ServerSession, answer: Answer): void {
   if (answer.status === backend.Idle) return pool.serve(server)
-  server.close('test query failed')
+  server.close('check_failed')
   pool.demand()
 }
 

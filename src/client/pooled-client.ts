@@ -2,6 +2,7 @@
 // A client that is served by a pool: when it has a server, when it gives that back, and what is counted.
 
 import type { Socket } from '../io/socket.js'
+import type { CloseCounts } from '../observe/close-counts.js'
 import type { LogPeer } from '../observe/log.js'
 import type { Borrower, Lease, Member, Wants } from '../pool/lease.js'
 import type { Pool } from '../pool/pool.js'
@@ -93,6 +94,10 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
     return this.lease !== null && this.lease.state === 'aligning'
   }
 
+  get closes(): CloseCounts {
+    return this.pool.counters.clientCloses
+  }
+
   get isSpokenTo(): boolean {
     const { server } = this.relay
     return server?.hadLastWord(this.relay) === true
@@ -142,11 +147,11 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
 
   onTerminate(): void {
     this.relay.socket.discards = true
-    this.client.close('client close request')
+    this.client.close('client_close_request')
   }
 
   onGone(): void {
-    this.client.close('client unexpected eof')
+    this.client.close('client_unexpected_eof')
   }
 
   onViolation(condition: Condition, detail: string): void {

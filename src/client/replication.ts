@@ -38,5 +38,5 @@ export function openReplication(
 export function endReplication(pool: Pool): void {
   pool.database.replicationPools.delete(pool)
   pool.database.pools.get(pool.user.name)?.demand()
-  for (const server of pool.servers()) server.close('replication client was closed')
+  for (const server of pool.servers()) server.close('replication_closed')
 }

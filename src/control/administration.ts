@@ -9,11 +9,13 @@ import type { Pool } from '../pool/pool.js'
 import type { Registry } from '../pool/registry.js'
 import { PgError } from '../protocol/errors.js'
 import { withoutPromise } from '../server/leave-promise.js'
+import { closeStatuses } from './closes.js'
 import { clientStatus, databaseStatus, listCounts, poolStatuses, serverStatus, userStatus } from './rows.js'
 import type { Statistics } from './statistics.js'
 import {
   AdminError,
   type Administration,
+  type CloseStatus,
   type DatabaseStatus,
   type DnsStatus,
   type ListCounts,
@@ -84,6 +86,10 @@ export class PoolAdministration implements Administration {
     return this.statistics.status()
   }
 
+  closes(): CloseStatus[] {
+    return closeStatuses(this.everyone)
+  }
+
   lists(): ListCounts {
     return listCounts(this.everyone)
   }
@@ -133,7 +139,7 @@ export class PoolAdministration implements Administration {
       if (paused === undefined) registry.context.isPaused = true
       else paused.paused = true
       for (const pool of registry.pools(paused)) {
-        for (const server of [...pool.idle, ...pool.used, ...pool.connecting]) server.close('pause mode')
+        for (const server of [...pool.idle, ...pool.used, ...pool.connecting]) server.close('pause')
       }
       return paused
     })
@@ -181,7 +187,7 @@ export class PoolAdministration implements Administration {
       for (const database of databases) {
         if (name === undefined && !database.paused) this.killed.add(database)
         database.paused = true
-        this.registry.dropConnections(database, new PgError('database_removed'))
+        this.registry.dropConnections(database, 'database_removed')
       }
     })
   }
@@ -198,7 +204,7 @@ export class PoolAdministration implements Administration {
   reconnect(name: string | undefined): void {
     withoutPromise(() => {
       const database = name === undefined ? undefined : this.findOrMake(name)
-      this.registry.retireServers(database, 'database configuration changed')
+      this.registry.retireServers(database, 'database_changed')
     })
   }
 

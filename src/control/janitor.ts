@@ -127,16 +127,16 @@ export class Janitor {
     for (const server of [...pool.idle, ...pool.used]) {
       const idle = now - server.idleSince
       const spare = pool.size > pool.limits.minPoolSize
-      if (server.closeNeeded) server.close(server.closeReason)
-      else if (spare && over(idle, idleTimeout)) server.close('server idle timeout')
-      else if (pool.expire(server)) server.close('server lifetime over')
+      if (server.closeNeeded) server.closeRetired()
+      else if (spare && over(idle, idleTimeout)) server.close('server_idle_timeout')
+      else if (pool.expire(server)) server.close('server_lifetime')
       else if (server.state === 'idle' && settings.server_check_query !== '' && idle > checkAfter) {
         pool.move(server, 'used')
       }
     }
     // One that does not answer the pooler itself would be waited for without end.
     for (const server of [...pool.tested]) {
-      if (over(now - server.idleSince, idleTimeout)) server.close('server idle timeout')
+      if (over(now - server.idleSince, idleTimeout)) server.close('server_idle_timeout')
     }
     this.trim(pool)
     pool.demand()
@@ -151,8 +151,8 @@ export class Janitor {
     const tooMany = pool.size - pool.connecting.size - pool.limits.poolSize - pool.limits.reservePoolSize
     if (tooMany <= 0) return
     for (const server of [...pool.used, ...pool.idle, ...pool.active].slice(0, tooMany)) {
-      if (server.state === 'active') server.retire('too many servers in the pool')
-      else server.close('too many servers in the pool')
+      if (server.state === 'active') server.retire('too_many_servers')
+      else server.close('too_many_servers')
     }
   }
 }

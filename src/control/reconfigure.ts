@@ -22,7 +22,7 @@ export function reconfigure(registry: Registry, files: AuthFiles): void {
     const own = config.databases.get(database.name)
     const next = own ?? (database.isAuto ? autoDatabase(config, database.name) : undefined)
     if (next === undefined) {
-      registry.dropConnections(database, new PgError('database_removed'))
+      registry.dropConnections(database, 'database_removed')
       registry.databases.forget(database)
     } else {
       database.isAuto = own === undefined
@@ -56,7 +56,7 @@ function adopt(registry: Registry, database: Database<Pool>, next: DatabaseConfi
     forced.changeUser(user, new Limits(registry.context, database, user))
     database.pools.set(next.user, forced)
   }
-  if (needsOtherServers(former, next)) registry.retireServers(database, 'database configuration changed')
+  if (needsOtherServers(former, next)) registry.retireServers(database, 'database_changed')
 }
 
 /** A pool that another takes the place of: its clients are told. */
@@ -64,7 +64,7 @@ function dissolve(pool: Pool): void {
   const error = new PgError('database_changed')
   pool.launcher.refuseWaiting(error)
   for (const client of [...pool.clients]) client.fail(error)
-  for (const server of pool.servers()) server.close(error.message)
+  for (const server of pool.servers()) server.close('database_changed')
 }
 
 /** What a pool logs in with after auth_file was read again: nothing that is not there any more. */

@@ -52,7 +52,7 @@ function drainServers(clients: Clients): () => boolean {
         client.fail(new PgError('server_shutting_down'))
     }
     for (const pool of registry.pools()) {
-      for (const server of [...pool.idle, ...pool.used, ...pool.connecting]) server.close('server shutting down')
+      for (const server of [...pool.idle, ...pool.used, ...pool.connecting]) server.close('server_shutting_down')
     }
   })
   return () => [...registry.pools()].every((pool) => pool.size === 0)
@@ -66,11 +66,11 @@ export function dropEverything(clients: Clients): void {
     clients.isSuspended = false
     clients.takeParked()
     for (const client of [...clients]) {
-      if (client.isConsole) client.close('pooler is shutting down')
+      if (client.isConsole) client.close('pooler_shutting_down')
       else client.fail(new PgError('server_shutting_down'))
     }
     const { registry } = clients
-    for (const pool of registry.pools()) for (const server of pool.servers()) server.close('pooler is shutting down')
+    for (const pool of registry.pools()) for (const server of pool.servers()) server.close('pooler_shutting_down')
     clients.cancels.end()
   })
 }

@@ -60,6 +60,16 @@ export interface PoolStatus {
   readonly loadBalanceHosts: string
 }
 
+/** One row of SHOW CLOSES. Without database and user: clients that had no pool yet, and CancelRequests. */
+export interface CloseStatus {
+  readonly kind: 'client' | 'server'
+  readonly database: string | undefined
+  readonly user: string | undefined
+  /** One of a fixed set of names. */
+  readonly reason: string
+  readonly count: number
+}
+
 export interface DatabaseStatus {
   readonly name: string
   /** Host list, or undefined for the Unix socket. */
@@ -175,6 +185,8 @@ export interface Administration {
   servers(): readonly SocketStatus[]
   users(): readonly UserStatus[]
   stats(): readonly StatsStatus[]
+  /** Of pools that are there: what a pool has counted goes with it. */
+  closes(): readonly CloseStatus[]
   lists(): ListCounts
   peers(): readonly PeerStatus[]
   /** Of peers that requests have been passed on to. */

@@ -55,7 +55,7 @@ function onAligned(pool: Lender, lease: Lease, wants: Wants, answer: Answer | Er
   } else {
     pool.context.log.warning(`could not set parameters: ${answer.error?.message ?? ''}`, server)
     lease.refuse(new PgError('invalid_server_parameter'))
-    server.close('invalid server parameter')
+    server.close('invalid_server_parameter')
     pool.demand()
   }
 }

@@ -72,7 +72,7 @@ export class AuthQuery {
       return new PgError('auth_query_failed')
     }
     if (columns === 2) return undefined
-    server.close(`expected 2 columns from auth_query, not ${columns}`)
+    server.close('bad_auth_query', String(columns))
     return new PgError('auth_query_failed')
   }
 

@@ -63,7 +63,7 @@ export class Budget {
     while (counted.servers >= most) {
       const server = mayEvict ? this.longestIdle(counts) : undefined
       if (server === undefined) return false
-      server.close(`evicted for ${limit}`)
+      server.close('evicted', limit)
     }
     return true
   }

@@ -4,6 +4,7 @@ import type { LogPeer } from '../observe/log.js'
 import type { PgError } from '../protocol/errors.js'
 import type { ClientRelay } from '../relay/client-relay.js'
 import type { ParameterSet } from '../relay/parameters.js'
+import type { ServerCloseReason } from '../server/close-reason.js'
 import type { Context } from '../server/context.js'
 import type { Holder, ServerSession } from '../server/server-session.js'
 import type { SettingSet } from '../session-state/settings.js'
@@ -124,12 +125,12 @@ export class Lease implements Holder {
     if (borrower.leaves(server) && isWhole) return
     if (isWhole && server.relay!.isQuiet) return pool.takeBack(server)
     pool.cancel(server)
-    server.close('client disconnect while server was not ready')
+    server.close('client_disconnect')
     pool.demand()
   }
 
   /** The server is gone, and is closed. Who had not begun to use it has another. */
-  lost(reason: string): void {
+  lost(reason: ServerCloseReason): void {
     const { server, borrower, pool, state } = this
     this.end()
     if (state === 'held') borrower.serverLost(server)

@@ -2,7 +2,8 @@
 // One (database, user): its servers by state, the clients that wait, who gets which.
 
 import type { Credentials } from '../auth/server-login.js'
-import { Counters } from '../observe/stats.js'
+import { PoolCounters } from '../observe/pool-counters.js'
+import type { ServerCloseReason } from '../server/close-reason.js'
 import type { Context } from '../server/context.js'
 import type { ServerOwner, ServerSession, ServerStartup } from '../server/server-session.js'
 import { mayMove, type ServerState } from '../server/server-states.js'
@@ -34,7 +35,7 @@ export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
   readonly database: Database<Pool>
   user: User
   limits: Limits
-  readonly counters: Counters
+  readonly counters: PoolCounters
   readonly context: Context
   readonly startup: ServerStartup
   /** What its servers log in with; the latest client login knows best. */
@@ -67,7 +68,7 @@ export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
     user: User,
     limits: Limits,
     login: Credentials,
-    counters: Counters = new Counters(),
+    counters: PoolCounters = new PoolCounters(),
     startup: ServerStartup = ordinary,
   ) {
     this.counters = counters
@@ -179,7 +180,7 @@ export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
     while (this.idle.length > 0) {
       const server = this.context.config.settings.server_round_robin ? this.idle[0]! : this.idle[this.idle.length - 1]!
       if (!server.closeNeeded) return server
-      server.close(server.closeReason)
+      server.closeRetired()
     }
     return null
   }
@@ -222,9 +223,9 @@ export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
   /** A server is free: the first in the queue gets it, or it becomes idle. */
   serve(server: ServerSession, now: number = this.context.clock.now()): void {
     if (server.state !== 'active' && server.state !== 'tested') return
-    if (this.isPaused) server.retire('pause mode')
+    if (this.isPaused) server.retire('pause')
     if (server.closeNeeded) {
-      server.close(server.closeReason)
+      server.closeRetired()
       this.demand()
       return
     }
@@ -316,11 +317,12 @@ export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
     this.usual.learn(server, name, value, isChecked)
   }
 
-  onServerClosing(server: ServerSession): void {
+  onServerClosing(server: ServerSession, reason: ServerCloseReason): void {
+    this.counters.serverCloses.add(reason)
     this.move(server, 'closed')
   }
 
-  onServerLost(server: ServerSession, reason: string): void {
+  onServerLost(server: ServerSession, reason: ServerCloseReason): void {
     if (server.holder === null) server.close(reason)
     else server.holder.lost(reason)
     this.demand()

@@ -33,7 +33,7 @@ export class Recycler {
   recycle(server: ServerSession, now: number = this.pool.context.clock.now()): void {
     const { pool } = this
     if (server.state === 'closed' || server.relay === undefined) return
-    if (pool.expire(server, now)) server.retire('server lifetime over')
+    if (pool.expire(server, now)) server.retire('server_lifetime')
     const { context } = pool
     if (server.closeNeeded || pool.isPaused) {
       traceRelease(context, server, 'close')
@@ -78,7 +78,7 @@ export class Recycler {
     server.ask(frontend.query(text), (answer) => {
       if (answer instanceof Error) return // the loss is told elsewhere
       if (answer.error !== undefined || answer.status !== backend.Idle) {
-        server.close(`reset query failed: ${answer.error?.message ?? 'transaction left open'}`)
+        server.close('reset_failed', answer.error?.message ?? 'transaction left open')
         this.pool.demand()
       } else {
         then()
@@ -98,7 +98,7 @@ export class Recycler {
       server.isChecked = false
       if (answer instanceof Error) return
       if (answer.error !== undefined || answer.status !== backend.Idle) {
-        server.close('test query failed')
+        server.close('check_failed')
         this.pool.demand()
       } else {
         this.pool.serve(server)

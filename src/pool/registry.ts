@@ -6,7 +6,8 @@ import type { StoredSecret } from '../auth/secrets.js'
 import type { Credentials } from '../auth/server-login.js'
 import type { Cancels } from '../cancel/cancel.js'
 import { Idle } from '../protocol/backend.js'
-import { PgError } from '../protocol/errors.js'
+import { type Condition, PgError } from '../protocol/errors.js'
+import type { ServerCloseReason } from '../server/close-reason.js'
 import type { ConnectFailed } from '../server/connect-failed.js'
 import type { Context } from '../server/context.js'
 import { ServerSession } from '../server/server-session.js'
@@ -129,14 +130,14 @@ export class Registry implements PoolOwner {
     if (failure.error !== undefined) {
       this.context.log.warning(`server login failed: FATAL ${failure.message}`, server)
     }
-    if (failure.reason !== undefined) this.context.log.warning(`${failure.message}: ${failure.reason}`, server)
+    if (failure.said !== undefined) this.context.log.warning(`${failure.message}: ${failure.said}`, server)
     const { database, user } = pool
     // A server that has said no may have done so to this user alone.
     const refused = failure.error === undefined ? undefined : user.name
     if (server.host !== undefined)
       database.hosts.failed(database.config, server.host, server.target, refused, this.context)
     pool.launcher.failed(failure.error, failure.message)
-    server.close(failure.message)
+    server.close(failure.reason, failure.detail)
     if (database.hosts.hasOther(database.config, user.name, this.context)) pool.demand()
   }
 
@@ -149,17 +150,18 @@ export class Registry implements PoolOwner {
   }
 
   /** Closes all clients and servers of a database. */
-  dropConnections(database: Database<Pool>, error: PgError): void {
+  dropConnections(database: Database<Pool>, reason: Condition & ServerCloseReason): void {
+    const error = new PgError(reason)
     // Who waits is not given what the others leave; look-ups for those who are not let in yet end, too.
     for (const pool of this.pools(database)) pool.launcher.refuseWaiting(error)
     for (const pool of [...this.pools(database)]) for (const client of [...pool.clients]) client.fail(error)
     for (const pool of this.pools(database)) {
-      for (const server of pool.servers()) server.close(error.message)
+      for (const server of pool.servers()) server.close(reason)
     }
   }
 
   /** Closes servers at once where nobody uses them, the others when they are released. */
-  retireServers(database: Database<Pool> | undefined, reason: string): void {
+  retireServers(database: Database<Pool> | undefined, reason: ServerCloseReason): void {
     for (const pool of this.pools(database)) {
       for (const server of pool.servers()) {
         this.retire(pool, server, reason)
@@ -174,12 +176,12 @@ export class Registry implements PoolOwner {
       for (const server of pool.servers()) {
         const { target } = server
         if (target?.kind !== 'tcp' || target.name !== name || !addresses.includes(target.address)) continue
-        this.retire(pool, server, 'server DNS address changed')
+        this.retire(pool, server, 'dns_changed')
       }
     }
   }
 
-  private retire(pool: Pool, server: ServerSession, reason: string): void {
+  private retire(pool: Pool, server: ServerSession, reason: ServerCloseReason): void {
     server.retire(reason)
     if (server.state === 'idle' || server.state === 'used' || server.state === 'connecting') server.close(reason)
     else if (this.mustNotWait(pool, server)) server.holder?.fail(new PgError('database_changed'))

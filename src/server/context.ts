@@ -3,6 +3,7 @@
 import type { ScramKeyring } from '../auth/scram-keys.js'
 import type { Config } from '../config/load.js'
 import type { Clock } from '../observe/clock.js'
+import type { CloseCounts } from '../observe/close-counts.js'
 import type { Log } from '../observe/log.js'
 import type { TrackedNames } from '../relay/parameters.js'
 import type { StatementTable } from '../relay/statements/statement-table.js'
@@ -24,6 +25,8 @@ export interface Context {
   tls: TlsFiles
   /** PAUSE of everything: no server is given to anyone. */
   isPaused: boolean
+  /** Of clients that no pool has, and of CancelRequests. */
+  readonly closes: CloseCounts
   /** Numbers for clients and servers, counted up. */
   nextId: number
 }

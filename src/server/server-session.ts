@@ -19,6 +19,7 @@ import { ServerStatements } from '../relay/statements/server-statements.js'
 import { noSettings, type SettingSet } from '../session-state/settings.js'
 import type { StatefulServer } from '../session-state/tracker.js'
 import { Attempt } from './attempt.js'
+import { type ServerCloseReason, serverCloseText } from './close-reason.js'
 import { type ConnectFailed, connectFailure, failed } from './connect-failed.js'
 import { type Context, pointer } from './context.js'
 import { dial } from './dial.js'
@@ -38,7 +39,7 @@ export interface Holder {
   /** Is told what is wrong, and closed. */
   fail(error: PgError): void
   /** The connection is over: it parts from the server, which is closed. */
-  lost(reason: string): void
+  lost(reason: ServerCloseReason): void
 }
 
 /** Startup parameters of servers beyond those of the database: the client's own, for replication. */
@@ -59,9 +60,9 @@ export interface ServerOwner {
   /** It has reported a parameter, of its own accord or `isChecked`: in answer to what sets nothing. */
   onParameter(server: ServerSession, name: string, value: string, isChecked: boolean): void
   /** The connection is over, and its client is yet to be told. */
-  onServerLost(server: ServerSession, reason: string): void
+  onServerLost(server: ServerSession, reason: ServerCloseReason): void
   /** It is being closed. */
-  onServerClosing(server: ServerSession): void
+  onServerClosing(server: ServerSession, reason: ServerCloseReason): void
   /** The last CancelRequest for it has been delivered. */
   onCancelled(server: ServerSession): void
 }
@@ -100,8 +101,8 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
   idleSince: number
   /** CancelRequests for this server that are under way: it is not given to anyone meanwhile. */
   cancels = 0
-  /** The close that is due at the next release, with its reason; '' for none. */
-  closeReason = ''
+  /** Why it is to be closed at the next release; null: it is not. */
+  closeReason: ServerCloseReason | null = null
   private readonly context: Context
   /** To connect and log in. */
   private readonly attempt = new Attempt()
@@ -139,19 +140,24 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
   }
 
   get closeNeeded(): boolean {
-    return this.closeReason !== ''
+    return this.closeReason !== null
   }
 
   /** It goes as soon as nobody uses it, where TLS is to be other than it was made with. */
   recheckTls(wanted: ServerTls): void {
     if (this.security === undefined || this.security === wanted) return
-    this.retire('database configuration changed')
-    if (this.state === 'idle' || this.state === 'used') this.close(this.closeReason)
+    this.retire('database_changed')
+    if (this.state === 'idle' || this.state === 'used') this.closeRetired()
   }
 
   /** It will be closed when its client is done with it; the first reason stands. */
-  retire(reason: string): void {
-    if (this.closeReason === '') this.closeReason = reason
+  retire(reason: ServerCloseReason): void {
+    this.closeReason ??= reason
+  }
+
+  /** Closes it for the reason that it was retired for. */
+  closeRetired(): void {
+    if (this.closeReason !== null) this.close(this.closeReason)
   }
 
   /**
@@ -162,7 +168,7 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
   connect(done: (failure?: ConnectFailed) => void): void {
     const { attempt } = this
     const { clock, config } = this.context
-    attempt.limit(clock, config.settings.server_connect_timeout * 1000, () => failed('connect timeout'))
+    attempt.limit(clock, config.settings.server_connect_timeout * 1000, () => failed('connect_timeout'))
     const ended = this.open(attempt).then(() => attempt.succeed())
     ended.then(
       () => leavePromise(done),
@@ -280,36 +286,40 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
     this.pool.takeBack(this)
   }
 
-  /** Closes, and tells why in the log. */
-  close(reason: string): void {
+  /**
+   * Closes, and tells why in the log.
+   * @param detail what `%s` stands for in the text of the reason
+   */
+  close(reason: ServerCloseReason, detail = ''): void {
     if (this.state === 'closed') return
     const { log, config, clock } = this.context
+    const text = serverCloseText(reason, detail)
     if (config.settings.log_disconnections) {
       const age = Math.trunc((clock.now() - this.connectedAt) / 1000)
-      log.info(`closing because: ${reason} (age=${age}s)`, this)
+      log.info(`closing because: ${text} (age=${age}s)`, this)
     }
-    this.pool.onServerClosing(this)
-    this.attempt.giveUp(failed(reason))
+    this.pool.onServerClosing(this, reason)
+    this.attempt.giveUp(failed(reason, detail))
     const relay = this.relay
     if (relay === undefined) return
     if (relay.isQuiet) relay.socket.write(frontend.terminate())
     relay.close()
     for (let i = 0; i < relay.owed.length; i++) {
       const note = relay.owed.noteAt(i)
-      if (note instanceof OwnQuery) note.fail(new ConnectionLost(reason))
+      if (note instanceof OwnQuery) note.fail(new ConnectionLost(text))
       else note?.undo(relay.statements) // lets go of what it holds
     }
     relay.statements.clear()
   }
 
   onGone(): void {
-    if (this.state === 'connecting') this.attempt.giveUp(failed('server conn crashed?'))
-    else this.pool.onServerLost(this, 'server conn crashed?')
+    if (this.state === 'connecting') this.attempt.giveUp(failed('server_crashed'))
+    else this.pool.onServerLost(this, 'server_crashed')
   }
 
   onDesync(what: string): void {
     this.context.log.error(`protocol out of sync: ${what}`, this)
-    this.pool.onServerLost(this, 'protocol out of sync')
+    this.pool.onServerLost(this, 'out_of_sync')
   }
 
   onStrayError(body: Buffer): void {
@@ -328,8 +338,8 @@ function connected(socket: Socket): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.stream.once('connect', resolve)
     socket.stream.once('error', ({ code, message }: NodeJS.ErrnoException) =>
-      reject(failed('connect failed', code ?? message)),
+      reject(failed('connect_failed', '', code ?? message)),
     )
-    socket.stream.once('close', () => reject(failed('connect failed')))
+    socket.stream.once('close', () => reject(failed('connect_failed')))
   })
 }

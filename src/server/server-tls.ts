@@ -15,13 +15,18 @@ export interface SecuredServer {
   readonly channelBinding: Buffer | undefined
 }
 
+/** There is no TLS to be had, where there must be, or it is not as it must be. */
+export class TlsFailed extends Error {
+  override readonly name = 'TlsFailed'
+}
+
 const willing = 0x53 // S
 const unwilling = 0x4e // N
 
 /**
  * @param host as configured: for SNI, and for the name in the certificate
  * @returns undefined where the connection stays in the clear
- * @throws Error, ConnectionLost
+ * @throws TlsFailed, ConnectionLost
  */
 export async function secureServer(
   reader: MessageReader,
@@ -30,11 +35,11 @@ export async function secureServer(
 ): Promise<SecuredServer | undefined> {
   if (context === undefined) return undefined
   if (!direct && !(await isWilling(reader))) {
-    if (mustEncrypt(mode)) throw new Error('server refused SSL')
+    if (mustEncrypt(mode)) throw new TlsFailed('server refused SSL')
     return undefined
   }
   const verify = mode === 'verify-full' ? 'full' : mode === 'verify-ca' ? 'ca' : 'none'
-  const failed = (error: Error): Error => new Error(`TLS handshake failed: ${tlsReason(error)}`)
+  const failed = (error: Error): Error => new TlsFailed(`TLS handshake failed: ${tlsReason(error)}`)
   const secured = await reader
     .encrypt(async (stream) => {
       const encrypted = await connectTls(stream, { context, host, verify })
@@ -46,7 +51,7 @@ export async function secureServer(
       throw failed(error)
     })
   if (direct && secured.alpnProtocol !== applicationProtocol) {
-    throw new Error('direct TLS connection was established without ALPN')
+    throw new TlsFailed('direct TLS connection was established without ALPN')
   }
   const certificate = secured.getPeerX509Certificate()
   return { description: describeTls(secured), channelBinding: certificate && endPointBinding(certificate) }
@@ -57,7 +62,7 @@ async function isWilling(reader: MessageReader): Promise<boolean> {
   const answer = (await reader.take(1))[0]
   // More would have been sent in the clear, maybe by somebody in between (CVE-2021-23222). An ErrorResponse is not to be
   // trusted either (CVE-2024-10977), nor is it a reason to go on in the clear.
-  if (answer !== willing && answer !== unwilling) throw new Error('unexpected answer to the SSL request')
-  if (reader.rest.length > 0) throw new Error('received unencrypted data after SSL response')
+  if (answer !== willing && answer !== unwilling) throw new TlsFailed('unexpected answer to the SSL request')
+  if (reader.rest.length > 0) throw new TlsFailed('received unencrypted data after SSL response')
   return answer === willing
 }

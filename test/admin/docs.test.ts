@@ -3,6 +3,10 @@ import { expect, test } from 'vitest'
 import { type ArgumentRule, verbs } from '../../src/admin/commands.js'
 import { parameterNames } from '../../src/admin/show/parameters.js'
 import { tables } from '../../src/admin/tables.js'
+import { cancelOutcomes } from '../../src/cancel/cancel.js'
+import { clientCloseTexts } from '../../src/client/close-reason.js'
+import { conditions } from '../../src/protocol/errors.js'
+import { serverCloseTexts } from '../../src/server/close-reason.js'
 
 const page = await readFile(new URL('../../docs/admin.md', import.meta.url), 'utf8')
 
@@ -59,4 +63,18 @@ test('the page has the texts of commands that fail', () => {
   for (const failure of [...failures, 'SET failed', 'admin access needed', 'a database is required']) {
     expect(text).toContain(failure)
   }
+})
+
+test('the page has every reason for a close, with its text in the log', () => {
+  const rows = [...(sections.get('SHOW CLOSES') ?? '').matchAll(/^\| `(\w+)` \| (.*?) \| .+ \|$/gm)]
+  const texts = [serverCloseTexts, clientCloseTexts, cancelOutcomes].flatMap((table) => Object.entries(table))
+  expect(rows.map(([, name, text]) => [name, text])).toEqual(
+    texts.map(([name, text]) => [name, text.replace('%s', '…')]),
+  )
+})
+
+test('a name that is both a reason for servers and an error for clients has one text', () => {
+  const both = Object.entries(serverCloseTexts).filter(([name]) => name in conditions)
+  expect(both.map(([name]) => name)).toContain('database_removed')
+  for (const [name, text] of both) expect(conditions[name as keyof typeof conditions][2]).toBe(text)
 })

@@ -153,6 +153,10 @@ export class FakeAdministration implements Administration {
   servers = () => this.serverRows
   users = () => [user]
   stats = () => this.statsRows
+  closes = () => [
+    { kind: 'server', database: 'pg', user: 'sam', reason: 'server_lifetime', count: 3 } as const,
+    { kind: 'client', database: undefined, user: undefined, reason: 'auth_failed', count: 2 } as const,
+  ]
   peers = () => [peer]
   peerPools = () => [peerPool]
   dnsHosts = () => [{ hostname: 'db.example', ttl: 15, addresses: ['10.0.0.1:5432', '10.0.0.2:5432'] }]

@@ -19,6 +19,7 @@ const debugSockets = `${sockets}, recv_pos i, pkt_pos i, pkt_remain i, send_pos 
 const expected: Record<string, string> = {
   ACTIVE_SOCKETS: debugSockets,
   CLIENTS: sockets,
+  CLOSES: 'kind s, database s, user s, reason s, count N', // not in pgbouncer
   CONFIG: 'key s, value s, default s, changeable s',
   DATABASES:
     'name s, host s, port i, database s, force_user s, pool_size i, min_pool_size i, reserve_pool_size i, ' +
@@ -69,7 +70,7 @@ async function rows(show: string, administration = new FakeAdministration()): Pr
   return messages.filter(({ code }) => code === 'D').map(textsOf)
 }
 
-test('there is a table for each SHOW of pgbouncer that has rows, FDS apart', () => {
+test('there is a table for each SHOW of pgbouncer that has rows, FDS apart, and CLOSES', () => {
   expect(tables.map((table) => table.name).sort()).toEqual(Object.keys(expected).sort())
 })
 

@@ -250,6 +250,7 @@ export const peerVerdicts: Items<keyof typeof peerKeys> = {
 export const showVerdicts: Items<string> = {
   ACTIVE_SOCKETS: same('admin/show admin/docs'),
   CLIENTS: better('admin/show', '`wait` is the time in the queue only; in pgbouncer it goes on while the query runs.'),
+  CLOSES: own('admin/show behaviour/closes'),
   CONFIG: better('admin/show', 'Settings that may hold secrets are hidden.'),
   DATABASES: better('admin/show', '`paused` also while everything is paused.'),
   DNS_HOSTS: same('admin/show server/hosts'),

@@ -7,6 +7,7 @@ import { PooledClient } from '../../src/client/pooled-client.js'
 import { Seat } from '../../src/client/seat.js'
 import { loadConfig } from '../../src/config/load.js'
 import type { Clock } from '../../src/observe/clock.js'
+import { CloseCounts } from '../../src/observe/close-counts.js'
 import { silentLog } from '../../src/observe/log.js'
 import { Database, User } from '../../src/pool/database.js'
 import type { Databases } from '../../src/pool/databases.js'
@@ -60,6 +61,7 @@ function contextOf(preparedLimit: number, servers: number): Context {
     resolver: new Resolver(clock, () => ({ maxTtl: 15, failureTtl: 15 })),
     tls,
     isPaused: false,
+    closes: new CloseCounts(),
     nextId: 1,
   }
 }
