@@ -13,8 +13,9 @@ import { loadConfig, withSetting } from '../../src/config/load.js'
 import type { SettingName } from '../../src/config/settings.js'
 import { Janitor } from '../../src/control/janitor.js'
 import { reconfigure } from '../../src/control/reconfigure.js'
+import { CloseCounts } from '../../src/observe/close-counts.js'
 import { type Log, silentLog } from '../../src/observe/log.js'
-import { Counters } from '../../src/observe/stats.js'
+import { PoolCounters } from '../../src/observe/pool-counters.js'
 import { AuthQuery } from '../../src/pool/auth-query.js'
 import type { Pool } from '../../src/pool/pool.js'
 import { Registry } from '../../src/pool/registry.js'
@@ -24,7 +25,7 @@ import { StatementTable } from '../../src/relay/statements/statement-table.js'
 import type { Context } from '../../src/server/context.js'
 import { Resolver } from '../../src/server/hosts.js'
 import { TlsFiles } from '../../src/server/tls-files.js'
-import { Judgements } from '../../src/session-state/classify.js'
+import { Classifier } from '../../src/session-state/classify.js'
 import { linesOf, message, z } from '../protocol/wire.js'
 import { FakeSocket } from '../relay/fake-socket.js'
 import { arrival, RigServer } from '../relay/relay-rig.js'
@@ -115,7 +116,7 @@ export class Heart {
       cancel: () => void this.console.push('cancel'),
       close() {},
     }
-    const host: ConsoleHost = { open: () => destination, parameters: new Map(), counters: new Counters() }
+    const host: ConsoleHost = { open: () => destination, parameters: new Map(), counters: new PoolCounters() }
     this.clients = new Clients(this.registry, new AuthQuery(this.registry), host)
     this.janitor = new Janitor(this.clients)
   }
@@ -139,10 +140,11 @@ export class Heart {
       log,
       keyring: new ScramKeyring(),
       statements: new StatementTable(),
-      judgements: new Judgements(),
+      classifier: new Classifier(),
       tracked: trackedNames([]),
       resolver: new Resolver(clock, () => ({ maxTtl: 15, failureTtl: 15 })),
       tls: await TlsFiles.read(config),
+      closes: new CloseCounts(),
       isPaused: false,
       nextId: 1,
     }

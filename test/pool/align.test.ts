@@ -24,7 +24,7 @@ async function scene(): Promise<Scene> {
   const heart = await Heart.open({ session_state: 'track' })
   const client = await heart.connect('rig', 'rig', { application_name: 'mine' })
   const second = await heart.connect()
-  client.served.terms.session!.state.settings = workMem
+  client.served.terms.session!.tracker.settings = workMem
   const server = heart.servers[0]!
   client.send(query('rows 1 a'))
   return { heart, client, second, server }
