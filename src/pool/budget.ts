@@ -1,4 +1,4 @@
-// The limits that span pools: may one of them have one more server, and whose idle server makes room for it.
+// The limits that span pools (max_db_connections, max_user_connections): may one more server be, and whose idle one makes room.
 
 import type { ServerSession } from '../server/server-session.js'
 import type { Pool } from './pool.js'

@@ -1,4 +1,4 @@
-// When a pool opens connections to servers, and what becomes of those who wait for one where that fails.
+// When a pool opens connections to servers, within pool_size and the reserve; and what becomes of those who wait where that fails.
 
 import { PgError } from '../protocol/errors.js'
 import type { Context } from '../server/context.js'

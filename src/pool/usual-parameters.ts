@@ -1,4 +1,4 @@
-// What the servers of a pool have where no client has set it: what clients are welcomed with, and aligned to. The newest word counts.
+// What the servers of a pool report (ParameterStatus) where no client has set it: clients are welcomed with it, and aligned to it.
 
 import { isCarriable, ofTheServer, ParameterSet, type TrackedNames } from '../relay/parameters.js'
 import { Spellings } from '../relay/spellings.js'

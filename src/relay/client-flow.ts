@@ -1,5 +1,5 @@
 // hot path
-// When a client's bytes are looked at: at once, when there is a server, or when earlier answers have come; and when it may go.
+// When a client's bytes are looked at, what follows when all that it sent is answered, and when it may leave.
 
 import type { Socket, SocketOwner } from '../io/socket.js'
 import type { Counters } from '../observe/stats.js'

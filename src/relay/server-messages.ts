@@ -1,5 +1,5 @@
 // hot path
-// What the pooler reads of what a server says: which messages whole, and what they mean for prepared statements.
+// Questions about one message of a server, answered from its bytes: is it a reset, a stale plan, a farewell; nothing is done here.
 
 import * as backend from '../protocol/backend.js'
 

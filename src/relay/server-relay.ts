@@ -1,5 +1,5 @@
 // hot path
-// Bytes from a server to its client: whole chunks as they come, cut only where the owner of the answer changes.
+// Bytes from a server to its client: whole chunks as they come; and what ReadyForQuery and ParameterStatus bring about.
 
 import type { Socket, SocketOwner } from '../io/socket.js'
 import type { Counters } from '../observe/stats.js'

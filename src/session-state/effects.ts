@@ -1,4 +1,4 @@
-// What a text may do to the session that it runs in: the kinds of state, and and the effects that a text may have on them.
+// What a text may do to the session that it runs in: the kinds of state, and the effects that a text may have on them.
 
 /** A setting; not a bit of `begins`, since `sets` tells which. */
 export const Settings = 1

@@ -1,5 +1,5 @@
 // hot path
-// The messages of a client that name a prepared statement, rewritten to the names that servers know.
+// Parse, Bind, Describe and Close of a client, renamed: its names of prepared statements become those that servers know.
 
 import type { Cutter } from '../../io/cutter.js'
 import type { Condition } from '../../protocol/errors.js'
