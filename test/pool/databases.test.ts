@@ -67,6 +67,15 @@ describe('a database that * makes up', () => {
     expect([databases.get('n1')?.name, databases.get('n2')]).toEqual(['n1', undefined])
   })
 
+  test('is remembered also where all that were named before it are in use', async () => {
+    const databases = await open()
+    for (let number = 1; number <= 100; number++) {
+      databases.registeredForLookUp(databases.find(`n${number}`)!).servers = 1
+    }
+    const newest = databases.registeredForLookUp(databases.find('n101')!)
+    expect([databases.get('n101') === newest, databases.isOnlyNamed(newest)]).toEqual([true, true])
+  })
+
   test('lets nobody in when * has gone from the configuration meanwhile', async () => {
     const heart = await Heart.open({}, { databases: any })
     const { databases } = heart.registry
