@@ -82,7 +82,7 @@ export class Databases {
     this.named.add(database)
     if (this.named.size <= mostNamed) return
     for (const oldest of this.named) {
-      if (!oldest.isUnused) continue
+      if (oldest === database || !oldest.isUnused) continue // nor this one, which is about to be used
       this.forget(oldest)
       return
     }

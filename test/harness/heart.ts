@@ -162,6 +162,18 @@ export class Heart {
     return this.registry.databases.get(database)!.pools.get(user)!
   }
 
+  /** Opens servers that are idle in a pool, which is made where there is none. */
+  idle(count: number, database = 'rig', user = 'rig'): RigServer[] {
+    const known = this.registry.databases.findOrMake(database)!
+    const pool = this.registry.joinPool(known, { user, stored: { kind: 'none' } })
+    return Array.from({ length: count }, () => {
+      this.registry.connect(pool)
+      const server = this.servers.at(-1)!
+      this.logIn(server)
+      return server
+    })
+  }
+
   /** Changes a setting as SET does; connected clients hear of it as after a RELOAD. */
   set(name: SettingName, value: string): void {
     this.context.config = withSetting(this.context.config, name, value)
