@@ -5,7 +5,9 @@ import { expect, test } from 'vitest'
 const root = new URL('../../', import.meta.url).pathname
 const pages = [
   ...readdirSync(root).filter((name) => name.endsWith('.md')),
-  ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`),
+  ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`),
 ]
 
 /** As GitHub makes them: https://docs.github.com/en/get-started/writing-on-github/working-with-advanced-formatting */
