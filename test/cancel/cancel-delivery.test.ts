@@ -107,7 +107,7 @@ describe('a server that a request does not reach', () => {
     const one = await scene(sink)
     await sink[Symbol.asyncDispose]()
     expect(await one.heart.registry.cancels.stop(one.server.session)).toBe(false)
-    expect([one.server.session.state, one.server.session.closeReason]).toEqual(['active', 'cancel request failed'])
+    expect([one.server.session.state, one.server.session.closeReason]).toEqual(['active', 'cancel_failed'])
     answer(one)
     expect([one.server.session.state, one.client.isOpen, one.heart.pool().connecting.size]).toEqual(['closed', true, 1])
   })
@@ -123,7 +123,7 @@ describe('a server that a request does not reach', () => {
     expect(isOver).toBe(false)
     one.heart.clock.advance(0.001)
     await turn()
-    expect([isOver, one.server.session.closeReason]).toEqual([true, 'cancel request failed'])
+    expect([isOver, one.server.session.closeReason]).toEqual([true, 'cancel_failed'])
     expect(one.heart.logged).toContain('cancel request failed: cancel_wait_timeout')
   })
 

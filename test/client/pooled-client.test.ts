@@ -93,7 +93,7 @@ describe('in session mode a client', () => {
   test('keeps a server that is to be closed, unless server_fast_close is set', async () => {
     const one = await scene({ pool_mode: 'session' })
     exchange(one, query('rows 1 a'))
-    one.server.session.retire('old')
+    one.server.session.retire('server_lifetime')
     exchange(one, query('rows 1 b'))
     expect([isHeld(one), one.client.isOpen]).toEqual([true, true])
     one.heart.set('server_fast_close', '1')

@@ -87,7 +87,7 @@ describe('from session to transaction mode', () => {
     one.server.work()
     one.server.answer()
     expect(one.client.heard().map((line) => line[0])).toEqual(['C', 'Z', 'E'])
-    expect([one.client.isOpen, one.server.session.isSoiled]).toEqual([false, true])
+    expect([one.client.isOpen, one.server.session.isDirty]).toEqual([false, true])
   })
 
   test('a client amid a batch is not sent away before its Sync', async () => {
@@ -139,7 +139,7 @@ describe('max_prepared_statements', () => {
 describe('session_state = track', () => {
   test('that is over ends who has settings to be carried', async () => {
     const one = await scene({ session_state: 'track' })
-    one.client.served.terms.session!.state.settings = noSettings.with([{ name: 'a', sql: 'SET a=1' }])
+    one.client.served.terms.session!.tracker.settings = noSettings.with([{ name: 'a', sql: 'SET a=1' }])
     one.heart.set('session_state', 'allow')
     expect([one.client.error, one.client.isOpen]).toEqual([changed, false])
   })

@@ -65,7 +65,7 @@ describe('a replication client', () => {
     heart.clock.advance(1000)
     heart.janitor.look()
     expect(client.isOpen).toBe(true)
-    client.served.server!.retire('old')
+    client.served.server!.retire('server_lifetime')
     heart.janitor.look()
     expect(client.isOpen).toBe(false)
   })

@@ -77,7 +77,7 @@ describe('server_lifetime', () => {
 test('a server that is idle and to be closed is closed', async () => {
   const heart = await Heart.open()
   heart.idle(1)
-  heart.servers[0]!.session.retire('old')
+  heart.servers[0]!.session.retire('server_lifetime')
   heart.janitor.look()
   expect(states(heart)).toEqual(['closed'])
 })
@@ -124,7 +124,7 @@ test('a pool that may have fewer servers now loses those first that nobody uses'
   heart.janitor.look()
   expect([states(heart), heart.servers[3]!.session.closeReason]).toEqual([
     ['closed', 'closed', 'tested', 'active'],
-    'too many servers in the pool',
+    'too_many_servers',
   ])
 })
 
@@ -151,7 +151,7 @@ describe('pool_idle_timeout', () => {
     const heart = await Heart.open({ pool_idle_timeout: limit })
     const client = await heart.connect()
     const pools = heart.registry.databases.get('rig')!.pools
-    heart.servers[0]!.session.close('test')
+    heart.servers[0]!.session.close('server_lifetime')
     pass(heart, 100)
     client.socket.owner.onGone()
     pass(heart, 100)
@@ -165,11 +165,11 @@ describe('pool_idle_timeout', () => {
   test('begins anew where somebody has come meanwhile', async () => {
     const heart = await Heart.open({ pool_idle_timeout: limit, server_idle_timeout: 0 })
     heart.idle(1)
-    heart.servers[0]!.session.close('test')
+    heart.servers[0]!.session.close('server_lifetime')
     pass(heart, 4)
     const [server] = heart.idle(1)
     pass(heart, 4)
-    server!.session.close('test')
+    server!.session.close('server_lifetime')
     pass(heart, 0)
     pass(heart, limit)
     expect(heart.pool()).not.toBe(undefined)
@@ -185,7 +185,7 @@ describe('a database that * made up', () => {
   test('is forgotten when autodb_idle_timeout has passed since anybody used it', async () => {
     const heart = await Heart.open(settings, { databases })
     const client = await heart.connect('made')
-    heart.servers[0]!.session.close('test')
+    heart.servers[0]!.session.close('server_lifetime')
     pass(heart, 100)
     expect(heart.registry.databases.get('made')).not.toBe(undefined)
     client.socket.owner.onGone()

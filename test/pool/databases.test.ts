@@ -149,6 +149,6 @@ test('a database is empty since its last client or server has left', async () =>
   heart.idle(1)
   heart.clock.advance(5)
   expect(rig.isUnused).toBe(false)
-  heart.servers[0]!.session.close('test')
+  heart.servers[0]!.session.close('server_lifetime')
   expect([rig.emptySince - made, rig.isUnused]).toEqual([10_000, true])
 })

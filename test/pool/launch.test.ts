@@ -16,7 +16,7 @@ function fail(heart: Heart, error?: PgError): void {
   const host = database.hosts.next(database.config, user.name, context)
   database.hosts.failed(database.config, host, undefined, undefined, context)
   pool.launcher.failed(error, 'connect failed')
-  for (const session of [...pool.connecting].slice(0, 1)) session.close('connect failed')
+  for (const session of [...pool.connecting].slice(0, 1)) session.close('connect_failed')
 }
 
 const remembered = (text: string): string => `server login has been failing, cached error: ${text} (server_login_retry)`
@@ -64,7 +64,7 @@ describe('a server that does not answer', () => {
     heart.idle(1)
     const client = await heart.connect()
     const pool = heart.pool()
-    pool.idle[0]!.close('test')
+    pool.idle[0]!.close('server_lifetime')
     client.send(query('rows 1 a'))
     const [patient, impatient] = [ask(pool, false), ask(pool, true)]
     fail(heart)
@@ -93,7 +93,7 @@ describe('a server that does not answer', () => {
     heart.idle(1)
     const clients = [await heart.connect(), await heart.connect(), await heart.connect()]
     const pool = heart.pool()
-    pool.idle[0]!.close('test')
+    pool.idle[0]!.close('server_lifetime')
     for (const client of clients) client.send(query('begin'))
     expect(pool.connecting.size).toBe(3)
     for (let times = 0; times < 3; times++) fail(heart)
@@ -111,7 +111,7 @@ test('who asks for a server while connecting has been failing is refused at once
   heart.idle(1)
   const client = await heart.connect()
   const pool = heart.pool()
-  pool.idle[0]!.close('test')
+  pool.idle[0]!.close('server_lifetime')
   heart.registry.connect(pool)
   fail(heart)
   client.send(query('rows 1 a'))

@@ -81,7 +81,7 @@ describe('PAUSE', () => {
     client.send(query('rows 1 a'))
     heart.context.isPaused = true
     answer(server)
-    expect([server.session.state, server.session.closeReason, client.isOpen]).toEqual(['closed', 'pause mode', true])
+    expect([server.session.state, server.session.closeReason, client.isOpen]).toEqual(['closed', 'pause', true])
     expect(sent(server).map((line) => line[0])).toEqual(['X'])
   })
 
@@ -172,11 +172,11 @@ describe('a server that is retired', () => {
     const [server] = heart.servers as [RigServer]
     one.send(query('rows 1 a'))
     two.send(query('rows 1 b'))
-    server.session.retire('old')
-    server.session.retire('older')
+    server.session.retire('server_lifetime')
+    server.session.retire('server_lifetime')
     expect(server.session.state).toBe('active')
     answer(server)
-    expect([server.session.state, server.session.closeReason, one.isOpen]).toEqual(['closed', 'old', true])
+    expect([server.session.state, server.session.closeReason, one.isOpen]).toEqual(['closed', 'server_lifetime', true])
     expect([heart.pool().connecting.size, two.served.isWaiting]).toEqual([1, true])
   })
 
@@ -184,7 +184,7 @@ describe('a server that is retired', () => {
     const heart = await Heart.open({ default_pool_size: 2 })
     const [first, last] = heart.idle(2) as [RigServer, RigServer]
     const client = await heart.connect()
-    last.session.retire('old')
+    last.session.retire('server_lifetime')
     client.send(query('rows 1 a'))
     expect([last.session.state, client.served.server]).toEqual(['closed', first.session])
   })

@@ -10,7 +10,7 @@ import type { RigServer } from '../relay/relay-rig.js'
 const states = (heart: Heart): string[] => heart.servers.map(({ session }) => session.state)
 
 describe('dropConnections', () => {
-  const removed = new PgError('database_removed')
+  const removed = 'database_removed'
 
   test('sends away clients in every state, and closes servers in every state', async () => {
     const heart = await Heart.open({ default_pool_size: 5 })
@@ -54,7 +54,7 @@ describe('dropConnections', () => {
     const told: unknown[] = []
     new PoolQuery(pool, query('rows 1 a'), false, (answer) => told.push(answer)).begin()
     registry.dropConnections(pool.database, removed)
-    expect([told, pool.waiting.size, pool.size]).toEqual([[removed], 0, 0])
+    expect([told, pool.waiting.size, pool.size]).toEqual([[new PgError(removed)], 0, 0])
   })
 
   test('leaves other databases alone', async () => {
@@ -79,12 +79,12 @@ describe('retireServers', () => {
     heart.idle(1)
     const pool = heart.pool()
     if (state === 'connecting') {
-      pool.idle[0]!.close('test')
+      pool.idle[0]!.close('server_lifetime')
       heart.registry.connect(pool)
     } else if (state !== 'idle') pool.move(pool.idle[0]!, state)
     const { session } = heart.servers.at(-1)!
-    heart.registry.retireServers(pool.database, 'new address')
-    expect([session.state, session.closeReason]).toEqual([then, 'new address'])
+    heart.registry.retireServers(pool.database, 'dns_changed')
+    expect([session.state, session.closeReason]).toEqual([then, 'dns_changed'])
     if (then === 'tested') pool.serve(session)
     expect(session.state).toBe('closed')
   })
@@ -93,7 +93,7 @@ describe('retireServers', () => {
     const heart = await Heart.open()
     const client = await heart.connect()
     client.send(query('rows 1 a'))
-    heart.registry.retireServers(undefined, 'new address')
+    heart.registry.retireServers(undefined, 'dns_changed')
     expect([states(heart), client.isOpen]).toEqual([['active'], true])
     heart.settle()
     expect([states(heart), client.isOpen, client.heard().at(-1)]).toEqual([['closed'], true, 'Z I'])
@@ -105,7 +105,7 @@ describe('retireServers', () => {
     one.send(query('begin'))
     two.send(query('rows 1 b'))
     expect(states(heart)).toEqual(['active', 'connecting'])
-    heart.registry.retireServers(undefined, 'new address')
+    heart.registry.retireServers(undefined, 'dns_changed')
     expect([states(heart), two.served.isWaiting]).toEqual([['active', 'closed', 'connecting'], true])
   })
 
@@ -120,7 +120,7 @@ describe('retireServers', () => {
     const client = await heart.connect()
     client.send(query(text))
     heart.settle()
-    heart.registry.retireServers(undefined, 'new address')
+    heart.registry.retireServers(undefined, 'dns_changed')
     expect([client.isOpen, client.error]).toEqual([isOpen, isOpen ? '' : 'database configuration changed'])
   })
 
@@ -128,7 +128,7 @@ describe('retireServers', () => {
     const heart = await Heart.open({ server_fast_close: true, pool_mode: 'session' })
     const client = await heart.connect()
     client.send(query('rows 1 a'))
-    heart.registry.retireServers(undefined, 'new address')
+    heart.registry.retireServers(undefined, 'dns_changed')
     expect(client.isOpen).toBe(true)
     heart.settle()
     expect([client.heard().at(-1)?.includes('database configuration changed'), client.isOpen]).toEqual([true, false])
@@ -140,7 +140,7 @@ describe('retireServers', () => {
     heart.settle()
     await turn()
     expect(client.served.server?.state).toBe('active')
-    heart.registry.retireServers(undefined, 'new address')
+    heart.registry.retireServers(undefined, 'dns_changed')
     expect([client.isOpen, states(heart)]).toEqual([false, ['closed']])
   })
 })

@@ -78,7 +78,7 @@ describe('min_pool_size', () => {
     }
     expect(sizes).toEqual([2, 3, 3, 3])
     client.socket.owner.onGone()
-    pool.idle[0]!.close('test')
+    pool.idle[0]!.close('server_lifetime')
     pool.launcher.keepMinimum()
     expect(pool.size).toBe(2)
   })
@@ -139,7 +139,7 @@ describe('server_lifetime', () => {
     client.send(query('commit'))
     expect(server!.session.state).toBe('active')
     heart.settle()
-    expect([server!.session.state, server!.session.closeReason]).toEqual(['closed', 'server lifetime over'])
+    expect([server!.session.state, server!.session.closeReason]).toEqual(['closed', 'server_lifetime'])
     expect(client.isOpen).toBe(true)
   })
 
