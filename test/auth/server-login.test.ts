@@ -258,20 +258,20 @@ test.each<[string, Parameters<typeof challenge>[1]]>([
 ])('SCRAM: a challenge with %s is refused, and not computed', async (_, change) => {
   const begun = await greeted()
   const { peer, clientFirst } = begun
-  const began = performance.now()
+  const before = process.cpuUsage()
   peer.say(ask(11, challenge(clientFirst, change)))
   expect(await failureOf(begun)).toBe('unknown_packet')
-  expect(performance.now() - began, 'ms').toBeLessThan(1000)
+  expect(process.cpuUsage(before).user / 1000, 'CPU time, ms').toBeLessThan(1000)
   expect(peer.unheard).toBe(0)
 })
 
 test.each(['2147483647', '1000001'])('SCRAM: %s iterations are refused, and not computed', async (iterations) => {
   const begun = await greeted()
   const { peer, clientFirst } = begun
-  const began = performance.now()
+  const before = process.cpuUsage()
   peer.say(ask(11, challenge(clientFirst, { iterations })))
   expect(await failureOf(begun)).toBe('server_login_failed')
-  expect(performance.now() - began, 'ms').toBeLessThan(1000)
+  expect(process.cpuUsage(before).user / 1000, 'CPU time, ms').toBeLessThan(1000)
   expect(peer.unheard).toBe(0)
 })
 
