@@ -117,7 +117,10 @@ test('a client that waits, or has a server, does not ask for another', async () 
   const second = await one.heart.connect()
   one.client.send(query('begin'))
   second.send(query('rows 1 b'))
+  const since = second.served.waitingSince
+  one.heart.clock.advance(1)
   expect([one.client.served.acquire(), second.served.acquire()]).toEqual([false, false])
+  expect(second.served.waitingSince).toBe(since)
   expect([one.heart.pool().waiting.size, one.heart.pool().active.size]).toEqual([1, 1])
 })
 
