@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import type { ConfigInput } from '../../src/config/input.js'
 import { noSettings } from '../../src/session-state/settings.js'
 import { Heart, type HeartClient, turn } from '../harness/heart.js'
-import { parse, query, sync } from '../protocol/wire.js'
+import { flush, parse, query, sync } from '../protocol/wire.js'
 import type { RigServer } from '../relay/relay-rig.js'
 
 interface Scene {
@@ -90,10 +90,22 @@ describe('from session to transaction mode', () => {
     expect([one.client.isOpen, one.server.session.isSoiled]).toEqual([false, true])
   })
 
+  test('a client amid a query has its answer before it is sent away', async () => {
+    const one = await scene({ pool_mode: 'session' })
+    exchange(one, query('rows 1 a'))
+    one.client.socket.taken()
+    one.client.send(query('rows 1 b'))
+    one.heart.set('pool_mode', 'transaction')
+    expect(one.client.isOpen).toBe(true)
+    one.heart.settle()
+    expect([one.client.heard().map((line) => line[0]), one.client.isOpen]).toEqual([['T', 'D', 'C', 'Z', 'E'], false])
+  })
+
   test('a client amid a batch is not sent away before its Sync', async () => {
     const one = await scene({ pool_mode: 'session' })
     exchange(one, query('rows 1 a'))
-    exchange(one, parse('', 'rows 1 b'))
+    exchange(one, parse('', 'rows 1 b'), flush)
+    expect(one.server.relay.isQuiet).toBe(true)
     one.heart.set('pool_mode', 'transaction')
     expect(one.client.isOpen).toBe(true)
     exchange(one, sync)

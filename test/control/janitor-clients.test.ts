@@ -93,13 +93,16 @@ test('nobody is looked at while everything is suspended', async () => {
 
 test('the janitor looks at once, every third of a second, and not after it was stopped', async () => {
   const heart = await Heart.open({ ...patient, client_idle_timeout: 1 })
-  const [one, two] = [await heart.connect(), await heart.connect()]
+  const [one, two, three] = [await heart.connect(), await heart.connect(), await heart.connect()]
+  heart.clock.advance(1.001)
+  two.served.quietSince = three.served.quietSince = heart.clock.now()
   heart.janitor.start()
-  heart.clock.advance(0.9)
-  two.served.quietSince = heart.clock.now()
-  heart.clock.advance(0.5)
   expect([one.isOpen, two.isOpen]).toEqual([false, true])
+  heart.clock.advance(0.99)
+  three.served.quietSince = heart.clock.now()
+  heart.clock.advance(0.343)
+  expect([two.isOpen, three.isOpen]).toEqual([false, true])
   heart.janitor.stop()
   heart.clock.advance(100)
-  expect(two.isOpen).toBe(true)
+  expect(three.isOpen).toBe(true)
 })
