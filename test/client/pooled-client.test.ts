@@ -155,3 +155,23 @@ test('queries and transactions are counted with their time, and with the time th
   expect([counters.queryTime, counters.xactTime, counters.waitTime - waited]).toEqual([5e6, 7e6, 7e6])
   expect(counters.serverAssignments).toBe(2)
 })
+
+test('the time between two transactions is no transaction, though the server stays with its client', async () => {
+  const one = await scene({ pool_mode: 'session' })
+  const { counters } = one.heart.pool()
+  for (const text of ['rows 1 a', 'begin', 'commit']) {
+    one.heart.clock.advance(10)
+    one.client.send(query(text))
+    one.heart.clock.advance(1)
+    one.heart.settle()
+  }
+  expect([counters.xacts, counters.xactTime, counters.queryTime]).toEqual([2, 13e6, 3e6])
+})
+
+test('a client that is amid a message of its server is told nothing that would stand in there', async () => {
+  const one = await scene()
+  one.client.send(query('rows 1 a'))
+  one.server.socket.deliver(message('D', 'a row that never ends').subarray(0, 12))
+  one.server.socket.owner.onGone()
+  expect([one.client.socket.taken().length, one.client.isOpen]).toEqual([12, false])
+})

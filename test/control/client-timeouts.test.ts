@@ -142,6 +142,40 @@ test('idle_transaction_timeout begins anew with each answer, and does not run am
   expect(client.error).toBe('idle transaction timeout')
 })
 
+describe('transaction_timeout', () => {
+  test('begins with the transaction, however long the session was idle before', async () => {
+    const heart = await Heart.open({ ...patient, transaction_timeout: limit, pool_mode: 'session' })
+    const client = await heart.connect()
+    client.send(query('rows 1 a'))
+    heart.settle()
+    heart.clock.advance(100)
+    client.send(query('begin'))
+    heart.settle()
+    heart.clock.advance(4)
+    client.send(query('rows 1 b'))
+    heart.settle()
+    heart.clock.advance(limit - 4)
+    heart.janitor.look()
+    expect(client.isOpen).toBe(true)
+    heart.clock.advance(0.001)
+    heart.janitor.look()
+    expect(client.error).toBe('transaction timeout')
+  })
+
+  test('does not begin anew with the messages of a batch that was answered so far', async () => {
+    const heart = await Heart.open({ ...patient, transaction_timeout: limit, max_prepared_statements: 0 })
+    const client = await heart.connect()
+    client.send(parse('', 'rows 1 a'), flush)
+    heart.settle()
+    heart.clock.advance(limit)
+    client.send(parse('', 'rows 1 b'), flush)
+    heart.settle()
+    heart.clock.advance(0.001)
+    heart.janitor.look()
+    expect(client.error).toBe('transaction timeout')
+  })
+})
+
 test('a client that is sent away amid a query has parted from its server, which is closed', async () => {
   const heart = await Heart.open({ ...patient, query_timeout: limit })
   const client = await asking(heart, query('rows 1 a'))
