@@ -197,6 +197,7 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
     if (this.isAligning)
       this.lease!.abandon() // its SETs are not the client's to cancel
     else if (!this.pool.waiting.delete(this)) return
+    this.quietSince = this.context.clock.now()
     this.relay.refuse(backend.errorResponse(new PgError('query_canceled')))
   }
 

@@ -176,6 +176,30 @@ describe('transaction_timeout', () => {
   })
 })
 
+test('query_timeout does not run between the queries of a transaction', async () => {
+  const heart = await Heart.open({ ...patient, query_timeout: limit })
+  const client = await inTransaction(heart)
+  heart.clock.advance(100)
+  heart.janitor.look()
+  expect(client.isOpen).toBe(true)
+})
+
+test('client_idle_timeout begins anew when a wait in line was cancelled', async () => {
+  const heart = await Heart.open({ ...patient, client_idle_timeout: limit })
+  await inTransaction(heart)
+  const client = await heart.connect()
+  heart.clock.advance(3)
+  client.send(query('rows 1 a'))
+  heart.clock.advance(3)
+  client.served.cancelWaiting()
+  heart.clock.advance(limit)
+  heart.janitor.look()
+  expect(client.isOpen).toBe(true)
+  heart.clock.advance(0.001)
+  heart.janitor.look()
+  expect(client.isOpen).toBe(false)
+})
+
 test('a client that is sent away amid a query has parted from its server, which is closed', async () => {
   const heart = await Heart.open({ ...patient, query_timeout: limit })
   const client = await asking(heart, query('rows 1 a'))

@@ -74,10 +74,13 @@ describe('a replication client', () => {
 test('who waits for a server is sent away when the pooler shuts down with everything paused', async () => {
   const heart = await Heart.open(patient)
   const client = await waiting(heart)
+  for (const isClosing of [true, false]) {
+    heart.clients.isClosing = isClosing
+    heart.context.isPaused = !isClosing
+    heart.janitor.look()
+    expect(client.isOpen).toBe(true)
+  }
   heart.clients.isClosing = true
-  heart.janitor.look()
-  expect(client.isOpen).toBe(true)
-  heart.context.isPaused = true
   heart.janitor.look()
   expect(client.error).toBe('server shutting down')
 })
