@@ -39,7 +39,6 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
   isNotified = false
   /** Since when it has had nothing to do, or its transaction has, ms on the clock. */
   quietSince: number
-  transactionSince = 0
   private readonly context: Context
 
   /** @param socket becomes this client's when that is said: it is its owner from then on */
@@ -121,8 +120,7 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
     this.quietSince = now
     if (status !== backend.Idle) return
     counters.xacts++
-    counters.xactTime += 1000 * (now - this.transactionSince)
-    this.transactionSince = now
+    counters.xactTime += 1000 * (now - this.relay.transactionSince)
   }
 
   onQuiet(status: number): void {
@@ -162,7 +160,7 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
 
   granted(lease: Lease, now: number): void {
     if (this.terms.current.mode === 'session') lease.server.wasOwned = true
-    this.transactionSince = this.relay.requestSince = now
+    this.relay.transactionSince = this.relay.requestSince = now
   }
 
   resume(): void {
@@ -205,6 +203,7 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
     if (this.isAligning)
       this.lease!.abandon() // its SETs are not the client's to cancel
     else if (!this.pool.waiting.delete(this)) return
+    this.quietSince = this.context.clock.now()
     this.relay.refuse(backend.errorResponse(new PgError('query_canceled')))
   }
 

@@ -82,7 +82,7 @@ export class Janitor {
     if (owes && over(now - relay.requestSince, timeouts.query)) client.fail(new PgError('query_timeout'))
     // A batch that no Sync has closed is a transaction, too.
     else if (server.status !== backend.Idle || owes || !relay.sentWhole) {
-      if (over(now - client.transactionSince, timeouts.transaction)) client.fail(new PgError('transaction_timeout'))
+      if (over(now - relay.transactionSince, timeouts.transaction)) client.fail(new PgError('transaction_timeout'))
       else if (!owes && over(now - Math.max(client.quietSince, relay.requestSince), timeouts.idleTransaction)) {
         client.fail(new PgError('idle_transaction_timeout'))
       }

@@ -36,10 +36,18 @@ export function reconfigure(registry: Registry, files: AuthFiles): void {
   for (const user of registry.databases.users.values()) user.config = config.users.get(user.name)
   for (const pool of registry.pools()) {
     for (const server of pool.servers()) server.recheckTls(tls.serversOf(pool.database.config))
+    if (pool.limits.poolMode !== 'session') closeOwned(pool)
     pool.credentials = renewed(registry, pool, former)
     for (const client of [...pool.clients]) client.renewTerms()
     pool.serveWaiting()
     pool.demand()
+  }
+}
+
+/** Without a reset query, servers have what their clients left there in session mode: nobody finds it in another mode. */
+function closeOwned(pool: Pool): void {
+  for (const server of [...pool.idle, ...pool.used]) {
+    if (server.wasOwned) server.close('database configuration changed')
   }
 }
 

@@ -4,7 +4,7 @@
 import type { Socket } from '../io/socket.js'
 import type { Clock } from '../observe/clock.js'
 import type { Counters } from '../observe/stats.js'
-import { errorResponse, readyForQuery } from '../protocol/backend.js'
+import { errorResponse, Idle, readyForQuery } from '../protocol/backend.js'
 import { type Condition, PgError } from '../protocol/errors.js'
 import { Cut, Message } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
@@ -25,8 +25,9 @@ const longestBegin = 1024
 export class ClientRelay extends ClientFlow implements ClientSide {
   readonly parameters: ParameterSet
   readonly statements: ClientStatements
-  /** When the exchange under way, and the transaction, began; ms on the clock. */
+  /** When the exchange under way began, and when the transaction did; ms on the clock. */
   requestSince = 0
+  transactionSince = 0
   /** What it leaves in sessions, where `session_state` wants that looked after. */
   session: MessageWatch | null = null
   /** Simple Query is refused (`disable_pqexec`). */
@@ -306,6 +307,7 @@ export class ClientRelay extends ClientFlow implements ClientSide {
     if (this.server !== null && this.dues.length === 0) {
       this.requestSince = this.clock.now()
       if (!this.unsynced) this.copy = NoCopy
+      if (!this.unsynced && this.server.status === Idle) this.transactionSince = this.requestSince
     }
     if (this.server !== null) return true
     this.copy = NoCopy

@@ -88,10 +88,11 @@ describe('SUSPEND', () => {
     expect(client.socket.paused).toBe(false)
   })
 
-  test('does not keep answers from who waits for them, who is read from no sooner for that', async () => {
+  test('does not keep servers and answers from who waits for them, who is not read from for that', async () => {
     const heart = await Heart.open()
-    const client = await heart.connect()
-    client.send(query('rows 1 a'))
+    const [busy, client] = [await heart.connect(), await heart.connect()]
+    busy.send(query('rows 1 a'))
+    client.send(query('rows 1 b'))
     heart.clients.suspend()
     heart.settle()
     expect([client.heard().at(-1), client.socket.paused]).toEqual(['Z I', true])

@@ -117,7 +117,10 @@ test('a client that waits, or has a server, does not ask for another', async () 
   const second = await one.heart.connect()
   one.client.send(query('begin'))
   second.send(query('rows 1 b'))
+  const since = second.served.waitingSince
+  one.heart.clock.advance(1)
   expect([one.client.served.acquire(), second.served.acquire()]).toEqual([false, false])
+  expect(second.served.waitingSince).toBe(since)
   expect([one.heart.pool().waiting.size, one.heart.pool().active.size]).toEqual([1, 1])
 })
 
@@ -151,4 +154,24 @@ test('queries and transactions are counted with their time, and with the time th
   expect([counters.queries, counters.xacts]).toEqual([2, 1])
   expect([counters.queryTime, counters.xactTime, counters.waitTime - waited]).toEqual([5e6, 7e6, 7e6])
   expect(counters.serverAssignments).toBe(2)
+})
+
+test('the time between two transactions is no transaction, though the server stays with its client', async () => {
+  const one = await scene({ pool_mode: 'session' })
+  const { counters } = one.heart.pool()
+  for (const text of ['rows 1 a', 'begin', 'commit']) {
+    one.heart.clock.advance(10)
+    one.client.send(query(text))
+    one.heart.clock.advance(1)
+    one.heart.settle()
+  }
+  expect([counters.xacts, counters.xactTime, counters.queryTime]).toEqual([2, 13e6, 3e6])
+})
+
+test('a client that is amid a message of its server is told nothing that would stand in there', async () => {
+  const one = await scene()
+  one.client.send(query('rows 1 a'))
+  one.server.socket.deliver(message('D', 'a row that never ends').subarray(0, 12))
+  one.server.socket.owner.onGone()
+  expect([one.client.socket.taken().length, one.client.isOpen]).toEqual([12, false])
 })

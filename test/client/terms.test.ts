@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import type { ConfigInput } from '../../src/config/input.js'
 import { noSettings } from '../../src/session-state/settings.js'
 import { Heart, type HeartClient, turn } from '../harness/heart.js'
-import { parse, query, sync } from '../protocol/wire.js'
+import { flush, parse, query, sync } from '../protocol/wire.js'
 import type { RigServer } from '../relay/relay-rig.js'
 
 interface Scene {
@@ -66,6 +66,26 @@ describe('from session to transaction mode', () => {
     expect([isHeld(one), one.client.isOpen, one.server.session.state]).toEqual([false, true, 'idle'])
   })
 
+  test.each(['idle', 'used'] as const)(
+    'a client finds nothing that others left on a server that is %s',
+    async (state) => {
+      const one = await scene({ pool_mode: 'session', server_reset_query: '', server_check_query: 'select 1' })
+      const second = await one.heart.connect()
+      exchange(one, query('rows 1 a'))
+      one.client.socket.owner.onGone()
+      if (state === 'used') one.heart.pool().move(one.server.session, 'used')
+      one.heart.set('server_idle_timeout', '50')
+      expect(one.server.session.state).toBe(state)
+      one.heart.set('pool_mode', 'transaction')
+      expect(one.server.session.state).toBe('closed')
+      const two = { ...one, client: second }
+      exchange(two, query('begin'))
+      one.heart.set('query_timeout', '100')
+      exchange(two, query('commit'))
+      expect([second.error, second.isOpen]).toEqual(['', true])
+    },
+  )
+
   test('a client with a session of its own is sent away at once where it is between transactions', async () => {
     const one = await scene({ pool_mode: 'session' })
     exchange(one, query('rows 1 a'))
@@ -90,10 +110,22 @@ describe('from session to transaction mode', () => {
     expect([one.client.isOpen, one.server.session.isDirty]).toEqual([false, true])
   })
 
+  test('a client amid a query has its answer before it is sent away', async () => {
+    const one = await scene({ pool_mode: 'session' })
+    exchange(one, query('rows 1 a'))
+    one.client.socket.taken()
+    one.client.send(query('rows 1 b'))
+    one.heart.set('pool_mode', 'transaction')
+    expect(one.client.isOpen).toBe(true)
+    one.heart.settle()
+    expect([one.client.heard().map((line) => line[0]), one.client.isOpen]).toEqual([['T', 'D', 'C', 'Z', 'E'], false])
+  })
+
   test('a client amid a batch is not sent away before its Sync', async () => {
     const one = await scene({ pool_mode: 'session' })
     exchange(one, query('rows 1 a'))
-    exchange(one, parse('', 'rows 1 b'))
+    exchange(one, parse('', 'rows 1 b'), flush)
+    expect(one.server.relay.isQuiet).toBe(true)
     one.heart.set('pool_mode', 'transaction')
     expect(one.client.isOpen).toBe(true)
     exchange(one, sync)

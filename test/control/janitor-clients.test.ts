@@ -74,10 +74,13 @@ describe('a replication client', () => {
 test('who waits for a server is sent away when the pooler shuts down with everything paused', async () => {
   const heart = await Heart.open(patient)
   const client = await waiting(heart)
+  for (const isClosing of [true, false]) {
+    heart.clients.isClosing = isClosing
+    heart.context.isPaused = !isClosing
+    heart.janitor.look()
+    expect(client.isOpen).toBe(true)
+  }
   heart.clients.isClosing = true
-  heart.janitor.look()
-  expect(client.isOpen).toBe(true)
-  heart.context.isPaused = true
   heart.janitor.look()
   expect(client.error).toBe('server shutting down')
 })
@@ -93,13 +96,16 @@ test('nobody is looked at while everything is suspended', async () => {
 
 test('the janitor looks at once, every third of a second, and not after it was stopped', async () => {
   const heart = await Heart.open({ ...patient, client_idle_timeout: 1 })
-  const [one, two] = [await heart.connect(), await heart.connect()]
+  const [one, two, three] = [await heart.connect(), await heart.connect(), await heart.connect()]
+  heart.clock.advance(1.001)
+  two.served.quietSince = three.served.quietSince = heart.clock.now()
   heart.janitor.start()
-  heart.clock.advance(0.9)
-  two.served.quietSince = heart.clock.now()
-  heart.clock.advance(0.5)
   expect([one.isOpen, two.isOpen]).toEqual([false, true])
+  heart.clock.advance(0.99)
+  three.served.quietSince = heart.clock.now()
+  heart.clock.advance(0.343)
+  expect([two.isOpen, three.isOpen]).toEqual([false, true])
   heart.janitor.stop()
   heart.clock.advance(100)
-  expect(two.isOpen).toBe(true)
+  expect(three.isOpen).toBe(true)
 })

@@ -129,6 +129,15 @@ describe('a replication client', () => {
     expect(states(heart)).toBe('closed idle connecting')
   })
 
+  test('waits where another one has all that pool_size allows', async () => {
+    const heart = await open({ default_pool_size: 1 })
+    const first = await heart.arrive('rig', 'rig', { replication: 'database' })
+    await heart.arrive('rig', 'rig', { replication: 'database' })
+    expect(states(heart)).toBe('connecting')
+    first.socket.owner.onGone()
+    expect(states(heart)).toBe('closed connecting')
+  })
+
   test('waits where the servers of the clients are all in use, and is not evicted itself', async () => {
     const heart = await open({ default_pool_size: 1, max_db_connections: 2 })
     await busy(heart)

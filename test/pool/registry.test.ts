@@ -29,11 +29,13 @@ describe('dropConnections', () => {
     expect([pool.database.clients, pool.database.servers, pool.user.servers]).toEqual([0, 0, 0])
   })
 
-  test('sends away who has not been welcomed yet', async () => {
+  test('sends away who is not welcomed yet, while a server is asked about its parameters', async () => {
     const heart = await Heart.open()
-    const client = await heart.arrive()
+    heart.idle(1)
+    const client = await heart.arrive('rig', 'rig', { TimeZone: 'nowhere' })
+    expect(states(heart)).toEqual(['tested'])
     heart.registry.dropConnections(heart.pool().database, removed)
-    expect([client.error, client.isOpen, heart.pool().arriving.size]).toEqual(['database removed', false, 0])
+    expect([client.error, client.isOpen, states(heart)]).toEqual(['database removed', false, ['closed']])
   })
 
   test('gives who waits nothing of what the others leave', async () => {
