@@ -311,6 +311,18 @@ describe('files', () => {
     else expect(before).toBe(after)
   })
 
+  test('the picture of a transaction in docs/ARCHITECTURE.md has the names of the code', () => {
+    const picture = /```mermaid\n([\s\S]*?)```/.exec(readFileSync(page, 'utf8'))?.[1] ?? ''
+    const all = sources.map(({ text }) => text).join('\n')
+    const parties = [...picture.matchAll(/participant (\w+)/g)].map(([, name]) => name!)
+    const peers = ['Client', 'PostgreSQL']
+    const unknown = parties.filter((name) => !peers.includes(name) && !new RegExp(`class ${name}\\b`).test(all))
+    const methods = [...picture.matchAll(/(\w+)\(\)/g)].map(([, name]) => name!)
+    expect(methods.length).toBeGreaterThan(20)
+    const made = (name: string): boolean => new RegExp(`^(?: {2}|export function )(?:\\w+ )*${name}\\(`, 'm').test(all)
+    expect([...unknown, ...methods.filter((name) => !made(name))]).toEqual([])
+  })
+
   test('there are named exports only, and no barrels but index.ts', () => {
     const wrong = sources.filter(
       ({ path, code }) => path !== 'src/index.ts' && code.some((line) => /^export (?:default|\*)/.test(line)),
