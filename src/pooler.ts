@@ -53,7 +53,7 @@ export interface Pooler extends AsyncDisposable {
    * Loads the configuration and opens what `listen_addr` and `unix_socket_dir` say.
    * @param fds file descriptors of sockets that somebody else opened for us, such as systemd: they take the place of both
    * @returns where it listens: `127.0.0.1:6432`, `unix:/tmp/.s.PGSQL.6432`
-   * @throws ConfigError, or the system's error for an address in use
+   * @throws ConfigError, or an Error that names the setting, with the system's code for an address in use
    */
   listen(fds?: readonly number[]): Promise<readonly string[]>
   /** Loads the configuration without listening: for `accept` and `connect` alone. */

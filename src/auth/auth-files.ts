@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { ConfigError, located } from '../config/config-error.js'
+import { ConfigError, located, systemReason } from '../config/config-error.js'
 import type { Settings } from '../config/settings.js'
 import { readLdapConf } from '../io/ldap-conf.js'
 import { textOf } from '../protocol/byte-text.js'
@@ -61,8 +61,8 @@ function readLdapOptions({ auth_type, auth_ldap_options }: Settings): LdapOption
 }
 
 async function read(name: string, file: string): Promise<string> {
-  const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
-    throw new ConfigError(`could not open ${name} ${file}: ${error.code ?? error.message}`)
+  const bytes = await readFile(file).catch((error: unknown) => {
+    throw new ConfigError(`could not open ${name} ${file}: ${systemReason(error)}`)
   })
   return textOf(bytes)
 }

@@ -3,6 +3,7 @@
 import { randomFillSync, timingSafeEqual } from 'node:crypto'
 import type { Socket } from '../io/socket.js'
 import type { LogPeer } from '../observe/log.js'
+import { cancels } from '../observe/trace.js'
 import type { CancelRequest } from '../protocol/frontend.js'
 import { Attempt } from '../server/attempt.js'
 import type { Context } from '../server/context.js'
@@ -13,6 +14,8 @@ import { Peers } from './peers.js'
 
 /** Whoever can be cancelled: a client of a pool, or of the console. */
 export interface Cancellable {
+  /** As SHOW names it. */
+  readonly ptr: string
   /** PID and secret of its BackendKeyData, one behind the other. */
   cancelKey: Buffer
   /** What a CancelRequest that names it should do: stop a server's work, or end the wait for one. */
@@ -43,6 +46,12 @@ export const cancelOutcomes = {
 } as const
 
 type Outcome = keyof typeof cancelOutcomes
+
+/** Whom a request is for. */
+interface Found {
+  client: Cancellable | undefined
+  server: ServerSession | undefined
+}
 
 /** How long requests may still be on their way when the pooler is down, ms. */
 const lastMoment = 1000
@@ -103,8 +112,9 @@ export class Cancels {
   async request(packet: CancelRequest, from: Socket, who: LogPeer & { readonly connectedAt: number }): Promise<void> {
     const { log, clock, config, closes } = this.context
     let outcome: Outcome = 'cancel_not_sent'
+    const found: Found = { client: undefined, server: undefined }
     try {
-      if (this.active < mostRequests) outcome = await this.carryOut(packet)
+      if (this.active < mostRequests) outcome = await this.carryOut(packet, found)
     } catch (error) {
       if (error instanceof CancelExpired) outcome = 'cancel_wait_timeout'
       else log.warning(`cancel request failed: ${(error as Error).message}`, who)
@@ -112,6 +122,9 @@ export class Cancels {
       from.end()
     }
     closes.add(outcome)
+    if (cancels.hasSubscribers) {
+      cancels.publish({ address: who.address, client: found.client?.ptr, server: found.server?.ptr, outcome })
+    }
     if (!config.settings.log_disconnections) return
     log.info(
       `closing because: ${cancelOutcomes[outcome]} (age=${Math.trunc((clock.now() - who.connectedAt) / 1000)}s)`,
@@ -138,17 +151,20 @@ export class Cancels {
     return undefined
   }
 
-  private async carryOut(packet: CancelRequest): Promise<Outcome> {
+  private async carryOut(packet: CancelRequest, found: Found): Promise<Outcome> {
     if (packet.secret.length === 0) return 'cancel_malformed'
     const { peer_id: ownId } = this.context.config.settings
     const key = Buffer.concat([pidBytes(packet.pid), packet.secret])
     const peerId = key[1]! | (key[2]! << 8)
     const client = this.find(key)
     if (client === undefined) return ownId > 0 && peerId !== ownId ? this.passOn(key, peerId) : 'cancel_unknown'
+    found.client = client
     const target = client.cancelTarget()
     if (target === undefined) return 'cancel_idle'
-    if (target !== 'waiting' && target !== 'console')
+    if (target !== 'waiting' && target !== 'console') {
+      found.server = target
       return (await this.stop(target)) ? 'cancel_sent' : 'cancel_not_sent'
+    }
     leavePromise(() => client.cancelWaiting())
     return `cancel_${target}`
   }

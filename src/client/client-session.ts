@@ -4,6 +4,7 @@ import type { Cancellable } from '../cancel/cancel.js'
 import type { Socket } from '../io/socket.js'
 import type { CloseCounts } from '../observe/close-counts.js'
 import type { LogPeer } from '../observe/log.js'
+import { clientCloses, type TracedClient } from '../observe/trace.js'
 import * as backend from '../protocol/backend.js'
 import type { PgError } from '../protocol/errors.js'
 import { ParameterSet } from '../relay/parameters.js'
@@ -72,6 +73,12 @@ export class ClientSession implements Cancellable, LogPeer {
     return `C-${this.ptr}: ${this.database}/${this.user}@${this.address}`
   }
 
+  /** What is told of it to whoever traces. */
+  get traced(): TracedClient {
+    const { ptr, address, database, user, parameters } = this
+    return { client: ptr, address, database, user, applicationName: parameters.get('application_name') ?? '' }
+  }
+
   get isConsole(): boolean {
     return this.phase?.name === 'console'
   }
@@ -114,6 +121,9 @@ export class ClientSession implements Cancellable, LogPeer {
     phase.end(reason)
     phase.socket.end()
     this.onClosed(this)
+    if (clientCloses.hasSubscribers) {
+      clientCloses.publish({ ...this.traced, reason, ageMs: clock.now() - this.connectedAt })
+    }
   }
 
   /** What came is not a client, but a CancelRequest: its connection is left as it is. */

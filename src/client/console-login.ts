@@ -9,6 +9,7 @@ import type { Context } from '../server/context.js'
 import type { ClientSession } from './client-session.js'
 import { type ConsoleHost, type ConsoleRole, DestinationRelay } from './destination.js'
 import { type LoginSources, logInClient } from './login.js'
+import { traceLogin } from './trace.js'
 import { welcomeMessages } from './welcome.js'
 
 /** What clients of the console come in by. */
@@ -65,6 +66,7 @@ export function openConsole(
 ): void {
   entrance.registry.cancels.register(client, client.minor)
   entrance.console.counters.clientLogins++
+  traceLogin(client)
   const relay = new DestinationRelay(
     reader.socket,
     entrance.console.counters,

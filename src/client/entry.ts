@@ -25,6 +25,7 @@ import { PooledClient } from './pooled-client.js'
 import { Seat } from './seat.js'
 import { negotiateStartup } from './startup.js'
 import { type ClientStartup, readClientStartup, replicationWords } from './startup-parameters.js'
+import { traceLogin } from './trace.js'
 import { reportOf, setParameters, welcomeMessages } from './welcome.js'
 
 /** The newest protocol is 3.2: longer cancel keys. */
@@ -226,6 +227,7 @@ export class ClientEntry implements ClientPhase, Member {
     entrance.registry.cancels.register(client, client.minor)
     reader.write(welcomeMessages(reportOf(pool), client.parameters, client.cancelKey, notice))
     pool.counters.clientLogins++
+    traceLogin(client)
     const served = new PooledClient(context, client, seat, reader.socket)
     pool.clients.delete(this)
     pool.clients.add(served)

@@ -4,6 +4,7 @@
 import type { Socket } from '../io/socket.js'
 import type { CloseCounts } from '../observe/close-counts.js'
 import type { LogPeer } from '../observe/log.js'
+import { exchanges } from '../observe/trace.js'
 import type { Borrower, Lease, Member, Wants } from '../pool/lease.js'
 import type { Pool } from '../pool/pool.js'
 import * as backend from '../protocol/backend.js'
@@ -35,6 +36,8 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
   /** The server that it has, or is being given. */
   lease: Lease | null = null
   waitingSince = 0
+  /** How long it waited for its server, ms; 0 once that has answered it. */
+  private waited = 0
   /** Has been told that it waits (`query_wait_notify`). */
   isNotified = false
   /** Since when it has had nothing to do, or its transaction has, ms on the clock. */
@@ -118,9 +121,23 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
     counters.queries++
     counters.queryTime += 1000 * (now - this.relay.requestSince)
     this.quietSince = now
+    if (exchanges.hasSubscribers) this.traceExchange(now, status)
+    this.waited = 0
     if (status !== backend.Idle) return
     counters.xacts++
     counters.xactTime += 1000 * (now - this.relay.transactionSince)
+  }
+
+  private traceExchange(now: number, status: number): void {
+    const { lease } = this
+    if (lease === null) return
+    exchanges.publish({
+      client: this.ptr,
+      server: lease.server.ptr,
+      durationMs: now - this.relay.requestSince,
+      waitMs: this.waited,
+      status: status === backend.Idle ? 'idle' : status === backend.InFailedTransaction ? 'failed' : 'transaction',
+    })
   }
 
   onQuiet(status: number): void {
@@ -161,6 +178,7 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
   granted(lease: Lease, now: number): void {
     if (this.terms.current.mode === 'session') lease.server.wasOwned = true
     this.relay.transactionSince = this.relay.requestSince = now
+    this.waited = now - this.waitingSince
   }
 
   resume(): void {

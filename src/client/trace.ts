@@ -1,12 +1,15 @@
-// What -v adds to the log of how clients come in, in pgbouncer's words.
+// How clients come in, for whoever wants to know: what -v adds to the log, in pgbouncer's words, and the channels of `observe/trace.ts`.
 
 import { hostAndPort } from '../io/listener.js'
 import type { LogPeer } from '../observe/log.js'
+import { clientConnects, clientLogins } from '../observe/trace.js'
 import type { Context } from '../server/context.js'
 import type { Arrival } from './arrivals.js'
+import type { ClientSession } from './client-session.js'
 
-/** -v: a client is connected, from where and to where. */
-export function traceArrival({ log }: Context, client: LogPeer, arrival: Arrival): void {
+/** A client is connected; -v: from where and to where. */
+export function traceArrival({ log }: Context, client: ClientSession, arrival: Arrival): void {
+  if (clientConnects.hasSubscribers) clientConnects.publish(client.traced)
   if (log.verbose < 1) return
   const { kind, description, localAddress, localPort } = arrival
   const to = kind === 'tcp' ? ` -> ${hostAndPort(localAddress, localPort)}` : ''
@@ -21,4 +24,9 @@ export function traceStartup({ log, config }: Context, parameters: ReadonlyMap<s
     const verb = ignored.has(name.toLowerCase()) ? 'ignoring startup parameter' : 'got var'
     log.debug(`${verb}: ${name}=${value}`, who)
   }
+}
+
+/** A client has been welcomed. */
+export function traceLogin(client: ClientSession): void {
+  if (clientLogins.hasSubscribers) clientLogins.publish(client.traced)
 }

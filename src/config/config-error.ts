@@ -43,6 +43,12 @@ export function located<T>(text: string, place: Place | undefined, read: () => T
   }
 }
 
+/** What the system said, without its code and call: `no such file or directory`. */
+export function systemReason(error: unknown): string {
+  const { message } = error as Error
+  return message.replace(/^E\w+[:,] /, '').replace(/, \w+(?: '.*)?$/s, '')
+}
+
 const longest = 120
 
 /** A foreign text for a message: control characters, and bytes that are not UTF-8, escaped, cut where it gets long. */

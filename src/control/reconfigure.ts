@@ -47,7 +47,7 @@ export function reconfigure(registry: Registry, files: AuthFiles): void {
 /** Without a reset query, servers have what their clients left there in session mode: nobody finds it in another mode. */
 function closeOwned(pool: Pool): void {
   for (const server of [...pool.idle, ...pool.used]) {
-    if (server.wasOwned) server.close('database configuration changed')
+    if (server.wasOwned) server.close('database_changed')
   }
 }
 

@@ -1,7 +1,8 @@
 // Where clients come in: TCP addresses, a Unix socket, and sockets that somebody else opened for us.
 
-import { chmodSync, chownSync, existsSync, fstatSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { chmodSync, chownSync, fstatSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { createServer, type Socket as NetSocket, connect as netConnect, type Server } from 'node:net'
+import { refused, tcpFailure, unixFailure } from './listen-failure.js'
 import { isClosedToOthers, isKnownClosed } from './socket-access.js'
 
 export interface TcpOptions {
@@ -32,6 +33,9 @@ export interface InheritedOptions {
   readonly port: number
   readonly backlog: number
 }
+
+/** What a socket's address has room for; libuv would cut the rest off without a word. */
+const longestPath = process.platform === 'linux' ? 107 : 103
 
 /** Node on Windows has named pipes in their place. */
 export const hasUnixSockets: boolean = process.platform !== 'win32'
@@ -73,7 +77,7 @@ export class Listener {
     this.isInherited = isInherited
   }
 
-  /** @throws Error of the system, such as EADDRINUSE, or `unix socket is in use, cannot continue` */
+  /** @throws Error with a text that names the setting, and the system's code, such as EADDRINUSE, if there is one */
   static async open(options: ListenOptions, onConnection: OnConnection): Promise<Listener> {
     switch (options.kind) {
       case 'tcp':
@@ -94,9 +98,8 @@ export class Listener {
       ...(host !== undefined && { host }),
       backlog: options.backlog,
       ...(options.reusePort && { reusePort: true }),
-    }).catch((error: NodeJS.ErrnoException) => {
-      if (error.syscall !== 'getaddrinfo') throw error
-      throw refused(`getaddrinfo('${host}', '${options.port}') = ${error.code} (listen_addr)`) // in pgbouncer's words
+    }).catch((error: Error) => {
+      throw tcpFailure(error, host, options.port)
     })
     const address = server.address()
     const port = typeof address === 'object' && address !== null ? address.port : options.port
@@ -104,13 +107,19 @@ export class Listener {
   }
 
   private static async unix(options: UnixOptions, onConnection: OnConnection): Promise<Listener> {
+    const { folder } = options
     const name = `.s.PGSQL.${options.port}`
-    const isAbstract = options.folder.startsWith('@')
-    const path = isAbstract ? `\0${options.folder.slice(1)}/${name}` : `${options.folder}/${name}`
+    const isAbstract = folder.startsWith('@')
+    const path = isAbstract ? `\0${folder.slice(1)}/${name}` : `${folder}/${name}`
+    if (Buffer.byteLength(path) > longestPath) {
+      throw refused(`unix_socket_dir: ${folder}/${name} is too long for a socket: set a folder with a shorter path`)
+    }
     if (!isAbstract) {
       // libuv would report EACCES for it, as Windows does.
-      if (!existsSync(options.folder)) {
-        throw refused(`could not listen in ${options.folder} (unix_socket_dir): no such file or directory`)
+      if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) {
+        throw refused(
+          `unix_socket_dir: there is no folder ${folder}: make it, set another, or none to listen by TCP alone`,
+        )
       }
       await removeStale(path)
     }
@@ -121,15 +130,21 @@ export class Listener {
     const mask = process.umask(0o777 & ~options.mode)
     try {
       await listening(server, { path, backlog: options.backlog })
+    } catch (error) {
+      throw unixFailure(error as Error, folder, path.replace('\0', '@'))
     } finally {
       process.umask(mask)
     }
     if (!isAbstract) {
-      chmodSync(path, options.mode)
-      if (options.group !== '') chownSync(path, process.getuid?.() ?? -1, groupId(options.group))
+      try {
+        setAccess(path, options)
+      } catch (error) {
+        server.close()
+        throw error
+      }
       isOwnUser = isClosedToOthers(path)
     }
-    const description = isAbstract ? `unix:${options.folder}/${name}` : `unix:${path}`
+    const description = isAbstract ? `unix:${folder}/${name}` : `unix:${path}`
     return new Listener({ server, kind: 'unix', description, port: options.port, path: isAbstract ? '' : path })
   }
 
@@ -174,11 +189,6 @@ export function hostAndPort(host: string, port: number): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
-/** An error that says all that is to be said, marked as the system's own are by its call. */
-function refused(text: string): Error {
-  return Object.assign(new Error(text), { syscall: 'listen' })
-}
-
 function listening(server: Server, options: object): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
@@ -213,6 +223,7 @@ function unixPath(inode: number): string {
 
 /** Removes a socket file that nobody listens at any more. */
 async function removeStale(path: string): Promise<void> {
+  if (statSync(path, { throwIfNoEntry: false })?.isSocket() !== true) return
   const isAlive = await new Promise<boolean>((resolve) => {
     const probe = netConnect(path, () => {
       probe.destroy()
@@ -222,8 +233,34 @@ async function removeStale(path: string): Promise<void> {
       resolve(error.code !== 'ENOENT' && error.code !== 'ECONNREFUSED'),
     )
   })
-  if (isAlive) throw refused('unix socket is in use, cannot continue')
-  if (statSync(path, { throwIfNoEntry: false })?.isSocket()) rmSync(path, { force: true })
+  if (isAlive) {
+    // pgbouncer's words, and how to go on.
+    throw refused(
+      `unix socket is in use, cannot continue: another process listens at ${path}: ` +
+        'end it, or set another unix_socket_dir or listen_port',
+    )
+  }
+  rmSync(path, { force: true })
+}
+
+/** `unix_socket_mode` and `unix_socket_group`. */
+function setAccess(path: string, { mode, group }: UnixOptions): void {
+  try {
+    chmodSync(path, mode)
+  } catch (error) {
+    throw refused(`unix_socket_mode: cannot be set for ${path}: ${(error as Error).message}`, error as Error)
+  }
+  if (group === '') return
+  const id = groupId(group)
+  try {
+    chownSync(path, process.getuid?.() ?? -1, id)
+  } catch (error) {
+    throw refused(
+      `unix_socket_group: cannot give ${path} to group "${group}", of which this user must be a member: ` +
+        (error as Error).message,
+      error as Error,
+    )
+  }
 }
 
 function groupId(name: string): number {
@@ -232,6 +269,8 @@ function groupId(name: string): number {
     .split('\n')
     .find((entry) => entry.startsWith(`${name}:`))
   const id = Number(line?.split(':')[2])
-  if (!Number.isInteger(id)) throw refused(`could not find group "${name}" (unix_socket_group)`)
+  if (line === undefined || !Number.isInteger(id)) {
+    throw refused(`unix_socket_group: there is no group "${name}": name one of /etc/group, or give its number`)
+  }
   return id
 }

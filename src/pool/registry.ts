@@ -5,6 +5,7 @@ import { learnt } from '../auth/credentials.js'
 import type { StoredSecret } from '../auth/secrets.js'
 import type { Credentials } from '../auth/server-login.js'
 import type { Cancels } from '../cancel/cancel.js'
+import { serverConnects } from '../observe/trace.js'
 import { Idle } from '../protocol/backend.js'
 import { type Condition, PgError } from '../protocol/errors.js'
 import type { ServerCloseReason } from '../server/close-reason.js'
@@ -122,6 +123,9 @@ export class Registry implements PoolOwner {
 
   private onConnected(pool: Pool, server: ServerSession): void {
     pool.database.hosts.connected(server.host!, server.target!, pool.user.name)
+    if (serverConnects.hasSubscribers) {
+      serverConnects.publish({ ...server.traced, durationMs: this.context.clock.now() - server.connectedAt })
+    }
     pool.onConnected(server)
   }
 

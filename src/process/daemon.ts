@@ -1,7 +1,7 @@
 // The pooler as a process: configuration, user, pid file, listening, signals, end; one step a line, in pgbouncer's order.
 
 import { closeSync, openSync } from 'node:fs'
-import { ConfigError } from '../config/config-error.js'
+import { ConfigError, systemReason } from '../config/config-error.js'
 import { type Config, type LoadOptions, loadConfig } from '../config/load.js'
 import { systemClock } from '../observe/clock.js'
 import { createLog, type Log } from '../observe/log.js'
@@ -47,6 +47,8 @@ async function serve(command: ServeCommand, create: typeof createPooler, log: Lo
   if (command.reboot) throw new StartFailure(noReboot)
   const config = await load(command, log)
   const { settings } = config
+  // In its format from here on; its files belong to whom we become.
+  log.reopen({ ...settings, logfile: '', syslog: false })
   becomeUser(settings.user)
   checkLogFile(settings.logfile)
   log.reopen(settings)
@@ -102,7 +104,7 @@ function checkLogFile(file: string): void {
   try {
     closeSync(openSync(file, 'a'))
   } catch (error) {
-    throw new StartFailure(`Cannot open logfile: '${file}': ${(error as NodeJS.ErrnoException).code}`)
+    throw new StartFailure(`Cannot open logfile: '${file}': ${systemReason(error)}`)
   }
 }
 
@@ -132,7 +134,7 @@ function surroundings(): string {
   return `node v${node}, libuv ${uv}, tls: OpenSSL ${openssl}`
 }
 
-/** Errors that say all that is to be said: ours, and the system's, such as a port in use. */
+/** Errors that say all that is to be said: ours, and the system's. */
 function isForPeople(error: unknown): error is Error {
   if (error instanceof StartFailure || error instanceof ConfigError) return true
   return error instanceof Error && 'syscall' in error

@@ -1,6 +1,7 @@
 // The pid file (setting `pidfile`): says that a pooler runs here, and keeps a second one from starting.
 
 import { readFileSync, unlinkSync, writeFileSync } from 'node:fs'
+import { systemReason } from '../config/config-error.js'
 import type { Log } from '../observe/log.js'
 import { StartFailure } from './start-failure.js'
 
@@ -51,7 +52,7 @@ export class Pidfile {
       return readFileSync(this.#path, 'utf8')
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-      throw new StartFailure(`could not read pidfile '${this.#path}': ${(error as Error).message}`)
+      throw new StartFailure(`could not read pidfile '${this.#path}': ${systemReason(error)}`)
     }
   }
 
@@ -71,7 +72,7 @@ export class Pidfile {
     try {
       run()
     } catch (error) {
-      throw new StartFailure(`could not ${what} pidfile '${this.#path}': ${(error as Error).message}`)
+      throw new StartFailure(`could not ${what} pidfile '${this.#path}': ${systemReason(error)}`)
     }
   }
 }

@@ -2,6 +2,7 @@
 
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { systemReason } from '../config/config-error.js'
 import { StartFailure } from './start-failure.js'
 
 /** Documented, yet absent from @types/node. */
@@ -29,7 +30,9 @@ function assume(name: string): void {
     process.setgid?.(gid)
     process.setuid?.(uid)
   } catch (error) {
-    throw new StartFailure(`failed to assume identity of user '${name}': ${(error as Error).message}`)
+    throw new StartFailure(
+      `failed to assume identity of user '${name}' (user, or -u): ${systemReason(error)}; only root can become somebody else`,
+    )
   }
   if (canBeRootAgain()) throw new StartFailure('setuid() failed to work')
 }
@@ -56,7 +59,7 @@ export function findUser(name: string): { readonly uid: number; readonly gid: nu
   try {
     return { uid: Number(entry?.[2] ?? askId('-u', name)), gid: Number(entry?.[3] ?? askId('-g', name)) }
   } catch {
-    throw new StartFailure(`could not find user '${name}' to switch to`)
+    throw new StartFailure(`could not find user '${name}' to switch to (user, or -u)`)
   }
 }
 

@@ -6,6 +6,7 @@ import { hostAndPort } from '../io/listener.js'
 import type { Socket } from '../io/socket.js'
 import type { LogPeer } from '../observe/log.js'
 import type { Counters } from '../observe/stats.js'
+import { serverCloses, type TracedServer } from '../observe/trace.js'
 import * as backend from '../protocol/backend.js'
 import { ConnectionLost } from '../protocol/conversation.js'
 import type { PgError } from '../protocol/errors.js'
@@ -137,6 +138,11 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
 
   get logPrefix(): string {
     return `S-${this.ptr}: ${this.database}/${this.user}@${this.address}`
+  }
+
+  /** What is told of it to whoever traces. */
+  get traced(): TracedServer {
+    return { server: this.ptr, address: this.address, database: this.database, user: this.user }
   }
 
   get closeNeeded(): boolean {
@@ -300,8 +306,13 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
     }
     this.pool.onServerClosing(this, reason)
     this.attempt.giveUp(failed(reason, detail))
-    const relay = this.relay
-    if (relay === undefined) return
+    if (this.relay !== undefined) this.closeRelay(this.relay, text)
+    if (serverCloses.hasSubscribers) {
+      serverCloses.publish({ ...this.traced, reason, ageMs: clock.now() - this.connectedAt })
+    }
+  }
+
+  private closeRelay(relay: ServerRelay, text: string): void {
     if (relay.isQuiet) relay.socket.write(frontend.terminate())
     relay.close()
     for (let i = 0; i < relay.owed.length; i++) {

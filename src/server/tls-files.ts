@@ -4,7 +4,7 @@ import { createHash, X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { SecureContext } from 'node:tls'
 import { checkTlsSettings } from '../config/checks.js'
-import { ConfigError, describePlace, quoted } from '../config/config-error.js'
+import { ConfigError, describePlace, quoted, systemReason } from '../config/config-error.js'
 import type { DatabaseConfig } from '../config/databases.js'
 import type { Config } from '../config/load.js'
 import { mustEncrypt, type Settings, type SslMode, type SslNegotiation } from '../config/settings.js'
@@ -218,8 +218,8 @@ function build(material: TlsMaterial, names: Readonly<Record<keyof TlsMaterial, 
 
 async function read(name: string, file: string): Promise<Buffer | undefined> {
   if (file === '') return undefined
-  return readFile(file).catch((error: NodeJS.ErrnoException) => {
-    throw new ConfigError(`could not open ${name} ${file}: ${error.code ?? error.message}`)
+  return readFile(file).catch((error: unknown) => {
+    throw new ConfigError(`could not open ${name} ${file}: ${systemReason(error)}`)
   })
 }
 

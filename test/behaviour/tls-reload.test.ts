@@ -79,7 +79,7 @@ describe('a reload of what clients are shown', () => {
     ['crt', 'no certificate', /^TLS setup failed: client_tls_cert_file: no start line$/],
     ['key', certified('other').key, /^TLS setup failed: client_tls_key_file: key values mismatch$/],
     ['ca', '', /^TLS setup failed: client_tls_ca_file: /],
-    ['key', undefined, /^could not open client_tls_key_file .*: ENOENT$/],
+    ['key', undefined, /^could not open client_tls_key_file .*: no such file or directory$/],
   ])('with a mistake in %s changes nothing, and says what is wrong', async (name, content, message) => {
     await using own = await Folder.open({ crt: ours.cert, key: ours.key, ca: authority.cert })
     await using pooler = await start({
@@ -179,7 +179,10 @@ describe('a reload of what servers are shown and checked against', () => {
   })
 
   test.each([
-    [{ sslrootcert: '/no/such/file' }, /^could not open sslrootcert of database "one" \(databases\.one\) .*: ENOENT$/],
+    [
+      { sslrootcert: '/no/such/file' },
+      /^could not open sslrootcert of database "one" \(databases\.one\) .*: no such file or directory$/,
+    ],
     [{ sslcert: 'a' }, /^sslcert and sslkey belong together: one of them is missing/],
     [{ sslnegotiation: 'direct' }, /^sslnegotiation=direct needs sslmode=require or stronger, not prefer/],
     [{ sslnegotiation: 'direct', sslmode: 'allow' }, /^sslnegotiation=direct needs sslmode=require or stronger/],
@@ -244,7 +247,7 @@ describe('by SET, which changes one of them at a time', () => {
     await (await pooler.raw()).end()
     expect(await set('client_tls_cert_file', own.file('cert'))).toEqual([`${pending}: ${missing}`])
     expect(await set('client_tls_key_file', '/no/such/key')).toEqual([
-      `${pending}: could not open client_tls_key_file /no/such/key: ENOENT`,
+      `${pending}: could not open client_tls_key_file /no/such/key: no such file or directory`,
     ])
     expect(await set('client_tls_key_file', own.file('key'))).toEqual([])
     expect(await pooler.refusal({})).toBe(required)

@@ -27,7 +27,7 @@ async function request(heart: Heart, key: Buffer): Promise<string> {
 
 /** The key that a client of this pooler is given. */
 function registered(cancels: Cancels, minor = 0): Buffer {
-  const client = { cancelKey: Buffer.alloc(0), cancelTarget: () => undefined, cancelWaiting() {} }
+  const client = { ptr: '', cancelKey: Buffer.alloc(0), cancelTarget: () => undefined, cancelWaiting() {} }
   cancels.register(client, minor)
   return client.cancelKey
 }

@@ -130,7 +130,7 @@ describe('a key', () => {
     const heart = await Heart.open()
     const keys = new Set<string>()
     for (let count = 0; count < 600; count++) {
-      const one = { cancelKey: Buffer.alloc(0), cancelTarget: () => undefined, cancelWaiting() {} }
+      const one = { ptr: '', cancelKey: Buffer.alloc(0), cancelTarget: () => undefined, cancelWaiting() {} }
       heart.registry.cancels.register(one, 0)
       expect(one.cancelKey.readInt32BE(0)).toBeGreaterThanOrEqual(0)
       keys.add(one.cancelKey.toString('hex'))

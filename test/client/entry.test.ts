@@ -105,7 +105,7 @@ describe('a replication client', () => {
   test('leaves its place in pool_size to clients that wait', async () => {
     const heart = await Heart.open()
     const client = await heart.connect()
-    heart.servers[0]!.session.close('test')
+    heart.servers[0]!.session.close('server_lifetime')
     const stream = await heart.arrive('rig', 'rig', replication)
     heart.settle()
     client.send(query('rows 1 a'))

@@ -4,7 +4,10 @@
 export const main = '[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = PORT\nunix_socket_dir =\n'
 
 const cannotLoad = ['exit code 1', 'FATAL cannot load config file']
-const cannotOpen = (setting: string) => ['exit code 1', `FATAL could not open ${setting} DIR/absent: ENOENT`]
+const cannotOpen = (setting: string) => [
+  'exit code 1',
+  `FATAL could not open ${setting} DIR/absent: no such file or directory`,
+]
 
 export interface File {
   readonly ini: string
@@ -38,7 +41,7 @@ export const files: Readonly<Record<string, File>> = {
   'a user that is not there': { ini: `${main}user = no_such_user_here\n` },
   'a log file that cannot be': {
     ini: `${main}logfile = DIR/absent/log\n`,
-    ours: ['exit code 1', "FATAL Cannot open logfile: 'DIR/absent/log': ENOENT"],
+    ours: ['exit code 1', "FATAL Cannot open logfile: 'DIR/absent/log': no such file or directory"],
   },
   'a pid file that cannot be': { ini: `${main}pidfile = DIR/absent/pid\n` },
   'an address that is none': { ini: main.replace('127.0.0.1', '300.1.2.3') },

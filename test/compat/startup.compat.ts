@@ -49,7 +49,7 @@ const verdictOf = (lines: readonly string[]): string[] => [
 /** Without what the system says, and how. */
 function inOneWording(text: string): string {
   return text
-    .replace(/(?:No such file or directory|ENOENT.*)$/, 'ENOENT')
+    .replace(/(?:ENOENT: )?no such file or directory.*$/i, 'no such file or directory')
     .replace(/(open|write) pidfile/, 'open pidfile')
     .replace(/getaddrinfo.*/, 'getaddrinfo')
 }
@@ -181,7 +181,8 @@ describe.skipIf(version === undefined)(`what else ends pgbouncer ${version}`, ()
     try {
       chmodSync(join(folder.path, `.s.PGSQL.${port}`), 0o777)
       const [theirs, ours] = await both(ini.replace('listen_addr = 127.0.0.1', 'listen_addr ='))
-      expect(verdictOf(ours)).toEqual(verdictOf(theirs))
+      expect(verdictOf(ours)[0]).toEqual(verdictOf(theirs)[0])
+      expect(verdictOf(ours)[1]).toContain(verdictOf(theirs)[1]) // and how to go on
     } finally {
       server.close()
     }
@@ -193,7 +194,7 @@ describe.skipIf(version === undefined)(`what else ends pgbouncer ${version}`, ()
     try {
       const [theirs, ours] = await both(main.replace('PORT', String(port)))
       expect([theirs[0], ours[0]]).toEqual(['exit code 1', 'exit code 1'])
-      expect(verdictOf(ours)[1]).toMatch(/EADDRINUSE|address already in use/)
+      expect(verdictOf(ours)[1]).toMatch(new RegExp(`listen_addr: port ${port} of 127.0.0.1 is in use`))
     } finally {
       server.close()
     }

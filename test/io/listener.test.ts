@@ -1,5 +1,16 @@
 import { once } from 'node:events'
-import { chmodSync, chownSync, existsSync, linkSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { connect, createServer, type NetConnectOpts, type Socket as NetSocket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -85,8 +96,14 @@ test('* is every address', async () => {
 
 test('an address in use, or not ours, is an error that says so', async () => {
   const { listener } = await open(tcp())
-  await expect(open(tcp({ port: listener.port }))).rejects.toMatchObject({ code: 'EADDRINUSE' })
-  await expect(open(tcp({ host: '192.0.2.1' }))).rejects.toMatchObject({ code: 'EADDRNOTAVAIL' })
+  await expect(open(tcp({ port: listener.port }))).rejects.toMatchObject({
+    code: 'EADDRINUSE',
+    message: `listen_addr: port ${listener.port} of 127.0.0.1 is in use: end what listens there, or set another listen_port`,
+  })
+  await expect(open(tcp({ host: '192.0.2.1' }))).rejects.toMatchObject({
+    code: 'EADDRNOTAVAIL',
+    message: 'listen_addr: 192.0.2.1 is no address of this machine: name one that it has, or * for all',
+  })
 })
 
 test('connections are not read before somebody does', async () => {
@@ -169,9 +186,18 @@ test.runIf(isUnix)('one that somebody listens at is left alone', async () => {
 test.runIf(isUnix)('a folder that is not there is an error', async () => {
   const missing = join(folder(), 'missing')
   await expect(open(unix(missing))).rejects.toMatchObject({
-    message: `could not listen in ${missing} (unix_socket_dir): no such file or directory`,
+    message: `unix_socket_dir: there is no folder ${missing}: make it, set another, or none to listen by TCP alone`,
     syscall: 'listen',
   })
+})
+
+test.runIf(isUnix)('a path that is too long for a socket is refused, and not cut off', async () => {
+  const path = join(folder(), 'x'.repeat(100))
+  mkdirSync(path)
+  await expect(open(unix(path))).rejects.toThrow(
+    `unix_socket_dir: ${path}/.s.PGSQL.6432 is too long for a socket: set a folder with a shorter path`,
+  )
+  expect(readdirSync(path)).toEqual([])
 })
 
 test('a name that stands for no address is refused with its setting', async () => {
@@ -186,7 +212,9 @@ test.runIf(isUnix)('a group is given the file by number, and an unknown one is r
   const gid = process.getgid!()
   await open(unix(path, { group: String(gid) }))
   expect(statSync(join(path, '.s.PGSQL.6432')).gid).toBe(gid)
-  await expect(open(unix(folder(), { group: 'no-such-group' }))).rejects.toThrow('could not find group "no-such-group"')
+  await expect(open(unix(folder(), { group: 'no-such-group' }))).rejects.toThrow(
+    'unix_socket_group: there is no group "no-such-group"',
+  )
 })
 
 test.runIf(isLinux)('an abstract socket has no file', async () => {
@@ -234,6 +262,9 @@ test.runIf(isUnix)('a plain file in the place of the socket is not removed', asy
   const path = folder()
   const file = join(path, '.s.PGSQL.6432')
   writeFileSync(file, 'precious')
-  await expect(open(unix(path))).rejects.toMatchObject({ code: 'EADDRINUSE' })
+  await expect(open(unix(path))).rejects.toMatchObject({
+    code: 'EADDRINUSE',
+    message: `unix_socket_dir: ${file} is there already, and is no socket: remove it, or set another folder`,
+  })
   expect(statSync(file).isFile()).toBe(true)
 })

@@ -117,10 +117,10 @@ test('statements that nobody knows of are dropped', async () => {
 
 test('what belongs to the session of one client is discarded whatever the reset is, which is run as well', async () => {
   const one = await scene({ server_reset_query: 'RESET ALL' })
-  one.server.session.isSoiled = true
+  one.server.session.isDirty = true
   leave(one.client)
   expect(queries(one)).toEqual(['DISCARD ALL', 'RESET ALL', 'idle'])
-  expect(one.server.session.isSoiled).toBe(false)
+  expect(one.server.session.isDirty).toBe(false)
 })
 
 test('a server that was a client of its own is discarded where the mode is another by now', async () => {
@@ -133,7 +133,7 @@ test('a server that was a client of its own is discarded where the mode is anoth
 
 test('a server that is to be closed, or of whose lifetime nothing is left, is not reset before', async () => {
   const one = await scene({}, 'begin')
-  one.server.session.retire('old')
+  one.server.session.retire('server_lifetime')
   leave(one.client)
   expect(queries(one)).toEqual(['closed'])
   const two = await scene({ server_lifetime: 5 }, 'begin')

@@ -100,7 +100,7 @@ test('a configuration with an error: where it is, and the end', async () => {
 
 test('a log file that cannot be, and nowhere to listen, are the end', async () => {
   for (const [settings, text] of [
-    [{ logfile: '/absent/pooler.log' }, "Cannot open logfile: '/absent/pooler.log': ENOENT"],
+    [{ logfile: '/absent/pooler.log' }, "Cannot open logfile: '/absent/pooler.log': no such file or directory"],
     [{ listen_addr: '' }, 'nowhere to listen on'],
   ] as const) {
     using setup = await makeSetup(settings)

@@ -64,7 +64,7 @@ test('of two that start at the same time one wins', () => {
   first.check(log)
   second.check(log)
   first.write()
-  expect(() => second.write()).toThrow(/could not write pidfile '.*': EEXIST/)
+  expect(() => second.write()).toThrow(/could not write pidfile '.*': file already exists/)
   second.remove()
   expect(existsSync(path)).toBe(true)
 })
@@ -79,8 +79,10 @@ test('what someone else has put in its place stays', () => {
 
 test('a path that cannot be used is named', () => {
   const absent = join(folder, 'absent', 'pooler.pid')
-  expect(() => new Pidfile(absent).write()).toThrow(`could not write pidfile '${absent}': ENOENT`)
-  expect(() => new Pidfile(folder).check(log)).toThrow(`could not read pidfile '${folder}': EISDIR`)
+  expect(() => new Pidfile(absent).write()).toThrow(`could not write pidfile '${absent}': no such file or directory`)
+  expect(() => new Pidfile(folder).check(log)).toThrow(
+    `could not read pidfile '${folder}': illegal operation on a directory`,
+  )
 })
 
 test('no path, no file', () => {
