@@ -50,7 +50,10 @@ export class CancelSink implements AsyncDisposable {
   }
 }
 
-/** Waits until this is so. */
+/** Waits until this is so, as long as anything that happens here may take. */
 export async function fact(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await turn()
+  for (let turns = 0; !isSo(); turns++) {
+    if (turns === 100_000) throw new Error(`not so: ${isSo}`)
+    await turn()
+  }
 }
