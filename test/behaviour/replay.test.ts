@@ -150,7 +150,7 @@ async function replay(recording: Recording, settings: Settings, clientCuts: Cuts
     const patience = setTimeout(() => {
       misheard ??= `nothing more is heard after\n${show(heard)}`
       wake()
-    }, 5000)
+    }, 30_000)
     while (heard.length < size && misheard === undefined) await new Promise<void>((resolve) => (wake = resolve))
     clearTimeout(patience)
     const taken = heard.subarray(0, size)

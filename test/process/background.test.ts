@@ -34,7 +34,7 @@ test('who started it comes back with 0 when it is ready, and it goes on', async 
   )
   expect(await running.ended).toBe(0)
   expect(running.stderr).toBe('a warning\n')
-  const facts = await vi.waitFor(() => JSON.parse(readFileSync(join(folder.path, 'facts'), 'utf8')))
+  const facts = await vi.waitFor(() => JSON.parse(readFileSync(join(folder.path, 'facts'), 'utf8')), 30_000)
   expect(facts).toEqual({ words: ['one', 'two'], marks: [], pid: facts.pid, session: facts.pid })
   expect(facts.pid).not.toBe(running.child.pid)
 })

@@ -163,7 +163,7 @@ test('-q: nothing on standard error, all of it in the log file', async () => {
   using setup = await makeSetup()
   setup.write({ logfile: setup.file('pooler.log') })
   await using running = run([...asUser, '-q', setup.ini])
-  await vi.waitFor(() => expect(readFileSync(setup.file('pooler.log'), 'utf8')).toContain(' LOG process up: '), 5000)
+  await vi.waitFor(() => expect(readFileSync(setup.file('pooler.log'), 'utf8')).toContain(' LOG process up: '), 30_000)
   running.kill('SIGINT')
   expect(await running.ended).toBe(0)
   expect(running.stderr).toBe('')
@@ -192,7 +192,7 @@ test('-d: who started it comes back without a word, when clients are welcome', a
   expect(running.stderr + running.stdout).toBe('')
   expect(await accepts(setup.port)).toBe(true)
   process.kill(setup.pid(), 'SIGINT')
-  await vi.waitFor(() => expect(existsSync(setup.pidfile)).toBe(false), 5000)
+  await vi.waitFor(() => expect(existsSync(setup.pidfile)).toBe(false), 30_000)
   expect(readFileSync(setup.file('pooler.log'), 'utf8')).toContain('LOG got SIGINT, shutting down')
 })
 
@@ -222,7 +222,7 @@ test('SIGHUP reads the configuration and opens the log anew; with an error in it
     const { rows } = await client.query<{ key: string; value: string }>('SHOW CONFIG')
     return rows.find(({ key }) => key === 'max_client_conn')?.value
   }
-  await vi.waitFor(async () => expect(await maxClientConn()).toBe('77'))
+  await vi.waitFor(async () => expect(await maxClientConn()).toBe('77'), 30_000)
   expect(readFileSync(logfile, 'utf8')).not.toContain('process up')
   expect(readFileSync(logfile, 'utf8')).toContain('login attempt')
 
@@ -253,7 +253,7 @@ test('SIGTERM: no new clients, and an end when the last has left', async () => {
   const client = await connectTo('postgres', setup.port)
   running.kill('SIGTERM')
   await running.says('got SIGTERM, shutting down, waiting for all clients disconnect')
-  await vi.waitFor(async () => expect(await accepts(setup.port)).toBe(false), 5000)
+  await vi.waitFor(async () => expect(await accepts(setup.port)).toBe(false), 30_000)
   expect((await client.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
   expect(existsSync(setup.pidfile)).toBe(true)
   await client.end()
@@ -319,7 +319,7 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
     const console = await connectTo('pgbouncer', setup.port)
     await vi.waitFor(async () => {
       expect((await console.query<{ sv_active: number }>('SHOW POOLS')).rows.map((row) => row.sv_active)).toContain(1)
-    })
+    }, 30_000)
     running.kill(signal)
     expect(await running.ended).toBe(0)
     expect(await answer).toBe('server shutting down')

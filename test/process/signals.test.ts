@@ -129,7 +129,7 @@ test('SIGTERM during SUSPEND ends at once, with 1', async () => {
 test('SIGHUP opens the log anew, reloads, and tells systemd', async () => {
   const { pooler, log, notified, send } = setUp()
   send('SIGHUP')
-  await vi.waitFor(() => expect(notified).toEqual(['RELOADING=1 MONOTONIC_USEC=N', 'READY=1']))
+  await vi.waitFor(() => expect(notified).toEqual(['RELOADING=1 MONOTONIC_USEC=N', 'READY=1']), 30_000)
   expect(pooler.asked).toEqual(['reload'])
   expect(log.reopened).toBe(1)
   expect(log.lines).toEqual(['info got SIGHUP, re-reading config'])
@@ -139,7 +139,7 @@ test('a reload that fails is logged, and all goes on', async () => {
   const { pooler, log, notified, send } = setUp()
   pooler.reloading = Promise.reject(new Error('syntax error in configuration (a.ini:3)'))
   send('SIGHUP')
-  await vi.waitFor(() => expect(notified).toHaveLength(2))
+  await vi.waitFor(() => expect(notified).toHaveLength(2), 30_000)
   expect(log.reopened).toBe(1)
   expect(log.lines.slice(1)).toEqual([
     'error syntax error in configuration (a.ini:3)',

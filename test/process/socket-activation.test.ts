@@ -126,7 +126,7 @@ describe.skipIf(process.platform !== 'linux')('a pooler that is started with soc
     expect((await client.query('select 1 as one')).rows).toEqual([{ one: 1 }])
     await client.end()
     process.kill(setup.pid(), 'SIGINT')
-    await vi.waitFor(() => expect(existsSync(setup.pidfile)).toBe(false), 5000)
+    await vi.waitFor(() => expect(existsSync(setup.pidfile)).toBe(false), 30_000)
   })
 
   test('sockets for another process are left alone', async () => {
