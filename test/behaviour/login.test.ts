@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { Duplex } from 'node:stream'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Settings, startPooler, type TestPooler } from '../harness/pooler.js'
-import { postgres } from '../harness/postgres.js'
+import { needs, postgres } from '../harness/postgres.js'
 import { copyData, parse, password, query, RawClient, startup, sync } from '../harness/raw-client.js'
 
 const right = 'the right one'
@@ -164,7 +164,7 @@ describe('before a client is let in', () => {
   })
 
   // 3.9999 is what libpq 19 asks for, to see that servers can negotiate.
-  test.each([
+  test.for([
     [0, {}],
     [1, {}],
     [2, {}],
@@ -173,7 +173,8 @@ describe('before a client is let in', () => {
     [0, { '_pq_.novelty': 'on' }],
     [2, { '_pq_.novelty': 'on' }],
     [9999, { '_pq_.novelty': 'on', '_pq_.another': '' }],
-  ])('protocol 3.%i is negotiated as by PostgreSQL, options: %o', async (minor, options) => {
+  ] as const)('protocol 3.%i is negotiated as by PostgreSQL, options: %o', async ([minor, options], context) => {
+    if (minor > 0) needs(18, 'it knows protocol 3.2', context)
     const { primary, roles } = postgres()
     await using itself = await RawClient.open(primary.port, primary.host)
     itself.send(startup({ user: roles.trust_user.user, database: 'postgres', ...options }, minor))

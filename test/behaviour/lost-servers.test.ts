@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { startTestCluster } from '../harness/cluster.js'
 import { commandComplete, errorResponse, FakeBackend, readyForQuery } from '../harness/fake-backend.js'
 import { startPooler, type TestPooler } from '../harness/pooler.js'
-import { query as ask, createDatabase } from '../harness/postgres.js'
+import { query as ask, createDatabase, endBackends } from '../harness/postgres.js'
 import {
   bind,
   copyData,
@@ -27,7 +27,7 @@ async function pidOf(client: RawClient): Promise<number> {
   return Number(lines[1]!.slice(2))
 }
 
-const kill = (pid: number): Promise<unknown> => ask('select pg_terminate_backend($1, 10000)', { values: [pid] })
+const kill = (pid: number): Promise<void> => endBackends(`pid = ${pid}`)
 
 async function isServed(pooler: TestPooler): Promise<void> {
   const next = await pooler.raw({ user })

@@ -10,6 +10,7 @@ import { createLog } from '../../src/observe/log.js'
 import { createPooler, type Pooler } from '../../src/pooler.js'
 import { peerClient } from '../auth/scram-peer.js'
 import { startTestCluster, type TestCluster } from '../harness/cluster.js'
+import { needs } from '../harness/postgres.js'
 import { Ended, message, password, query, RawClient, startup } from '../harness/raw-client.js'
 
 /** Bytes, where `é` is one of them; texts are joined with these. */
@@ -258,7 +259,8 @@ test('the console takes and shows the bytes, and so do errors; the log is legibl
   expect(log).not.toContain('\ufffd')
 })
 
-test('what a client of another encoding sets goes along with it as it is, and is told as it is', async () => {
+test('what a client of another encoding sets goes along with it as it is, and is told as it is', async (context) => {
+  needs(16, 'it escapes what is not ASCII in application_name', context)
   await using pooler = await start('scram-sha-256', { settings: [latin1('default_pool_size = 1')] })
   const login = { user, database: place, password: secret }
   const named = (name: string) => logIn(pooler.port!, { ...login, parameters: { application_name: latin1(name) } })

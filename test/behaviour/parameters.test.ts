@@ -1,8 +1,8 @@
 // Parameters that belong to a client go with it to whatever server it gets.
 
-import { describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { startPooler, type TestPooler } from '../harness/pooler.js'
-import { query as ask, postgres } from '../harness/postgres.js'
+import { query as ask, needs, postgres } from '../harness/postgres.js'
 import { bind, execute, extended, message, parse, query, RawClient, startup, sync } from '../harness/raw-client.js'
 import { Recorder } from '../harness/recorder.js'
 
@@ -23,6 +23,10 @@ describe.each([
   ['search_path', 'pg_catalog', '"Sales", public'],
   ['default_transaction_read_only', 'on', 'off'],
 ])('%s', (name, one, other) => {
+  beforeEach((context) => {
+    if (name === 'search_path') needs(18, 'it reports search_path', context)
+  })
+
   test('given at login, is each client’s own on one server', async () => {
     await using pooler = await startPooler({ default_pool_size: 1 })
     const first = await pooler.raw({ user, parameters: { [name]: one } })
@@ -238,14 +242,15 @@ describe('values are carried as they are', () => {
 
   const warning = 'N WARNING 01000 value of parameter "search_path" cannot go along to another server connection'
 
-  test.each([
+  test.for([
     ['too long', (name: string) => query(`set search_path = ${`${name}, `.repeat(4000)}${name}`)],
     [
       'too long to be read',
       (name: string) => query(`select set_config('search_path', repeat(' ', 1200000) || '${name}', false) is null`),
     ],
     ['not in UTF-8', (name: string) => message('Q', Buffer.from(`set search_path = ${name}é\0`, 'latin1'))],
-  ])('one set later that is %s: its client is told, and keeps its server', async (_, set) => {
+  ] as const)('one set later that is %s: its client is told, and keeps its server', async ([, set], context) => {
+    needs(18, 'it reports search_path', context)
     await using pooler = await startPooler({ default_pool_size: 2 })
     const client = await pooler.raw({ user })
     const length = "select md5(current_setting('search_path')) as x"

@@ -5,7 +5,7 @@ import { errorResponse, FakeBackend } from '../harness/fake-backend.js'
 import { FilePooler } from '../harness/file-pooler.js'
 import { ManualClock } from '../harness/manual-clock.js'
 import { startPooler } from '../harness/pooler.js'
-import { query as ask, createDatabase, type TestDatabase } from '../harness/postgres.js'
+import { query as ask, createDatabase, endBackends, needs, type TestDatabase } from '../harness/postgres.js'
 import { copyData, copyDone, message, query, RawClient, startup, terminate } from '../harness/raw-client.js'
 import { clientTlsFiles, Folder, openTls } from '../harness/tls.js'
 import {
@@ -81,7 +81,7 @@ describe('the server goes', () => {
     await using pooler = await startPooler()
     const client = await streamChanges(pooler, database.name, `goes_${process.pid}`)
     const [server] = await pooler.show('servers')
-    await ask('select pg_terminate_backend($1, 10000)', { values: [server?.remote_pid] })
+    await endBackends(`pid = ${server?.remote_pid}`)
     const rest = (await client.toTheEnd()).filter((line) => !line.startsWith('d '))
     expect(rest).toEqual(['E FATAL 57P01 terminating connection due to administrator command'])
     expect(await pooler.show('servers')).toEqual([])
@@ -167,7 +167,8 @@ describe('a slow reader', () => {
     expect(most).toBeLessThan(256 * 1024)
   })
 
-  test.each(['in the clear', 'with TLS'])('of a base backup gets all of it, %s', async (how) => {
+  test.for(['in the clear', 'with TLS'])('of a base backup gets all of it, %s', async (how, context) => {
+    needs(15, 'BASE_BACKUP (...)', context)
     await using folder = await Folder.open(clientTlsFiles)
     await using pooler = await startPooler({ client_tls_sslmode: 'allow', ...folder.clientTls })
     await using client = how === 'with TLS' ? await openTls(pooler.port) : await RawClient.open(pooler.port)

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startTestCluster } from '../harness/cluster.js'
 import { ManualClock } from '../harness/manual-clock.js'
 import { startPooler } from '../harness/pooler.js'
-import { query as ask, createDatabase, postgres, type TestDatabase } from '../harness/postgres.js'
+import { query as ask, createDatabase, endBackends, needs, postgres, type TestDatabase } from '../harness/postgres.js'
 import { cancel, copyDone, extended, query, type RawClient, sync, terminate } from '../harness/raw-client.js'
 import {
   changesUpTo,
@@ -56,7 +56,8 @@ describe('commands', () => {
     expect(dropped).toEqual([`E ERROR 42704 replication slot "${slot}" does not exist`, 'Z I'])
   })
 
-  test('of a physical connection, on which SQL is refused by the server', async () => {
+  test('of a physical connection, on which SQL is refused by the server', async (context) => {
+    needs(15, 'READ_REPLICATION_SLOT', context)
     await using pooler = await startPooler({}, { databases: { '*': where({ connectQuery: 'select 1' }) } })
     const client = await pooler.raw(physicalLogin)
     expect((await client.ask(query('IDENTIFY_SYSTEM')))[1]).toMatch(/\|\(null\)$/)
@@ -244,7 +245,7 @@ describe('one to one', () => {
     })
     expect((await pooler.show('servers'))[0]).toMatchObject({ state: 'active', replication: 'physical' })
     const [pid] = await walsenders(name)
-    await ask('select pg_terminate_backend($1, 10000)', { values: [pid] })
+    await endBackends(`pid = ${pid}`)
     expect((await client.toTheEnd()).at(-1)).toMatch(/^E FATAL /)
   })
 

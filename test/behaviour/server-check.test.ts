@@ -3,7 +3,7 @@
 import { expect, test } from 'vitest'
 import { ManualClock } from '../harness/manual-clock.js'
 import { startPooler } from '../harness/pooler.js'
-import { query as ask, postgres } from '../harness/postgres.js'
+import { endBackends, postgres } from '../harness/postgres.js'
 import { query } from '../harness/raw-client.js'
 import { Recorder } from '../harness/recorder.js'
 
@@ -31,7 +31,7 @@ test('server_check_delay = 0: a client whose server has died is given another', 
   await using pooler = await startPooler({ server_check_delay: 0, default_pool_size: 2 })
   const client = await pooler.raw()
   const [, pid] = await client.ask(query('select pg_backend_pid()'))
-  await ask(`select pg_terminate_backend(${pid!.slice(2)}, 5000)`)
+  await endBackends(`pid = ${pid!.slice(2)}`)
   const answer = await client.ask(query('select pg_backend_pid()'))
   expect(answer.at(-1)).toBe('Z I')
   expect(answer[1]).not.toBe(pid)

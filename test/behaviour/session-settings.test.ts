@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { TestClient } from '../harness/pooler.js'
-import { createDatabase, query, type TestDatabase } from '../harness/postgres.js'
+import { createDatabase, needs, query, type TestDatabase } from '../harness/postgres.js'
 import * as wire from '../harness/raw-client.js'
 import { become, clientsOf, track, value } from './sessions.js'
 
@@ -19,7 +19,8 @@ afterAll(async () => {
 
 const { connect, raw } = clientsOf(() => database.name)
 
-test('settings follow their client from server to server, and no other client sees them', async () => {
+test('settings follow their client from server to server, and no other client sees them', async (context) => {
+  needs(18, 'it reports search_path', context)
   await using pooler = await track()
   const one = await connect(pooler)
   const other = await connect(pooler)
@@ -74,7 +75,8 @@ test('what a transaction sets stays if it commits, and only then', async () => {
   await become(pooler, ['', ''])
 })
 
-test('set_config counts as far as it is for the session, whether its values stand in the text or not', async () => {
+test('set_config counts as far as it is for the session, whether its values stand in the text or not', async (context) => {
+  needs(18, 'it reports search_path', context)
   await using pooler = await track()
   const one = await connect(pooler)
   const other = await connect(pooler)
@@ -136,7 +138,8 @@ test('who acts is carried along, with the rights of the login for all else', asy
   expect(await who(other)).toBe('postgres/session_state_other')
 })
 
-test('SET SESSION CHARACTERISTICS and other spellings are carried along', async () => {
+test('SET SESSION CHARACTERISTICS and other spellings are carried along', async (context) => {
+  needs(18, 'it reports search_path', context)
   await using pooler = await track()
   const one = await connect(pooler)
   const other = await connect(pooler)

@@ -10,7 +10,7 @@ import { startTestCluster, type TestCluster } from '../harness/cluster.js'
 import { type BackendConnection, FakeBackend } from '../harness/fake-backend.js'
 import { ManualClock } from '../harness/manual-clock.js'
 import { type PoolerOptions, type Settings, startPooler, type TestPooler } from '../harness/pooler.js'
-import { postgres } from '../harness/postgres.js'
+import { needs, postgres } from '../harness/postgres.js'
 import { cancel, message, query } from '../harness/raw-client.js'
 import {
   authority,
@@ -205,19 +205,23 @@ describe('PostgreSQL with TLS', () => {
   })
   const ssl = `select ssl, version, cipher from pg_stat_ssl where pid = pg_backend_pid()`
 
-  test.each(['postgres', 'direct'])('sslnegotiation = %s: verified, and SCRAM with channel binding', async (how) => {
-    const settings = secure({ server_tls_sslnegotiation: how })
-    await using pooler = await startPooler(settings, { server: cluster.facts.primary })
-    const client = await pooler.connect({ user: 'scram_user' })
-    expect((await client.query(ssl)).rows).toEqual([
-      { ssl: true, version: 'TLSv1.3', cipher: 'TLS_AES_256_GCM_SHA384' },
-    ])
-    const row = await pooler.until('SHOW SERVERS', (server) => server.user === 'scram_user')
-    expect(row.tls).toBe('TLSv1.3/TLS_AES_256_GCM_SHA384')
-    const established =
-      /^LOG S-.*: postgres\/scram_user@127\.0\.0\.1:\d+ SSL established: TLSv1\.3\/TLS_AES_256_GCM_SHA384$/
-    expect(pooler.logged.some((line) => established.test(line))).toBe(true)
-  })
+  test.for(['postgres', 'direct'])(
+    'sslnegotiation = %s: verified, and SCRAM with channel binding',
+    async (how, context) => {
+      if (how === 'direct') needs(17, 'direct TLS', context)
+      const settings = secure({ server_tls_sslnegotiation: how })
+      await using pooler = await startPooler(settings, { server: cluster.facts.primary })
+      const client = await pooler.connect({ user: 'scram_user' })
+      expect((await client.query(ssl)).rows).toEqual([
+        { ssl: true, version: 'TLSv1.3', cipher: 'TLS_AES_256_GCM_SHA384' },
+      ])
+      const row = await pooler.until('SHOW SERVERS', (server) => server.user === 'scram_user')
+      expect(row.tls).toBe('TLSv1.3/TLS_AES_256_GCM_SHA384')
+      const established =
+        /^LOG S-.*: postgres\/scram_user@127\.0\.0\.1:\d+ SSL established: TLSv1\.3\/TLS_AES_256_GCM_SHA384$/
+      expect(pooler.logged.some((line) => established.test(line))).toBe(true)
+    },
+  )
 
   test('somebody in between with a certificate that is good gets no further: the server notices', async () => {
     await using between = await startInterceptor(authority.issue({ hosts: ['127.0.0.1'] }), cluster.facts.primary.port)
@@ -243,7 +247,8 @@ describe('PostgreSQL with TLS', () => {
     )
   })
 
-  test('a cancel request is encrypted as the connection is', async () => {
+  test('a cancel request is encrypted as the connection is', async (context) => {
+    needs(17, 'direct TLS', context)
     const { port } = cluster.facts.primary
     const seen: number[] = []
     await using between = await FakeBackend.start(async (near) => {
@@ -265,7 +270,8 @@ describe('PostgreSQL with TLS', () => {
     expect(seen).toEqual([0x16, 0x16])
   })
 
-  test('each database may have its own way', async () => {
+  test('each database may have its own way', async (context) => {
+    needs(17, 'direct TLS', context)
     const { primary } = cluster.facts
     const entry = { ...primary, dbname: 'postgres' }
     const trusted = certified('trust_user')

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest'
 const root = new URL('../../', import.meta.url).pathname
 const pages = [
   ...readdirSync(root).filter((name) => name.endsWith('.md')),
+  'examples/README.md',
   ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.md'))
     .map((name) => `docs/${name}`),

@@ -60,6 +60,8 @@ interface Login {
 
 /** What tests need to know of the servers; plain data. */
 export interface PostgresFacts {
+  /** Of both servers, 18 for 18.4. */
+  readonly version: number
   readonly primary: Address
   readonly standby: Address
   /** The folder of both servers' Unix sockets, `.s.PGSQL.<port>`. */
@@ -122,6 +124,7 @@ export async function startTestCluster(options: TestClusterOptions = {}): Promis
       primary: cluster.primary,
       standby: cluster.standby,
       facts: {
+        version: Number.parseInt(binaries.version, 10),
         primary: { host: loopback, port: primaryPort },
         standby: { host: loopback, port: standbyPort },
         socketDir,

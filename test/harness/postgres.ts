@@ -1,7 +1,7 @@
 // The PostgreSQL servers that all tests of a run share, as a test file sees them.
 
 import pg from 'pg'
-import { inject } from 'vitest'
+import { inject, type TestContext } from 'vitest'
 import type { Address, PostgresFacts } from './cluster.js'
 
 export type { PostgresFacts, TestRole } from './cluster.js'
@@ -24,6 +24,11 @@ export function usePostgres(facts: PostgresFacts): void {
   own = facts
 }
 
+/** Skips a test of what these servers are too old for, and says so. */
+export function needs(version: number, what: string, context: TestContext): void {
+  if (postgres().version < version) context.skip(`PostgreSQL ${version}: ${what}`)
+}
+
 /** A database of one test file's own. */
 export interface TestDatabase extends AsyncDisposable {
   readonly name: string
@@ -41,13 +46,24 @@ export async function createDatabase(template = 'template1'): Promise<TestDataba
   await query(`CREATE DATABASE ${name} TEMPLATE ${template}`)
   await query('GRANT ALL ON SCHEMA public TO PUBLIC', { database: name })
   const drop = async (): Promise<void> => {
-    // FORCE ends sessions, but not who reads a logical slot.
-    await query(
-      `SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots WHERE database = '${name}' AND active`,
-    )
-    await query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
+    // FORCE ends sessions, but not who reads a logical slot; it is there from PostgreSQL 13 on.
+    await endBackends(`datname = '${name}'`)
+    await query(`DROP DATABASE IF EXISTS ${name} ${postgres().version < 13 ? '' : 'WITH (FORCE)'}`)
   }
   return { name, drop, [Symbol.asyncDispose]: drop }
+}
+
+/**
+ * Ends backends of the primary, and resolves when they have gone.
+ * @param which a condition on the columns of pg_stat_activity
+ */
+export async function endBackends(which: string): Promise<void> {
+  await using client = await superuser({})
+  for (;;) {
+    const left = await client.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${which}`)
+    if (left.length === 0) return
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
 }
 
 export interface QueryOptions {
