@@ -203,6 +203,7 @@ describe('hot files', () => {
       'relay/client-relay',
       'relay/server-relay',
       'observe/stats',
+      'observe/histogram',
     ]) {
       expect(paths).toContain(`src/${part}.ts`)
     }

@@ -3,6 +3,7 @@
 import { randomFillSync, timingSafeEqual } from 'node:crypto'
 import type { Socket } from '../io/socket.js'
 import type { LogPeer } from '../observe/log.js'
+import * as logTexts from '../observe/log-texts.js'
 import { cancels } from '../observe/trace.js'
 import type { CancelRequest } from '../protocol/frontend.js'
 import { Attempt } from '../server/attempt.js'
@@ -117,7 +118,7 @@ export class Cancels {
       if (this.active < mostRequests) outcome = await this.carryOut(packet, found)
     } catch (error) {
       if (error instanceof CancelExpired) outcome = 'cancel_wait_timeout'
-      else log.warning(`cancel request failed: ${(error as Error).message}`, who)
+      else log.warning(logTexts.cancelFailed((error as Error).message), who)
     } finally {
       from.end()
     }
@@ -126,10 +127,7 @@ export class Cancels {
       cancels.publish({ address: who.address, client: found.client?.ptr, server: found.server?.ptr, outcome })
     }
     if (!config.settings.log_disconnections) return
-    log.info(
-      `closing because: ${cancelOutcomes[outcome]} (age=${Math.trunc((clock.now() - who.connectedAt) / 1000)}s)`,
-      who,
-    )
+    log.info(logTexts.closing(cancelOutcomes[outcome], clock.now() - who.connectedAt), who)
   }
 
   /** The pooler is down: what is on its way to servers has a moment left, for queries that ended with their clients. */
@@ -190,7 +188,7 @@ export class Cancels {
       await this.deliver(server)
       return true
     } catch (error) {
-      this.context.log.warning(`cancel request failed: ${(error as Error).message}`, server)
+      this.context.log.warning(logTexts.cancelFailed((error as Error).message), server)
       server.retire('cancel_failed')
       return false
     } finally {

@@ -4,6 +4,7 @@ import type { Cancellable } from '../cancel/cancel.js'
 import type { Socket } from '../io/socket.js'
 import type { CloseCounts } from '../observe/close-counts.js'
 import type { LogPeer } from '../observe/log.js'
+import * as logTexts from '../observe/log-texts.js'
 import { clientCloses, type TracedClient } from '../observe/trace.js'
 import * as backend from '../protocol/backend.js'
 import type { PgError } from '../protocol/errors.js'
@@ -100,7 +101,7 @@ export class ClientSession implements Cancellable, LogPeer {
     const { log, config } = this.context
     if (!isTold) this.phase.socket.write(backend.errorResponse(error))
     this.close(error.condition, error.message)
-    if (config.settings.log_pooler_errors) log.warning(`pooler error: ${error.message}`, this)
+    if (config.settings.log_pooler_errors) log.warning(logTexts.poolerError(error.message), this)
   }
 
   /**
@@ -115,8 +116,7 @@ export class ClientSession implements Cancellable, LogPeer {
     const counts = phase.closes ?? closes
     counts.add(reason)
     if (text !== '' && config.settings.log_disconnections) {
-      const age = Math.trunc((clock.now() - this.connectedAt) / 1000)
-      log.info(`closing because: ${text} (age=${age}s)`, this)
+      log.info(logTexts.closing(text, clock.now() - this.connectedAt), this)
     }
     phase.end(reason)
     phase.socket.end()

@@ -3,6 +3,7 @@
 import type { Credentials } from '../auth/server-login.js'
 import type { Socket } from '../io/socket.js'
 import type { CloseCounts } from '../observe/close-counts.js'
+import * as logTexts from '../observe/log-texts.js'
 import type { Database } from '../pool/database.js'
 import type { Arriving } from '../pool/launch.js'
 import type { Member } from '../pool/lease.js'
@@ -148,7 +149,7 @@ export class ClientEntry implements ClientPhase, Member {
     const credentials = await attempt.wait(this.prove(startup, database))
     if (database === undefined) {
       if (context.config.settings.log_connections) {
-        context.log.info(`login failed: db=${startup.database} user=${startup.user}`, client)
+        context.log.info(logTexts.loginFailed(startup.database, startup.user), client)
       }
       throw new PgError('no_such_database', startup.database)
     }
@@ -172,12 +173,8 @@ export class ClientEntry implements ClientPhase, Member {
       reader.write(backend.negotiateProtocolVersion(client.minor, startup.protocolOptions))
     }
     if (!context.config.settings.log_connections) return
-    const tls = client.origin.tls === '' ? 'no' : client.origin.tls
     const replication = replicationWords[startup.replication]
-    context.log.info(
-      `login attempt: db=${startup.database} user=${startup.user} tls=${tls} replication=${replication}`,
-      client,
-    )
+    context.log.info(logTexts.loginAttempt(startup.database, startup.user, client.origin.tls, replication), client)
   }
 
   private prove(startup: ClientStartup, database: Database<Pool> | undefined): Promise<Credentials> {

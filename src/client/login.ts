@@ -12,6 +12,7 @@ import type { Credentials } from '../auth/server-login.js'
 import { Secret } from '../config/secret.js'
 import { ownUserName } from '../io/socket-access.js'
 import type { LogPeer } from '../observe/log.js'
+import * as logTexts from '../observe/log-texts.js'
 import type { Database } from '../pool/database.js'
 import type { Pool } from '../pool/pool.js'
 import { isUtf8Text, textOf } from '../protocol/byte-text.js'
@@ -106,7 +107,7 @@ async function proveUser(
     return proveByLdap(client, options, request, sources, context)
   }
   const known = await findUser(request, sources)
-  if (known === undefined) context.log.info(`no such user: ${request.user}`, request.who)
+  if (known === undefined) context.log.info(logTexts.noSuchUser(request.user), request.who)
   if (known?.stored.kind === 'scram' && known.stored.iterations > mostIterations) {
     const { iterations } = known.stored
     context.log.warning(
@@ -121,7 +122,7 @@ async function proveUser(
 function anyUser(request: LoginRequest, sources: LoginSources, { log }: Context): Credentials {
   const forced = request.database?.config.user
   if (request.databaseName !== 'pgbouncer' && request.database !== undefined && forced === undefined) {
-    log.error('auth_type=any requires forced user', request.who)
+    log.error(logTexts.anyWithoutUser, request.who)
     throw new PgError('config_error')
   }
   const user = forced ?? request.user

@@ -118,14 +118,18 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
   onAnswered(status: number): void {
     const now = this.context.clock.now()
     const { counters } = this.pool
+    const queryTime = now - this.relay.requestSince
     counters.queries++
-    counters.queryTime += 1000 * (now - this.relay.requestSince)
+    counters.queryTime += 1000 * queryTime
+    counters.queryTimes.observe(queryTime)
     this.quietSince = now
     if (exchanges.hasSubscribers) this.traceExchange(now, status)
     this.waited = 0
     if (status !== backend.Idle) return
+    const xactTime = now - this.relay.transactionSince
     counters.xacts++
-    counters.xactTime += 1000 * (now - this.relay.transactionSince)
+    counters.xactTime += 1000 * xactTime
+    counters.xactTimes.observe(xactTime)
   }
 
   private traceExchange(now: number, status: number): void {

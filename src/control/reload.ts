@@ -4,6 +4,7 @@ import { readAuthFiles } from '../auth/auth-files.js'
 import { ConfigError } from '../config/config-error.js'
 import { type Config, type LoadOptions, loadConfig, withSetting } from '../config/load.js'
 import { applicable, diffConfig } from '../config/reload.js'
+import * as logTexts from '../observe/log-texts.js'
 import type { Registry } from '../pool/registry.js'
 import { withoutPromise } from '../server/leave-promise.js'
 import { isOfTls, TlsFiles, tlsNotApplied } from '../server/tls-files.js'
@@ -52,7 +53,7 @@ export class Reloader {
     } catch (error) {
       const { log } = this.registry.context
       log.error(error instanceof ConfigError ? error.message : String((error as Error).stack))
-      log.warning('config file loading failed')
+      log.warning(logTexts.configNotLoaded)
       throw error
     }
   }

@@ -1,6 +1,7 @@
 // auth_query: looks up the secret of a user that auth_file does not have, on a server of the database.
 
 import { type KnownUser, parseStoredSecret } from '../auth/secrets.js'
+import * as logTexts from '../observe/log-texts.js'
 import { PgError } from '../protocol/errors.js'
 import { extendedQuery } from '../protocol/frontend.js'
 import type { Answer } from '../relay/own-query.js'
@@ -68,7 +69,7 @@ export class AuthQuery {
   /** Why an answer is of no use; the server is closed where it is none to this query. */
   private problemOf({ error, columns }: Answer, server: ServerSession): PgError | undefined {
     if (error !== undefined) {
-      this.registry.context.log.warning(`S: error in auth_query: ${error.message}`, server)
+      this.registry.context.log.warning(logTexts.authQueryFailed(error.message), server)
       return new PgError('auth_query_failed')
     }
     if (columns === 2) return undefined

@@ -1,6 +1,7 @@
 // The databases and users that clients may name: configured ones, those that `*` makes up, and who is in them.
 
 import { autoDatabase } from '../config/load.js'
+import * as logTexts from '../observe/log-texts.js'
 import { PgError } from '../protocol/errors.js'
 import type { Context } from '../server/context.js'
 import { Database, User } from './database.js'
@@ -63,7 +64,7 @@ export class Databases {
     if (known !== undefined) return known
     if (!database.isAuto || this.find(database.name) === undefined) throw new PgError('database_removed')
     this.byName.set(database.name, database)
-    this.context.log.info(`registered new auto-database: ${database.name}`)
+    this.context.log.info(logTexts.newDatabase(database.name))
     return database
   }
 
@@ -95,9 +96,7 @@ export class Databases {
 
   /** Drops a database that is not configured any more, or that `*` made up and nobody uses. */
   forget(database: Database<Pool>): void {
-    this.context.log.warning(
-      `dropping database '${database.name}' as it does not exist anymore or inactive auto-database`,
-    )
+    this.context.log.warning(logTexts.databaseDropped(database.name))
     this.byName.delete(database.name)
     this.named.delete(database)
   }

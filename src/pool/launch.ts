@@ -1,5 +1,6 @@
 // When a pool opens connections to servers, within pool_size and the reserve; and what becomes of those who wait where that fails.
 
+import * as logTexts from '../observe/log-texts.js'
 import { PgError } from '../protocol/errors.js'
 import type { Context } from '../server/context.js'
 import type { ServerSession } from '../server/server-session.js'
@@ -131,7 +132,7 @@ export class Launcher {
     if (counted >= limits.poolSize + limits.reservePoolSize || afterTimeout <= 0) return false
     const first = pool.waiting.values().next().value
     if (first === undefined || pool.context.clock.now() - first.waitingSince < afterTimeout) return false
-    pool.context.log.warning('taking connection from reserve_pool', first.wants?.who)
+    pool.context.log.warning(logTexts.reserveTaken, first.wants?.who)
     return true
   }
 

@@ -197,8 +197,11 @@ export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
   /** Returns whether the borrower may use the server at once; else it is being aligned, and `granted` comes later. */
   private grant(borrower: Borrower, server: ServerSession, now: number): boolean {
     this.move(server, 'active')
-    this.counters.serverAssignments++
-    this.counters.waitTime += 1000 * (now - borrower.waitingSince)
+    const { counters } = this
+    const waited = now - borrower.waitingSince
+    counters.serverAssignments++
+    counters.waitTime += 1000 * waited
+    counters.waitTimes.observe(waited)
     const lease = new Lease(this, server, borrower)
     if (borrower.wants !== null && !align(this, lease, borrower.wants)) return false
     lease.hold(now)
@@ -294,6 +297,7 @@ export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
   /** A new server has logged in. */
   onConnected(server: ServerSession): void {
     this.launcher.succeeded()
+    this.counters.connectTimes.observe(this.context.clock.now() - server.connectedAt)
     this.usual.learnFrom(server)
     this.move(server, 'tested')
     const arrived = [...this.arriving]

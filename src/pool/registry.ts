@@ -5,6 +5,7 @@ import { learnt } from '../auth/credentials.js'
 import type { StoredSecret } from '../auth/secrets.js'
 import type { Credentials } from '../auth/server-login.js'
 import type { Cancels } from '../cancel/cancel.js'
+import * as logTexts from '../observe/log-texts.js'
 import { serverConnects } from '../observe/trace.js'
 import { Idle } from '../protocol/backend.js'
 import { type Condition, PgError } from '../protocol/errors.js'
@@ -132,7 +133,7 @@ export class Registry implements PoolOwner {
   private onConnectFailed(pool: Pool, server: ServerSession, failure: ConnectFailed): void {
     if (server.state === 'closed') return // closed on purpose while it was connecting
     if (failure.error !== undefined) {
-      this.context.log.warning(`server login failed: FATAL ${failure.message}`, server)
+      this.context.log.warning(logTexts.serverLoginFailed(failure.message), server)
     }
     if (failure.said !== undefined) this.context.log.warning(`${failure.message}: ${failure.said}`, server)
     const { database, user } = pool

@@ -2,6 +2,7 @@
 
 import type { Clock } from '../observe/clock.js'
 import type { Log } from '../observe/log.js'
+import * as logTexts from '../observe/log-texts.js'
 import type { Pooler } from '../pooler.js'
 import { type Notify, reloading } from './systemd.js'
 
@@ -100,7 +101,7 @@ export class Signals {
       await pooler.reload()
     } catch (error) {
       log.error((error as Error).message)
-      log.warning('config file loading failed')
+      log.warning(logTexts.configNotLoaded)
     }
     void notify('READY=1')
   }

@@ -5,6 +5,7 @@ import type { DatabaseConfig } from '../config/databases.js'
 import { hostAndPort } from '../io/listener.js'
 import type { Socket } from '../io/socket.js'
 import type { LogPeer } from '../observe/log.js'
+import * as logTexts from '../observe/log-texts.js'
 import type { Counters } from '../observe/stats.js'
 import { serverCloses, type TracedServer } from '../observe/trace.js'
 import * as backend from '../protocol/backend.js'
@@ -201,9 +202,7 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
     })
     await attempt.wait(connected(socket))
     if (config.settings.log_connections) {
-      const local = socket.stream as { localAddress?: string; localPort?: number }
-      const from = local.localAddress === undefined ? '' : ` (from ${local.localAddress}:${local.localPort})`
-      log.info(`new connection to server${from}`, this)
+      log.info(logTexts.newServer(socket.stream as { localAddress?: string; localPort?: number }), this)
     }
     const channelBinding = await attempt.wait(this.secure(reader, this.target))
     const login = logIn(reader, {
@@ -253,7 +252,7 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
     if (secured === undefined) return undefined
     this.tls = secured.description
     const { log, config } = this.context
-    if (config.settings.log_connections) log.info(`SSL established: ${this.tls}`, this)
+    if (config.settings.log_connections) log.info(logTexts.tlsEstablished(this.tls), this)
     return secured.channelBinding
   }
 
@@ -301,8 +300,7 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
     const { log, config, clock } = this.context
     const text = serverCloseText(reason, detail)
     if (config.settings.log_disconnections) {
-      const age = Math.trunc((clock.now() - this.connectedAt) / 1000)
-      log.info(`closing because: ${text} (age=${age}s)`, this)
+      log.info(logTexts.closing(text, clock.now() - this.connectedAt), this)
     }
     this.pool.onServerClosing(this, reason)
     this.attempt.giveUp(failed(reason, detail))
@@ -335,7 +333,7 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
 
   onStrayError(body: Buffer): void {
     const fields = backend.reportFields(body)
-    this.context.log.info(`server said: ${fields.get('S') ?? 'ERROR'} ${fields.get('M') ?? ''}`, this)
+    this.context.log.info(logTexts.serverSaid(fields.get('S') ?? 'ERROR', fields.get('M') ?? ''), this)
   }
 
   onParameter(name: string, value: string | undefined): void {
