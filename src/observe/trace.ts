@@ -1,6 +1,6 @@
 // What happens to clients and servers, for whoever subscribes to it with node:diagnostics_channel: names and payloads.
 
-import { channel } from 'node:diagnostics_channel'
+import { type Channel, channel } from 'node:diagnostics_channel'
 
 /** A client, as far as it has said who it is. */
 export interface TracedClient {
@@ -72,13 +72,25 @@ export interface TraceEvents {
 }
 
 /** To be asked for subscribers before a payload is made. */
-interface TraceChannel<Event> {
-  readonly hasSubscribers: boolean
-  publish(event: Event): void
+class TraceChannel<Event> {
+  private readonly channel: Channel
+
+  constructor(name: string) {
+    this.channel = channel(name)
+  }
+
+  get hasSubscribers(): boolean {
+    return this.channel.hasSubscribers
+  }
+
+  /** Subscribers hear of it in a moment, when nothing is half done: they may well close the client that they hear of. */
+  publish(event: Event): void {
+    queueMicrotask(() => this.channel.publish(event))
+  }
 }
 
 function traceChannel<Name extends keyof TraceEvents>(name: Name): TraceChannel<TraceEvents[Name]> {
-  return channel(name)
+  return new TraceChannel(name)
 }
 
 export const clientConnects = traceChannel('tsbouncer:client.connect')

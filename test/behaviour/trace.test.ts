@@ -126,3 +126,27 @@ test('a subscriber that throws harms nobody, but Node.js says so', async () => {
   expect(thrown()).toEqual(new Set(names))
   expect(new Set(heard.map(([name]) => `tsbouncer:${name}`))).toEqual(new Set(names))
 })
+
+test('a subscriber that closes what it hears of finds nothing half done', async () => {
+  await using pooler = await startPooler()
+  const uncaught: unknown[] = []
+  process.setUncaughtExceptionCaptureCallback((error) => uncaught.push(error))
+  onTestFinished(() => process.setUncaughtExceptionCaptureCallback(null))
+  const { admin } = pooler.pooler
+  const heard: string[] = []
+  listen('tsbouncer:server.connect', () => {
+    heard.push('server')
+    if (heard.length === 1) admin.reconnect('postgres')
+  })
+  listen('tsbouncer:client.login', (message) => {
+    const { client, applicationName } = message as TraceEvents['tsbouncer:client.login']
+    if (applicationName === 'unwanted') admin.killClient(admin.clients().find(({ ptr }) => ptr === client)!.id)
+  })
+  const client = await pooler.raw({ user })
+  expect(await client.ask(query('select 1 as x'))).toEqual(['T x', 'D 1', 'C SELECT 1', 'Z I'])
+  await pooler.raw({ user, parameters: { application_name: 'unwanted' } }).catch(() => {})
+  await client.end()
+  await pooler.untilEmpty()
+  expect(uncaught).toEqual([])
+  expect((await pooler.show('databases')).map((row) => row.current_client_connections)).not.toContain(1)
+})
