@@ -24,6 +24,7 @@ test('a client is welcomed when the first server has told its parameters, with a
   const lines = linesOf(client.socket.taken())
   expect([lines[0], lines.at(-1), counts(heart)]).toEqual(['R ||||', 'Z I', [1, 1, 1, 1, 0]])
   expect(lines.at(-2)).toBe(`K ${client.session.cancelKey.toString('latin1').replaceAll('\0', '|')}`.trimEnd())
+  expect(client.session.cancelKey.equals(Buffer.alloc(8))).toBe(false)
   expect([client.session.phase?.name, heart.pool().counters.clientLogins]).toEqual(['pool', 1])
 })
 
