@@ -212,6 +212,7 @@ const grammar: EntryGrammar<DatabaseDraft> = {
   unrecognized: 'unrecognized connection parameter',
   hints: {
     channel_binding: 'it is used wherever the server offers it',
+    default_pool_size: 'here it is pool_size',
     connect_timeout: 'server_connect_timeout bounds connecting and logging in',
     gssencmode: 'GSSAPI is not supported; use TLS',
     sslpassword: 'the file of sslkey must not be encrypted',

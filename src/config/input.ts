@@ -66,7 +66,7 @@ export type ConfigItem =
 /** @throws ConfigError with the key path */
 export function* itemsOf(input: ConfigInput): Generator<ConfigItem> {
   yield { kind: 'section', name: 'pgbouncer', place: { path: 'pgbouncer' } }
-  for (const [section, entries] of Object.entries(input)) {
+  for (const [section, entries] of Object.entries(objectAt(input, { path: 'config' }))) {
     if (section !== 'pgbouncer') yield { kind: 'section', name: section, place: { path: section } }
     for (const [key, value] of Object.entries(objectAt(entries, { path: section }))) {
       const place = { path: `${section}.${key}` }

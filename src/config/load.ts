@@ -3,10 +3,17 @@
 import { checkSettings, checkTlsSettings } from './checks.js'
 import { ConfigError, describePlace, located, type Place, printable, quoted } from './config-error.js'
 import type { Conninfo } from './conninfo.js'
-import { type DatabaseConfig, type DatabaseTemplate, databaseOf, readDatabase, readTemplate } from './databases.js'
+import {
+  type DatabaseConfig,
+  type DatabaseTemplate,
+  databaseKeys,
+  databaseOf,
+  readDatabase,
+  readTemplate,
+} from './databases.js'
 import { type ReadFile, readIni } from './ini.js'
 import { type ConfigInput, type ConfigItem, itemsOf } from './input.js'
-import { suggestion } from './nearest.js'
+import { nearest } from './nearest.js'
 import { type PeerConfig, readPeer } from './peers.js'
 import { requireUtf8, type SettingType } from './setting-types.js'
 import { type Setting, type SettingName, type Settings, settingNamed, settingNames, settings } from './settings.js'
@@ -202,7 +209,15 @@ class Loader {
 function requireSetting(key: string, place: Place | undefined): SettingName {
   const name = settingNamed(key)
   if (name !== undefined) return name
-  throw new ConfigError(`unknown parameter: pgbouncer/${printable(key)}`, place, suggestion(key, settingNames))
+  throw new ConfigError(`unknown parameter: pgbouncer/${printable(key)}`, place, settingMeant(key))
+}
+
+/** Keys of databases count as well: `pool_size` is no misspelt `pool_mode`. */
+function settingMeant(key: string): string {
+  const found = nearest(key, [...settingNames, ...Object.keys(databaseKeys)])
+  if (found === undefined) return ''
+  if (settingNamed(found) !== undefined) return `did you mean ${found}?`
+  return found === key ? 'it belongs to an entry of [databases]' : `did you mean ${found}, of an entry of [databases]?`
 }
 
 /** Settings whose values PostgreSQL and its clients know as bytes, in whatever encoding: names, passwords, SQL. */

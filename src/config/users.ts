@@ -87,6 +87,7 @@ const grammar: EntryGrammar<UserDraft> = {
   keys: userKeys,
   syntaxError: 'syntax error in user settings',
   unrecognized: 'unrecognized user parameter',
+  hints: { default_pool_size: 'here it is pool_size' },
 }
 
 /** @throws ConfigError */

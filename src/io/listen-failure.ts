@@ -12,9 +12,12 @@ export function refused(text: string, cause?: NodeJS.ErrnoException): Error {
 /** @param host as configured; undefined is every address */
 export function tcpFailure(error: NodeJS.ErrnoException, host: string | undefined, port: number): Error {
   const place = `port ${port} of ${host ?? 'this machine'}`
-  // In pgbouncer's words.
+  // In pgbouncer's words, as far as it has some.
   if (error.syscall === 'getaddrinfo') {
-    return refused(`getaddrinfo('${host}', '${port}') = ${error.code} (listen_addr)`, error)
+    return refused(
+      `getaddrinfo('${host}', '${port}') = ${error.code} (listen_addr): name an address of this machine, or * for all`,
+      error,
+    )
   }
   switch (error.code) {
     case 'EADDRINUSE':

@@ -54,7 +54,7 @@ export async function parseCommandLine(words: readonly string[], program: string
       case 'demo':
         return await parseDemo(rest, program)
       case 'ping':
-        return parsePing(rest)
+        return await parsePing(rest, program)
       case 'docker-entrypoint':
         return parseDockerEntrypoint(rest)
       default:
@@ -62,7 +62,7 @@ export async function parseCommandLine(words: readonly string[], program: string
     }
   } catch (error) {
     const usage = usages.find(([command]) => command === name)?.[1] ?? serveUsage
-    const help = name === 'demo' ? `${program} demo --help` : `${program} --help`
+    const help = name === 'demo' || name === 'ping' ? `${program} ${name} --help` : `${program} --help`
     const text = `${program}: ${(error as Error).message}\nUsage: ${program} ${usage}\nTry "${help}" for more information.`
     return { name: 'say', text, exitCode: 1 }
   }
@@ -76,10 +76,11 @@ function versionLines(): string {
 
 const serveUsage = '[-d] [-q] [-R] [-u USER] [-v...] CONFIG_FILE'
 const demoUsage = 'demo [--port N] [--data DIR] [--keep]'
+const pingUsage = 'ping CONFIG_FILE'
 const usages: readonly (readonly [name: string, usage: string])[] = [
   ['', serveUsage],
   ['demo', demoUsage],
-  ['ping', 'ping CONFIG_FILE'],
+  ['ping', pingUsage],
   ['docker-entrypoint', 'docker-entrypoint [--root DIR] [COMMAND ...]'],
 ]
 
@@ -120,7 +121,12 @@ async function parseDemo(words: readonly string[], program: string): Promise<Com
   return { name: 'demo', port: Number(port), data, keep }
 }
 
-function parsePing([file, ...more]: readonly string[]): Command {
+async function parsePing(words: readonly string[], program: string): Promise<Command> {
+  const what = 'Does the pooler of this configuration answer? The exit code is 0 if it does, or else 1.'
+  const parser = plainParser(program).usage(`${what}\n\nUsage:\n${program} ${pingUsage}`).strictOptions()
+  const given = await parser.parseAsync(words)
+  if (given.help) return { name: 'say', text: await parser.getHelp(), exitCode: 0 }
+  const [file, ...more] = given._.map(String)
   if (file === undefined) throw new Error('no configuration file specified')
   if (more.length > 0) throw new Error(`one configuration file only, not also ${more.join(' ')}`)
   return { name: 'ping', file }

@@ -96,6 +96,7 @@ test.each([
   [`${'x'.repeat(64)} =`, `too long db name: "${'x'.repeat(64)}" (x.ini:3): at most 63 bytes`],
   ["a = password=''", 'syntax error in connection string (x.ini:3): password has an empty value'],
   ['a = hots=x', 'unrecognized connection parameter: hots (x.ini:3): did you mean host?'],
+  ['a = default_pool_size=1', 'unrecognized connection parameter: default_pool_size (x.ini:3): here it is pool_size'],
   ['a = Host=x', 'unrecognized connection parameter: Host (x.ini:3): did you mean host?'],
   ['a = constructor=x', 'unrecognized connection parameter: constructor (x.ini:3)'],
   [
@@ -179,6 +180,7 @@ test.each([
     'u = max_db_connections=1',
     'unrecognized user parameter: max_db_connections (x.ini:3): did you mean max_user_connections?',
   ],
+  ['u = default_pool_size=1', 'unrecognized user parameter: default_pool_size (x.ini:3): here it is pool_size'],
   ['u = query_timeout=x', 'invalid value for query_timeout in configuration (x.ini:3): expected a number of seconds'],
   [`${'u'.repeat(128)} =`, `too long user name: "${'u'.repeat(120)}…" (x.ini:3): at most 127 bytes`],
 ])('the user %j is refused', async (line, message) => {

@@ -70,6 +70,8 @@ test.each([
   ],
   [{ pgbouncer: { listen_port: null } }, 'expected a text, a number, true or false (pgbouncer.listen_port)'],
   [{ pgbouncer: { logfile: 'a\nb' } }, 'a value is one line (pgbouncer.logfile)'],
+  [undefined, 'expected an object (config)'],
+  [3, 'expected an object (config)'],
   [{ pgbouncer: [] }, 'expected an object (pgbouncer)'],
   [{ pgbouncer: 'listen_port=1' }, 'expected an object (pgbouncer)'],
   [{ nowhere: {} }, 'invalid section "nowhere" in configuration (nowhere)'],

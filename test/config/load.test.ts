@@ -90,6 +90,11 @@ test('defaults given by the caller give way to the file, overrides do not', asyn
 
 test.each([
   ['listen_prt = 1', 'unknown parameter: pgbouncer/listen_prt (x.ini:3): did you mean listen_port?'],
+  ['pool_size = 1', 'unknown parameter: pgbouncer/pool_size (x.ini:3): it belongs to an entry of [databases]'],
+  [
+    'pool_sise = 1',
+    'unknown parameter: pgbouncer/pool_sise (x.ini:3): did you mean pool_size, of an entry of [databases]?',
+  ],
   ['qqqqqqqq = 1', 'unknown parameter: pgbouncer/qqqqqqqq (x.ini:3)'],
   ["'a\x1b[31m' = 1", 'unknown parameter: pgbouncer/a\\u001b[31m (x.ini:3)'],
   ['constructor = 1', 'unknown parameter: pgbouncer/constructor (x.ini:3)'],

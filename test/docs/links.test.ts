@@ -34,6 +34,15 @@ test.each(pages)('the links of %s lead somewhere', (name) => {
   expect(broken).toEqual([])
 })
 
+test.each(pages)('%s has settings in its ini blocks that load as they stand', async (name) => {
+  const { loadConfig } = await import('../../src/config/load.js')
+  const page = readFileSync(join(root, name), 'utf8')
+  for (const [, text = ''] of page.matchAll(/^```ini\n([\s\S]*?)^```/gm)) {
+    const readFile = async (): Promise<string> => `[pgbouncer]\n${text}`
+    await expect(loadConfig(name, { readFile }), text).resolves.toBeDefined()
+  }
+})
+
 test.each(pages)('%s names no settings that are none', async (name) => {
   const { settingNamed } = await import('../../src/config/settings.js')
   const page = readFileSync(join(root, name), 'utf8')

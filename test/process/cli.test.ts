@@ -86,6 +86,12 @@ test('the first line of --version is what SHOW VERSION says', async () => {
   }
 })
 
+test('ping --help says what it does', async () => {
+  const running = run(['ping', '--help'])
+  expect(await running.ended).toBe(0)
+  expect(running.stdout).toContain('ping CONFIG_FILE')
+})
+
 test('--help names every flag', async () => {
   for (const flag of ['-h', '--help']) {
     const running = run([flag])
