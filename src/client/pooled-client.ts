@@ -193,8 +193,8 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
     this.fail(error)
   }
 
-  serverLost(server: ServerSession): void {
-    this.client.fail(new PgError('server_crashed'), server.relay!.hadLastWord(this.relay))
+  serverLost(server: ServerSession, isTold: boolean): void {
+    this.client.fail(new PgError('server_crashed'), isTold)
     server.relay!.owed.forget(this.relay)
   }
 

@@ -37,8 +37,11 @@ export interface Borrower extends Pick<Holder, 'ptr' | 'requestSince' | 'fail'> 
   resume(): void
   /** There will be no server. */
   refused(error: PgError): void
-  /** The server is gone, in the middle of whatever it was doing. */
-  serverLost(server: ServerSession): void
+  /**
+   * The server is gone, in the middle of whatever it was doing.
+   * @param isTold it has taken leave itself, or was cut off amid a message
+   */
+  serverLost(server: ServerSession, isTold: boolean): void
   /**
    * It has left its server, which may hold what belongs to its session.
    * @returns whether the server is still being asked about that; it is taken back when it has answered
@@ -132,8 +135,9 @@ export class Lease implements Holder {
   /** The server is gone, and is closed. Who had not begun to use it has another. */
   lost(reason: ServerCloseReason): void {
     const { server, borrower, pool, state } = this
+    const isTold = borrower.relay !== undefined && server.relay!.hadLastWord(borrower.relay) // while they are linked
     this.end()
-    if (state === 'held') borrower.serverLost(server)
+    if (state === 'held') borrower.serverLost(server, isTold)
     server.close(reason)
     if (state === 'aligning' && pool.acquire(borrower)) borrower.resume()
   }

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { Heart, type HeartClient, linksOf, parted, refusal, turn } from '../harness/heart.js'
-import { copyData, parse, query } from '../protocol/wire.js'
+import { copyData, i32, message, parse, query, z } from '../protocol/wire.js'
 import type { RigServer } from '../relay/relay-rig.js'
 
 interface Scene {
@@ -150,6 +150,17 @@ describe('a client that leaves', () => {
 })
 
 describe('a server that is lost', () => {
+  test('in the midst of what it says of its own accord has no error put in there', async () => {
+    const { heart, client, server } = await scene({ pool_mode: 'session' })
+    client.send(query('rows 1 a'))
+    heart.settle()
+    client.socket.taken()
+    const notification = message('A', i32(1), z('channel'), z('payload'))
+    server.socket.deliver(notification.subarray(0, 20))
+    server.socket.owner.onGone()
+    expect([client.isOpen, client.socket.taken()]).toEqual([false, notification.subarray(0, 20)])
+  })
+
   test('while it is being aligned is replaced by another that is free, where the client goes on', async () => {
     const { heart, client, server } = await scene({ default_pool_size: 2 })
     const second = await heart.connect()

@@ -1,0 +1,558 @@
+// The whole heart at random: clients that come, ask, cancel, stall and go, servers that answer, fail and die, administrators
+// between them. After each step, who has what is the same from both ends; in the end, all has been given back.
+
+import { inspect } from 'node:util'
+import fc from 'fast-check'
+import { test, vi } from 'vitest'
+import { ClientEntry } from '../../src/client/entry.js'
+import { PooledClient } from '../../src/client/pooled-client.js'
+import type { Seat } from '../../src/client/seat.js'
+import { loadConfig } from '../../src/config/load.js'
+import type { SettingName } from '../../src/config/settings.js'
+import { PoolAdministration } from '../../src/control/administration.js'
+import { reconfigure } from '../../src/control/reconfigure.js'
+import { Statistics } from '../../src/control/statistics.js'
+import type { User } from '../../src/pool/database.js'
+import type { Lease } from '../../src/pool/lease.js'
+import type { Pool } from '../../src/pool/pool.js'
+import { PoolQuery } from '../../src/pool/pool-query.js'
+import { Refusal } from '../../src/protocol/errors.js'
+import * as frontend from '../../src/protocol/frontend.js'
+import { Dues } from '../../src/relay/outstanding.js'
+import { type ConnectFailed, failed } from '../../src/server/connect-failed.js'
+import type { ServerSession } from '../../src/server/server-session.js'
+import type { ServerState } from '../../src/server/server-states.js'
+import { Heart, HeartClient, turn } from '../harness/heart.js'
+import * as wire from '../protocol/wire.js'
+import { randomFrom, sizeFrom } from '../relay/relay-programs.js'
+import type { RigServer } from '../relay/relay-rig.js'
+
+/** From outside: a longer hunt. */
+const runs = Number(process.env.FC_RUNS ?? 40)
+vi.setConfig({ testTimeout: 60_000 + 200 * runs })
+
+const databases = ['rig', 'forced', 'small', 'auto']
+const users = ['rig', 'other']
+
+const base = {
+  auth_type: 'trust',
+  server_check_query: 'select 1',
+  max_prepared_statements: 100,
+  query_wait_timeout: 30,
+  server_idle_timeout: 60,
+  pool_idle_timeout: 100,
+  autodb_idle_timeout: 100,
+  cancel_wait_timeout: 5,
+} as const
+
+/** The configuration as it stands at first, and as a RELOAD may find it. */
+const configurations = [
+  { rig: 'host=127.0.0.1', forced: 'host=127.0.0.1 user=third', small: 'host=127.0.0.1 max_db_connections=1' },
+  { rig: 'host=127.0.0.2', forced: 'host=127.0.0.1 user=other', small: 'host=127.0.0.1 pool_mode=session' },
+  { rig: 'host=127.0.0.1 pool_mode=statement', forced: 'host=127.0.0.1 user=rig', small: 'host=127.0.0.1' },
+  { rig: 'host=127.0.0.1', small: 'host=127.0.0.1 pool_size=3' },
+].map((entries) => ({ ...entries, '*': 'host=127.0.0.1' }))
+
+const settings: readonly (readonly [SettingName, readonly string[]])[] = [
+  ['pool_mode', ['session', 'transaction', 'transaction', 'statement']],
+  ['session_state', ['allow', 'warn', 'track']],
+  ['default_pool_size', ['1', '2', '3']],
+  ['min_pool_size', ['0', '1']],
+  ['reserve_pool_size', ['0', '1']],
+  ['reserve_pool_timeout', ['1']],
+  ['max_user_connections', ['0', '2']],
+  ['max_user_client_connections', ['0', '4']],
+  ['max_client_conn', ['5', '100']],
+  ['server_check_delay', ['0', '10']],
+  ['server_reset_query_always', ['0', '1']],
+  ['server_round_robin', ['0', '1']],
+  ['server_fast_close', ['0', '1']],
+  ['server_lifetime', ['20', '3600']],
+  ['max_prepared_statements', ['0', '100']],
+  ['query_timeout', ['0', '20']],
+  ['idle_transaction_timeout', ['0', '20']],
+  ['transaction_timeout', ['0', '20']],
+  ['client_idle_timeout', ['0', '50']],
+]
+
+/** What is told only to whoever owes it to himself. */
+const own = (text: string): readonly Buffer[] => [wire.query(text)]
+const exchanges: readonly ((tag: string) => readonly Buffer[])[] = [
+  (tag) => own(`rows 2 ${tag}`),
+  (tag) => own(`rows 1 ${tag};rows 1 ${tag}`),
+  () => own('begin'),
+  () => own('begin'),
+  () => own('commit'),
+  () => own('rollback'),
+  () => own('fail'),
+  (tag) => own(`set application_name='${tag}'`),
+  () => own('set work_mem=1'),
+  () => own('listen x'),
+  () => own('create temp table x()'),
+  () => own('discard all'),
+  () => own('copy out'),
+  () => [wire.query('copy in'), wire.copyData('x'), wire.copyDone],
+  () => [wire.query('copy in 1'), wire.copyData('x'), wire.copyData('y'), wire.copyDone],
+  () => [wire.query('copy in')],
+  () => [wire.copyFail('no')],
+  () => [wire.copyDone],
+  (tag) => [wire.parse('a', `rows 1 ${tag}`), wire.sync],
+  () => [wire.bind('a'), wire.describe('P'), wire.execute(), wire.sync],
+  (tag) => [wire.parse('', `rows 2 ${tag}`), wire.bind(''), wire.execute('', 1), wire.sync],
+  () => [wire.close('S', 'a'), wire.sync],
+  (tag) => [wire.parse('b', `rows 1 ${tag}`), wire.bind('b'), wire.execute(), wire.flush],
+  () => [wire.bind('nosuch'), wire.execute(), wire.sync],
+  () => [wire.sync],
+  () => [wire.functionCall('x')],
+]
+
+interface Drawn {
+  readonly seed: number
+  readonly steps: number
+}
+
+/** A CancelRequest that its server has yet to take. */
+interface LateCancel {
+  readonly server: ServerSession
+}
+
+class Story {
+  readonly heart: Heart
+  private readonly random: (below: number) => number
+  private readonly admin: PoolAdministration
+  private readonly entered: HeartClient[] = []
+  private readonly queries: PoolQuery[] = []
+  private readonly unsent = new Map<HeartClient, Buffer>()
+  private readonly late: LateCancel[] = []
+  private readonly stop = new AbortController()
+  /** What was done, for the message of a failing test. */
+  readonly told: string[] = []
+
+  constructor(heart: Heart, random: (below: number) => number) {
+    this.heart = heart
+    this.random = random
+    this.admin = new PoolAdministration(heart.clients, new Statistics(heart.clients), {
+      version: '',
+      reload: () => Promise.resolve([]),
+      set: () => Promise.resolve(undefined),
+      shutdown: () => Promise.resolve(),
+    })
+  }
+
+  private pick<T>(items: readonly T[]): T | undefined {
+    return items.length === 0 ? undefined : items[this.random(items.length)]
+  }
+
+  private get open(): HeartClient[] {
+    return this.entered.filter(({ isOpen }) => isOpen)
+  }
+
+  private get up(): RigServer[] {
+    return this.heart.servers.filter(({ session }) => session.state !== 'closed')
+  }
+
+  private get pools(): Pool[] {
+    return [...this.heart.registry.pools()]
+  }
+
+  async step(): Promise<void> {
+    const what = this.random(100)
+    if (what < 8) await this.arrive()
+    else if (what < 45) this.say()
+    else if (what < 75) this.serve()
+    else if (what < 79) this.leave()
+    else if (what < 82) this.loseServer()
+    else if (what < 86) await this.cancel()
+    else if (what < 89) this.ask()
+    else if (what < 93) this.pass()
+    else if (what < 98) this.command()
+    else await this.reload()
+    if (this.random(3) === 0) await turn()
+  }
+
+  private async arrive(): Promise<void> {
+    if (this.open.length >= 6 || this.heart.clients.isSuspended) return // then nobody is looked at yet
+    const [database, user] = [this.pick(databases)!, this.pick(users)!]
+    const parameters: Record<string, string> = {}
+    if (this.random(2) === 0) parameters.application_name = `app${this.random(3)}`
+    if (this.random(8) === 0) parameters.replication = 'database'
+    this.told.push(`${user} comes to ${database} ${JSON.stringify(parameters)}`)
+    const client = new HeartClient(this.heart.clients)
+    this.entered.push(client)
+    client.socket.room = this.pick([Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, 100])!
+    const hello = frontend.startupMessage({ user, database, ...parameters })
+    const first = this.random(4) === 0 ? wire.query('begin') : Buffer.alloc(0)
+    client.send(hello, first)
+    if (this.random(3) > 0) await turn()
+  }
+
+  private say(): void {
+    const client = this.pick(this.open)
+    if (client === undefined || client.socket.paused) return
+    const tag = `c${this.entered.indexOf(client)}`
+    const rest = this.unsent.get(client)
+    const bytes = rest ?? Buffer.concat(exchanges[this.random(exchanges.length)]!(tag))
+    const isCut = this.random(6) === 0
+    const size = isCut ? Math.min(bytes.length, sizeFrom(this.random)) : bytes.length
+    if (size < bytes.length) this.unsent.set(client, bytes.subarray(size))
+    else this.unsent.delete(client)
+    this.told.push(`${tag} says ${bytes.toString('latin1', 0, Math.min(size, 40)).replaceAll(/[^ -~]+/g, '.')}`)
+    client.send(bytes.subarray(0, size))
+  }
+
+  private serve(): void {
+    const server = this.pick(this.up)
+    if (server === undefined) return
+    if (this.random(40) === 0) {
+      this.told.push('all settles')
+      return this.heart.settle()
+    }
+    this.told.push(`s${this.heart.servers.indexOf(server)} serves (${server.session.state})`)
+    if (server.session.state === 'connecting') {
+      if (this.random(10) > 0) return this.heart.logIn(server)
+      this.failToConnect(server, failed('connect_failed'))
+    } else if (this.random(2) === 0) {
+      server.work()
+      if (!server.socket.paused) server.answer()
+    } else {
+      server.backend.receive(server.socket.taken())
+      server.backend.work(1 + this.random(3))
+      if (!server.socket.paused) server.answer(sizeFrom(this.random))
+    }
+    if (this.random(3) === 0) for (const { socket } of [...this.open, server]) socket.drain()
+  }
+
+  private failToConnect({ session }: RigServer, failure: ConnectFailed): void {
+    const registry = this.heart.registry as unknown as {
+      onConnectFailed(pool: Pool, server: ServerSession, failure: ConnectFailed): void
+    }
+    registry.onConnectFailed(session.pool as Pool, session, failure)
+  }
+
+  private leave(): void {
+    const client = this.pick(this.open)
+    if (client === undefined) return
+    const how = this.random(4)
+    this.told.push(`c${this.entered.indexOf(client)} leaves (${how})`)
+    if (how === 0 && !client.socket.paused && !this.unsent.has(client)) client.send(wire.terminate)
+    else if (how === 1 && client.session.phase instanceof PooledClient) client.session.phase.relay.onHalfClosed()
+    else client.socket.owner.onGone()
+  }
+
+  private loseServer(): void {
+    const server = this.pick(this.up)
+    if (server === undefined) return
+    this.told.push(`s${this.heart.servers.indexOf(server)} is lost (${server.session.state})`)
+    if (server.session.state === 'connecting') return this.failToConnect(server, failed('server_crashed'))
+    const farewell = wire.message('E', wire.z('SFATAL'), wire.z('C57P01'), wire.z('Mgone'), Buffer.alloc(1))
+    const how = this.random(3)
+    if (how === 0) server.socket.deliver(farewell)
+    if (how === 1) server.work() // and half of what it says is on its way
+    if (how === 1) server.answer(sizeFrom(this.random))
+    if (server.session.state !== 'closed') server.socket.owner.onGone()
+  }
+
+  private async cancel(): Promise<void> {
+    const known = this.pick(this.late)
+    if (known !== undefined && this.random(2) === 0) return this.deliver(known)
+    const client = this.pick(this.open)
+    if (client === undefined) return
+    this.told.push(`c${this.entered.indexOf(client)} cancels`)
+    const target = client.session.cancelTarget()
+    if (typeof target === 'object' && this.random(2) === 0) {
+      // As `Cancels.stop` until the server has taken it.
+      target.cancels++
+      this.late.push({ server: target })
+      return
+    }
+    if (this.heart.clients.isSuspended) return
+    const key = client.session.cancelKey
+    const asker = new HeartClient(this.heart.clients)
+    this.entered.push(asker)
+    asker.send(frontend.cancelRequest(key.readInt32BE(0), key.subarray(4)))
+    if (this.random(2) === 0) await turn()
+  }
+
+  private deliver(late: LateCancel): void {
+    this.told.push('a cancel is delivered')
+    const { server } = late
+    this.late.splice(this.late.indexOf(late), 1)
+    if (--server.cancels === 0) server.pool.onCancelled(server)
+  }
+
+  /** A query of the pooler's own; or one that nobody waits for any more. */
+  private ask(): void {
+    const known = this.pick(this.queries)
+    if (known !== undefined && this.random(2) === 0) return known.giveUp()
+    const pool = this.pick(this.pools.filter(({ isReplication }) => !isReplication))
+    if (pool === undefined) return
+    this.told.push(`asks in ${pool.database.name}/${pool.user.name}`)
+    const query = new PoolQuery(pool, frontend.query('rows 1 own'), this.random(2) === 0, () => {
+      this.queries.splice(this.queries.indexOf(query), 1)
+    })
+    this.queries.push(query)
+    query.begin()
+  }
+
+  private pass(): void {
+    const seconds = this.pick([0.1, 1, 11, 61, 200])!
+    this.told.push(`${seconds} s pass`)
+    this.heart.clock.advance(seconds)
+    this.heart.janitor.look()
+  }
+
+  private command(): void {
+    const { admin } = this
+    const name = this.random(3) === 0 ? undefined : this.pick(databases)!
+    const some = name ?? 'rig'
+    const what = this.random(9)
+    this.told.push(`command ${what} ${name}`)
+    try {
+      if (what === 0) void admin.pause(name, this.stop.signal).catch(() => {})
+      else if (what === 1) admin.resume(name)
+      else if (what === 2) admin.resume(undefined)
+      else if (what === 3) admin.kill(name)
+      else if (what === 4) this.killClient()
+      else if (what === 5) admin.reconnect(name)
+      else if (what === 6) admin.disable(some)
+      else if (what === 7) admin.enable(some)
+      else void admin.suspend(this.stop.signal).catch(() => {})
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+    }
+  }
+
+  private killClient(): void {
+    const client = this.pick(this.open)
+    if (client !== undefined) this.admin.killClient(client.session.id)
+  }
+
+  private async reload(): Promise<void> {
+    const { heart } = this
+    if (this.random(2) === 0) {
+      const [name, values] = this.pick(settings)!
+      const value = this.pick(values)!
+      this.told.push(`${name} = ${value}`)
+      return heart.set(name, value)
+    }
+    const entries = this.pick(configurations)!
+    this.told.push(`reload ${JSON.stringify(entries)}`)
+    const next = await loadConfig({ pgbouncer: base, databases: entries })
+    heart.context.config = next
+    reconfigure(heart.registry, heart.registry.files)
+  }
+
+  /** Whatever can be done is, and everybody leaves. */
+  async end(): Promise<void> {
+    const { heart, admin } = this
+    this.told.push('the end')
+    this.stop.abort(new Error('over'))
+    if (heart.context.isPaused || heart.clients.isSuspended) admin.resume(undefined)
+    for (const database of heart.registry.databases) if (database.paused) admin.resume(database.name)
+    await this.calm()
+    this.check()
+    for (const client of this.open) client.socket.owner.onGone()
+    await this.calm()
+    for (const query of [...this.queries]) query.giveUp()
+    await this.calm()
+    // Pauses after failures to connect, and limits on how long is waited, are over.
+    heart.clock.advance(61)
+    await this.calm()
+  }
+
+  private async calm(): Promise<void> {
+    for (let n = 0; n < 4; n++) {
+      for (const late of [...this.late]) this.deliver(late)
+      for (const { socket } of [...this.open, ...this.up]) {
+        socket.room = Number.POSITIVE_INFINITY
+        socket.drain()
+      }
+      this.heart.settle()
+      await turn()
+    }
+  }
+
+  // What has to hold after each step.
+
+  check(): void {
+    for (const pool of this.pools) this.checkLists(pool)
+    for (const server of this.heart.servers) this.checkServer(server)
+    for (const { session } of this.entered) {
+      if (session.phase instanceof PooledClient) checkClient(session.phase)
+    }
+    this.checkCounts()
+    this.checkAnswers()
+  }
+
+  private checkLists(pool: Pool): void {
+    const where = `${pool.database.name}/${pool.user.name}`
+    const lists: [ServerState, Iterable<ServerSession>][] = [
+      ['idle', pool.idle],
+      ['connecting', pool.connecting],
+      ['used', pool.used],
+      ['tested', pool.tested],
+      ['active', pool.active],
+    ]
+    const seen = new Set<ServerSession>()
+    for (const [state, servers] of lists) {
+      for (const server of servers) {
+        same(`the state and pool of a server in ${state} of ${where}`, [server.state, server.pool], [state, pool])
+        same(`in two lists of ${where}`, seen.has(server), false)
+        seen.add(server)
+      }
+    }
+    const all = this.up.filter(({ session }) => session.pool === pool)
+    for (const { session } of all) same(`a server in ${where}`, seen.has(session), true)
+    same(`sizes of ${where}`, [pool.size, seen.size], [all.length, all.length])
+    for (const [place, server] of [...pool.active].entries()) same(`a place in ${where}`, server.place, place)
+    if (!pool.isPaused && pool.waiting.size > 0) same(`idle while others wait in ${where}`, pool.idle.length, 0)
+    for (const borrower of pool.waiting) {
+      same(`the lease of who waits in ${where}`, borrower.lease, null)
+      if (!(borrower instanceof PooledClient)) continue
+      same(`who waits in ${where}`, [borrower.client.phase, borrower.pool], [borrower, pool])
+    }
+  }
+
+  private checkServer({ session, relay, socket }: RigServer): void {
+    const { holder, state } = session
+    if (holder !== null) {
+      const lease = holder as Lease
+      const { borrower } = lease
+      same('the two ends of a lease', [borrower.lease, lease.server], [lease, session])
+      same('a lease that is over', lease.state === 'released', false)
+      // A query of the pooler's own hears of the end from its answer.
+      same('the state of who is lent', state === 'active' || borrower.relay === undefined, true)
+      if (relay.client !== null) same('the relay of the borrower', borrower.relay, relay.client)
+    }
+    if (holder === null || state === 'closed') same('the client of who is not lent', relay.client, null)
+    if (state === 'closed') return same('the socket of a server that is closed', socket.ended, true)
+    if (state === 'active' && holder === null) {
+      same("nobody's, but neither asked nor cancelled", session.cancels > 0 || relay.owed.length > 0, true)
+    }
+    if (state === 'idle' || state === 'used') same('owed while idle', [relay.owed.length, relay.isQuiet], [0, true])
+    this.checkDues(relay.owed, [relay.owed.own, (holder as Lease | null)?.borrower.relay?.dues])
+  }
+
+  /** `others`: who may be owed nothing. */
+  private checkDues(owed: RigServer['relay']['owed'], others: readonly (Dues | undefined)[]): void {
+    const counts = new Map<Dues, Dues>()
+    for (const dues of others) if (dues !== undefined) counts.set(dues, new Dues())
+    const { accounts, first, mask } = owed as unknown as { accounts: Dues[]; first: number; mask: number }
+    for (let i = 0; i < owed.length; i++) {
+      const account = accounts[(first + i) & mask]!
+      const count = counts.get(account) ?? new Dues()
+      count.count(owed.kindAt(i), 1)
+      counts.set(account, count)
+    }
+    for (const [account, count] of counts) same('dues', Object.values(account), Object.values(count))
+  }
+
+  private checkCounts(): void {
+    const { registry, clients } = this.heart
+    const phases = this.open.map(({ session }) => session.phase)
+    const seated = phases.filter((phase) => phase instanceof PooledClient || phase instanceof ClientEntry)
+    const seats = seated.flatMap(({ seat }) => seat ?? [])
+    const sum = (of: (pool: Pool) => number): number => this.pools.reduce((total, pool) => total + of(pool), 0)
+    same('clients', clients.size, phases.length)
+    same(
+      'clients of all pools',
+      sum((pool) => pool.clients.size),
+      seats.length,
+    )
+    for (const phase of seated) {
+      if (phase.seat !== undefined) same('a client of its pool', phase.seat.pool.clients.has(phase), true)
+    }
+    for (const database of registry.databases) {
+      const isOf = (seat: Seat): boolean => enteredOf(seat).database === database
+      const isFor = ({ session }: RigServer): boolean => session.pool.database === database
+      same(`clients of ${database.name}`, database.clients, seats.filter(isOf).length)
+      same(`servers of ${database.name}`, database.servers, this.up.filter(isFor).length)
+    }
+    for (const user of registry.databases.users.values()) {
+      const isOf = (seat: Seat): boolean => enteredOf(seat).user === user
+      const isFor = ({ session }: RigServer): boolean => session.pool.user === user
+      same(`clients of ${user.name}`, user.clients, seats.filter(isOf).length)
+      same(`servers of ${user.name}`, user.servers, this.up.filter(isFor).length)
+    }
+    const isArriving = (phase: unknown): boolean =>
+      phase instanceof ClientEntry && phase.seat?.pool.usual.isKnown === false
+    same(
+      'clients that arrive',
+      sum((pool) => pool.arriving.size),
+      phases.filter(isArriving).length,
+    )
+  }
+
+  /** Rows name whom they are for. */
+  private checkAnswers(): void {
+    for (const [index, client] of this.entered.entries()) {
+      if (client.socket.writes.length === 0) continue
+      const text = client.socket.taken().toString('latin1')
+      for (const [tag] of text.matchAll(/\b(?:c\d+|own) \d+\b/g)) same('whose row', tag.split(' ')[0], `c${index}`)
+    }
+  }
+
+  /** All that was lent is back. */
+  checkEnd(): void {
+    const { registry, clients, context } = this.heart
+    this.check()
+    same('clients', clients.size, 0)
+    same('queries', this.queries.filter(({ lease }) => lease !== null).length, 0)
+    for (const pool of this.pools) {
+      const { waiting, arriving, active, tested, connecting, database, user } = pool
+      const left = { waiting, arriving, clients: pool.clients, active, tested, connecting }
+      for (const [name, list] of Object.entries(left)) same(`${name} of ${database.name}/${user.name}`, list.size, 0)
+      for (const server of pool.servers()) server.close('pause')
+    }
+    same('servers', this.up.length, 0)
+    same('statements', [context.statements.count, context.statements.bytes], [0, 0])
+    same('cancel keys', (registry.cancels as unknown as { byKey: Map<string, unknown> }).byKey.size, 0)
+  }
+}
+
+function checkClient(client: PooledClient): void {
+  const { lease, relay, isWaiting } = client
+  if (lease === null) return same('what a client without a server has', [relay.server, relay.dues.length], [null, 0])
+  same('a client with a server', [isWaiting, lease.borrower, lease.server.holder], [false, client, lease])
+  const isHeld = lease.state === 'held'
+  same('linked', [relay.server === lease.server.relay, lease.server.relay?.client === relay], [isHeld, isHeld])
+}
+
+const enteredOf = (seat: Seat): { database: unknown; user: User } =>
+  (seat as unknown as { entered: { database: unknown; user: User } }).entered
+
+/** As `expect`, for what is looked at a million times. */
+function same(what: string, found: unknown, wanted: unknown): void {
+  if (found === wanted) return
+  if (Array.isArray(found) && Array.isArray(wanted) && found.every((one, at) => one === wanted[at])) return
+  throw new Error(`${what}: ${inspect(found, { depth: 0 })}, not ${inspect(wanted, { depth: 0 })}`)
+}
+
+const story = fc.record({
+  seed: fc.noShrink(fc.integer({ min: 0, max: 0x7fffffff })),
+  steps: fc.integer({ min: 20, max: 150 }),
+})
+
+test('whatever happens, who has what is the same from both ends, and all is given back', async () => {
+  await fc.assert(
+    fc.asyncProperty(story, async ({ seed, steps }: Drawn) => {
+      const random = randomFrom(seed)
+      const drawn = Object.fromEntries(settings.map(([name, values]) => [name, values[random(values.length)]!]))
+      const chosen = random(2) === 0 ? drawn : {}
+      const heart = await Heart.open({ ...base, ...chosen }, { databases: configurations[0]! })
+      const story = new Story(heart, random)
+      try {
+        for (let step = 0; step < steps; step++) {
+          await story.step()
+          story.check()
+        }
+        await story.end()
+        story.checkEnd()
+      } catch (error) {
+        ;(error as Error).message += `\n${JSON.stringify(chosen)}\n${story.told.slice(-60).join('\n')}`
+        throw error
+      }
+    }),
+    { numRuns: runs },
+  )
+})
