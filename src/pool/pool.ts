@@ -205,7 +205,7 @@ export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
     return true
   }
 
-  /** Whether each use of a server is preceded by a check. */
+  /** Each use of a server is preceded by a check. */
   private get checksEach(): boolean {
     const { server_check_delay: delay, server_check_query: query } = this.context.config.settings
     return delay === 0 && query !== '' && !this.isReplication
