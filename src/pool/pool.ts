@@ -54,11 +54,11 @@ export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
   /** Clients that wait for the first server, to be welcomed. */
   readonly arriving = new Set<Arriving>()
   /** When a server was last closed for its age, ms on the clock. */
-  lastLifetimeClose = Number.NEGATIVE_INFINITY
+  private lastLifetimeClose = Number.NEGATIVE_INFINITY
   /** Since when it has had neither clients nor servers; infinite while it has. */
   emptySince = Number.POSITIVE_INFINITY
-  readonly owner: PoolOwner
-  readonly recycler: Recycler
+  private readonly owner: PoolOwner
+  private readonly recycler: Recycler
   readonly launcher: Launcher
 
   constructor(

@@ -207,7 +207,7 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
   }
 
   /** What the client sent may have to wait for earlier answers; these are all there now. */
-  wake(): void {
+  private wake(): void {
     if (!this.stalled || this.runsAgain) return
     this.stalled = false
     if (this.copy === CopySent) this.copy = NoCopy

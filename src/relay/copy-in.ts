@@ -130,17 +130,11 @@ export function takenByCopy(owed: Outstanding<unknown, unknown>): number {
   return -1
 }
 
-/** Whose COPY it was. */
-export interface CopyingClient {
-  /** @param skips none of its Syncs counted, another has to come */
-  onCopyFailed(skips: boolean): void
-}
-
 /**
  * The question: a Sync, which ends what is being skipped, and the Close of a statement, whose CloseComplete nothing else that
  * the server still owes can bring about. All ReadyForQuerys before it are the client's, but for the last one.
  */
-export class CopyInquiry<Client extends CopyingClient = CopyingClient> {
+export class CopyInquiry<Client> {
   /** Whose COPY it was. */
   readonly client: Client
   /** The COPY belonged to the extended protocol: the server skips messages up to a Sync, unless it has found one. */

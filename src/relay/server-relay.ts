@@ -69,7 +69,7 @@ export class ServerRelay extends ServerAnswers implements SocketOwner, ServerSid
    * All is answered. Only now, at the end of what was read, may the server go to someone else: whatever stood behind the last
    * ReadyForQuery can't be an answer to what is asked next.
    */
-  settle(): void {
+  private settle(): void {
     this.isSettling = false
     const { finished, retry } = this
     this.finished = null
