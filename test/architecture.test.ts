@@ -161,7 +161,7 @@ describe('hot files', () => {
       /new PreparedNote\(|: PreparedNote =>$/,
       'once for a Parse or Close of a name',
     ],
-    ['src/relay/statements/replay.ts', /new OwnQuery\(ignore\)/, 'a plan gone stale'],
+    ['src/relay/statements/replay.ts', /new OwnQuery\(\)/, 'a plan gone stale'],
     ['src/relay/statements/client-statements.ts', /new Named\(/, 'once for a Parse of a name'],
     ['src/relay/server-copy.ts', /new CopyInquiry\(|new OwnQuery\(/, 'a COPY that failed'],
     ['src/relay/server-relay.ts', /new ConnectionLost\(/, 'once a connection'],

@@ -6,6 +6,7 @@ import type { Context } from '../server/context.js'
 import { locate } from '../server/hosts.js'
 import { CancelExpired, deliverCancel } from './cancel-delivery.js'
 
+/** CancelRequests for one peer: being sent, and waiting for a connection; connections in use, and being made. */
 export interface PeerPoolStatus {
   readonly peerId: number
   readonly clActiveCancelReq: number

@@ -66,7 +66,7 @@ export class Clients implements Entrance {
     if (this.isSuspended) return void this.parked.push(() => this.accept(socket, arrival))
     const client = new ClientSession(this.context, arrival, (left) => this.leave(left))
     const entry = new ClientEntry(this, client, socket)
-    traceArrival(this.context, client, arrival)
+    traceArrival(this.context, client)
     this.all.add(client)
     void entry.run()
   }

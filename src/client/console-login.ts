@@ -47,7 +47,7 @@ export async function logInToConsole(
       database: undefined,
       databaseName: 'pgbouncer',
       replication: 'none',
-      origin: { ...origin, tls: origin.tls !== '' },
+      origin,
       who: client,
       attempt,
     },

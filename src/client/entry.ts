@@ -184,7 +184,7 @@ export class ClientEntry implements ClientPhase, Member {
       database,
       databaseName: startup.database,
       replication: startup.replication,
-      origin: { ...client.origin, tls: client.origin.tls !== '' },
+      origin: client.origin,
       who: client,
       attempt,
     }

@@ -20,26 +20,15 @@ import type { Conversation } from '../protocol/conversation.js'
 import { PgError } from '../protocol/errors.js'
 import type { Attempt } from '../server/attempt.js'
 import type { Context } from '../server/context.js'
+import type { Arrival } from './arrivals.js'
 import type { FailedLogins } from './failed-logins.js'
-
-/** How the client is connected. */
-export interface ClientOrigin {
-  readonly kind: 'tcp' | 'unix'
-  readonly address: string
-  readonly tls: boolean
-  /** Common name of the client's certificate, where it showed one that was checked. */
-  readonly certificateName: string | undefined
-  readonly channelBinding: Buffer | undefined
-  /** Came by a Unix socket that only processes of the pooler's own user can open. */
-  readonly isOwnUser: boolean
-}
 
 export interface LoginRequest {
   readonly user: string
   readonly database: Database<Pool> | undefined
   readonly databaseName: string
   readonly replication: 'none' | 'logical' | 'physical'
-  readonly origin: ClientOrigin
+  readonly origin: Arrival
   /** For the log. */
   readonly who: LogPeer
   /** Given up when the client has left: nothing is asked for it any more. */
@@ -148,7 +137,7 @@ async function findUser(request: LoginRequest, sources: LoginSources): Promise<K
 function hbaMethod(request: LoginRequest, sources: LoginSources): HbaMethod {
   const { origin, user, databaseName, replication } = request
   const rule = matchHba(sources.files.hba, {
-    peer: origin.kind === 'unix' ? { kind: 'unix' } : { kind: 'tcp', address: origin.address, tls: origin.tls },
+    peer: origin.kind === 'unix' ? { kind: 'unix' } : { kind: 'tcp', address: origin.address, tls: origin.tls !== '' },
     database: databaseName,
     user,
     replication: replication === 'physical',

@@ -25,7 +25,7 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
   readonly name = 'pool'
   readonly isReady = true
   readonly isImpatient = false
-  readonly client: ClientSession
+  private readonly client: ClientSession
   readonly pool: Pool
   readonly seat: Seat
   readonly relay: ClientRelay
@@ -56,7 +56,7 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
     this.quietSince = context.clock.now()
     const statements = new ClientStatements(context.statements, client.parameters)
     const longest = context.config.settings.max_packet_size
-    this.relay = new ClientRelay(socket, client.parameters, statements, pool.counters, this, longest, 0, context.clock)
+    this.relay = new ClientRelay(socket, client.parameters, statements, pool.counters, this, longest, context.clock)
     this.relay.leavesAtOnce = pool.isReplication
     this.terms = new ClientTerms(this)
   }

@@ -37,7 +37,7 @@ export class ClientTerms {
     this.client = client
     this.setRules()
     this.current = this.wanted
-    client.relay.names.out.limit = this.current.preparedLimit
+    client.relay.names.limit = this.current.preparedLimit
     this.watch()
   }
 
@@ -68,7 +68,7 @@ export class ClientTerms {
     this.current = wanted
     this.change = 'none'
     // Names that are rewritten stay so, on a server of the client's own, too.
-    if (wanted.mode !== 'session' || relay.statements.count === 0) relay.names.out.limit = wanted.preparedLimit
+    if (wanted.mode !== 'session' || relay.statements.count === 0) relay.names.limit = wanted.preparedLimit
     if (wanted.sessionState === former.sessionState) return
     // What the client has set is given to its server for the session, and stays there.
     if (wanted.mode !== 'session' || (this.session?.tracker.settings.size ?? 0) === 0) this.watch()

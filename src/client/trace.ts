@@ -4,14 +4,13 @@ import { hostAndPort } from '../io/listener.js'
 import type { LogPeer } from '../observe/log.js'
 import { clientConnects, clientLogins } from '../observe/trace.js'
 import type { Context } from '../server/context.js'
-import type { Arrival } from './arrivals.js'
 import type { ClientSession } from './client-session.js'
 
 /** A client is connected; -v: from where and to where. */
-export function traceArrival({ log }: Context, client: ClientSession, arrival: Arrival): void {
+export function traceArrival({ log }: Context, client: ClientSession): void {
   if (clientConnects.hasSubscribers) clientConnects.publish(client.traced)
   if (log.verbose < 1) return
-  const { kind, description, localAddress, localPort } = arrival
+  const { kind, description, localAddress, localPort } = client.origin
   const to = kind === 'tcp' ? ` -> ${hostAndPort(localAddress, localPort)}` : ''
   log.debug(`P: got connection: ${description}${to}`, client)
 }

@@ -33,7 +33,7 @@ export class Janitor {
     this.timer?.cancel()
   }
 
-  /** One round; public for tests. */
+  /** One round. */
   look(): void {
     const { registry } = this
     if (this.clients.isSuspended) return

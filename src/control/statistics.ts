@@ -35,7 +35,7 @@ export class Statistics {
   }
 
   /** The end of a period. */
-  turn(): void {
+  private turn(): void {
     this.before = this.latest
     this.beforeAt = this.latestAt
     this.latest = this.totals()

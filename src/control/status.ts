@@ -154,7 +154,7 @@ export interface PeerStatus {
   readonly poolSize: number
 }
 
-/** CancelRequests for one peer: being sent, and waiting for a connection; connections in use, and being made. */
+/** One row of SHOW MEM. */
 export interface MemoryStatus {
   readonly name: string
   /** Bytes of one item, items in use, items free, bytes in all. */
@@ -166,16 +166,16 @@ export interface MemoryStatus {
 
 export type ShutdownMode = 'now' | 'wait_for_servers' | 'wait_for_clients'
 
-/**
- * What an administrator may see and do. Verbs that wait resolve when the thing is true, and stop waiting when `signal` aborts.
- * Refusals throw AdminError with pgbouncer's text.
- */
 /** What a client of the console is told beside the answer. */
 export interface Notice {
   readonly text: string
   readonly detail: string
 }
 
+/**
+ * What an administrator may see and do. Verbs that wait resolve when the thing is true, and stop waiting when `signal` aborts.
+ * Refusals throw AdminError with pgbouncer's text.
+ */
 export interface Administration {
   readonly version: string
   config(): Config

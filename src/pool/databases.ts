@@ -59,7 +59,7 @@ export class Databases {
    * The database as everyone knows it: one that `*` made up is remembered when somebody first connects to it.
    * @throws PgError where it has gone from the configuration while the client logged in
    */
-  registered(database: Database<Pool>): Database<Pool> {
+  private registered(database: Database<Pool>): Database<Pool> {
     const known = this.byName.get(database.name)
     if (known !== undefined) return known
     if (!database.isAuto || this.find(database.name) === undefined) throw new PgError('database_removed')

@@ -54,11 +54,11 @@ export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
   /** Clients that wait for the first server, to be welcomed. */
   readonly arriving = new Set<Arriving>()
   /** When a server was last closed for its age, ms on the clock. */
-  lastLifetimeClose = Number.NEGATIVE_INFINITY
+  private lastLifetimeClose = Number.NEGATIVE_INFINITY
   /** Since when it has had neither clients nor servers; infinite while it has. */
   emptySince = Number.POSITIVE_INFINITY
-  readonly owner: PoolOwner
-  readonly recycler: Recycler
+  private readonly owner: PoolOwner
+  private readonly recycler: Recycler
   readonly launcher: Launcher
 
   constructor(
@@ -208,7 +208,7 @@ export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
     return true
   }
 
-  /** Whether each use of a server is preceded by a check. */
+  /** Each use of a server is preceded by a check. */
   private get checksEach(): boolean {
     const { server_check_delay: delay, server_check_query: query } = this.context.config.settings
     return delay === 0 && query !== '' && !this.isReplication

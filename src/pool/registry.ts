@@ -1,4 +1,4 @@
-// All pools by key, and the servers that they open: within the limits above them, and until they are to go.
+// All pools, and the servers that they open: within the limits above them, and until they are to go.
 
 import type { AuthFiles } from '../auth/auth-files.js'
 import { learnt } from '../auth/credentials.js'

@@ -57,12 +57,12 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
   /** Looks at the messages of a chunk. */
   protected abstract take(chunk: Buffer): void
 
-  /** Between two messages, and nothing waiting? */
+  /** It is between two messages, and nothing of what it sent waits. */
   get isIdle(): boolean {
     return this.backlog.length === 0 && !this.unsynced && !this.stalled && this.frames.atBoundary
   }
 
-  /** Amid messages of the extended protocol that no Sync has closed yet? */
+  /** It is amid messages of the extended protocol that no Sync has closed yet. */
   get isInBatch(): boolean {
     return this.unsynced
   }
@@ -184,8 +184,9 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
   }
 
   /**
-   * Returns whether the server is in a COPY of which nothing will be told. It reads on, its end may have been begun and no more; or it has come
-   * to the end in a batch, and keeps that to itself while a message of which a part is missing stands behind it.
+   * Returns whether the server is in a COPY of which nothing will be told. It reads on, its end may have been begun and no
+   * more; or it has come to the end in a batch, and keeps that to itself while a message of which a part is missing stands
+   * behind it.
    */
   private isInCopy(server: ServerSide): boolean {
     const { copyIn, owed } = server
@@ -206,7 +207,7 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
   }
 
   /** What the client sent may have to wait for earlier answers; these are all there now. */
-  wake(): void {
+  private wake(): void {
     if (!this.stalled || this.runsAgain) return
     this.stalled = false
     if (this.copy === CopySent) this.copy = NoCopy

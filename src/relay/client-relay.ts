@@ -52,14 +52,13 @@ export class ClientRelay extends ClientFlow implements ClientSide {
     counters: Counters,
     events: ClientEvents,
     maxPacketSize: number,
-    preparedLimit: number,
     clock: Clock,
   ) {
     super(socket, counters, events, maxPacketSize)
     this.clock = clock
     this.parameters = parameters
     this.statements = statements
-    this.names = new StatementNames(this, this.frames, this.cutter, preparedLimit)
+    this.names = new StatementNames(this, this.frames, this.cutter)
   }
 
   /** Longest message, bytes (`max_packet_size`). */

@@ -33,7 +33,7 @@ export function mayCopy(chunk: Buffer, start: number, end: number, semicolon: nu
   return word.test(chunk.toString('latin1', semicolon, there))
 }
 
-/** The rest of a Query, of which a chunk had the beginning: may a COPY be in it? */
+/** The rest of a Query, of which a chunk had the beginning: whether a COPY may be in it. */
 export class CopySearch {
   /** A Query is not all there yet. */
   isUnderWay = false
@@ -46,7 +46,7 @@ export class CopySearch {
     this.tail = chunk.toString('latin1', chunk.length - copy.length + 1)
   }
 
-  /** More of it is there, up to `to`. */
+  /** More of it is there, up to `to`. Returns whether the word is in it. */
   finds(chunk: Buffer, to: number, isWhole: boolean): boolean {
     const text = this.tail + chunk.toString('latin1', 0, to)
     this.tail = text.slice(1 - copy.length)
@@ -55,7 +55,7 @@ export class CopySearch {
   }
 }
 
-/** As far as the word reaches; `COP`, or less of it where the chunk ends. */
+/** Returns whether the word COPY is at `at`; where the chunk ends, as much of it as is there. */
 function isCopyWord(chunk: Buffer, at: number, there: number): boolean {
   for (let i = 0; i < copy.length && at + i < there; i++) if ((chunk[at + i]! | 0x20) !== copy[i]) return false
   return true
@@ -130,22 +130,16 @@ export function takenByCopy(owed: Outstanding<unknown, unknown>): number {
   return -1
 }
 
-/** Whose COPY it was. */
-export interface CopyingClient {
-  /** @param skips none of its Syncs counted, another has to come */
-  onCopyFailed(skips: boolean): void
-}
-
 /**
  * The question: a Sync, which ends what is being skipped, and the Close of a statement, whose CloseComplete nothing else that
  * the server still owes can bring about. All ReadyForQuerys before it are the client's, but for the last one.
  */
-export class CopyInquiry<Client extends CopyingClient = CopyingClient> {
+export class CopyInquiry<Client> {
   /** Whose COPY it was. */
   readonly client: Client
   /** The COPY belonged to the extended protocol: the server skips messages up to a Sync, unless it has found one. */
   readonly isExtended: boolean
-  /** The answer can't settle it: whatever the server says, but for its last words, it is given up. */
+  /** The answer can't settle it: whatever the server says, but for its last words, the connection is closed. */
   readonly isHopeless: boolean
   /** The pooler's own exchange, once it has been sent. */
   ask: OwnQuery | null = null

@@ -55,6 +55,7 @@ export interface ClientSide extends BlockedSource {
   /** The Sync that was sent does not count. */
   awaitSync(): void
   onRefusedInCopy(): void
+  /** A COPY has failed, and what was sent behind it is settled. `skips`: none of its Syncs counted, another has to come. */
   onCopyFailed(skips: boolean): void
   refuseBlock(): void
 }
@@ -72,7 +73,7 @@ export interface ServerSide {
   isMixed: boolean
   readonly failed: boolean
   readonly copyIn: boolean
-  readonly inquiry: CopyInquiry | null
+  readonly inquiry: CopyInquiry<ClientSide> | null
   readonly isQuiet: boolean
   readonly isBetweenMessages: boolean
   readonly isReadingCopy: boolean
@@ -80,7 +81,7 @@ export interface ServerSide {
   answerOmitted(): void
   hadLastWord(client: ClientSide): boolean
   refuseInCopy(): void
-  sendInquiry(inquiry: CopyInquiry): void
+  sendInquiry(inquiry: CopyInquiry<ClientSide>): void
   settleLater(): void
   urgeCopy(): void
 }

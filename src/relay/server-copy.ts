@@ -64,7 +64,7 @@ export abstract class ServerCopy extends ServerOutput {
     return this.tookLeaveOf === client || (this.frames.bodyLeft > 0 && this.recipient() === client)
   }
 
-  /** The connection is given up. */
+  /** The server broke the protocol: the connection is closed. Always returns false. */
   protected abstract desync(at: number, what: string): boolean
 
   protected abstract handleParameter(at: number): void

@@ -48,8 +48,8 @@ export function statementVerb(chunk: Buffer, start: number, length: number): 'pr
 }
 
 /**
- * Is this the CommandComplete of a command that may change the result type of a prepared statement: ALTER and DROP of anything,
- * CREATE (OR REPLACE) VIEW?
+ * Returns whether it is that of a command that may change the result type of a prepared statement: ALTER and DROP of anything,
+ * CREATE (OR REPLACE) VIEW.
  */
 export function isDefinition(chunk: Buffer, start: number, length: number): boolean {
   switch (chunk[start]) {
@@ -102,9 +102,7 @@ export function reachNeeded(chunk: Buffer, code: number, length: number, end: nu
   }
 }
 
-/**
- * How far that is where it has to be known what follows: its header, and where that is an error, all of it.
- */
+/** How far that is where it has to be known what follows: its header, and where that is an error, all of it. */
 function reachOfNext(chunk: Buffer, end: number): number {
   if (chunk.length < end + 5) return end + 5
   if (chunk[end] !== backend.ErrorResponse) return end

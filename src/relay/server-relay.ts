@@ -45,12 +45,12 @@ export class ServerRelay extends ServerAnswers implements SocketOwner, ServerSid
     socket.hearsOut = true // its own FATAL says more than that it has gone
   }
 
-  /** No message half way? */
+  /** No message is half way. */
   get isBetweenMessages(): boolean {
     return this.frames.atBoundary
   }
 
-  /** Nothing owed, no message half way? */
+  /** Nothing is owed, and no message is half way. */
   get isQuiet(): boolean {
     return this.owed.length === 0 && this.frames.atBoundary
   }
@@ -69,7 +69,7 @@ export class ServerRelay extends ServerAnswers implements SocketOwner, ServerSid
    * All is answered. Only now, at the end of what was read, may the server go to someone else: whatever stood behind the last
    * ReadyForQuery can't be an answer to what is asked next.
    */
-  settle(): void {
+  private settle(): void {
     this.isSettling = false
     const { finished, retry } = this
     this.finished = null
@@ -147,7 +147,7 @@ export class ServerRelay extends ServerAnswers implements SocketOwner, ServerSid
     return messages.reachNeeded(this.cutter.chunk, code, bodyLength, end, isOwn)
   }
 
-  /** Deals with the message at `at`. False: the connection was given up. */
+  /** Deals with the message at `at`. False: the connection is being closed. */
   private handle(at: number): boolean {
     const code = this.frames.code
     const { inquiry } = this

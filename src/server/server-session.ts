@@ -268,7 +268,7 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
   }
 
   /** An exchange of the pooler's own. Rejects where the connection is lost. */
-  query(bytes: Buffer): Promise<Answer> {
+  private query(bytes: Buffer): Promise<Answer> {
     return new Promise((resolve, reject) => {
       this.ask(bytes, (answer) => (answer instanceof Error ? reject(answer) : resolve(answer)))
     })

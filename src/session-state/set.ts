@@ -94,7 +94,7 @@ export function readSetConfig(tokens: readonly Token[], open: number): SettingCh
   return isWhole && key !== 'session_authorization' ? changed(key, sql) : asked([key])
 }
 
-/** `SELECT [pg_catalog.]set_config(…)` and no more? */
+/** Returns whether it is `SELECT [pg_catalog.]set_config(…)` and no more. */
 function isAlone(tokens: readonly Token[], open: number, ...parameters: readonly (readonly Token[])[]): boolean {
   if (!isWordAt(tokens, 0, 'select') || parameters.some((parameter) => parameter.length !== 1)) return false
   const isQualified = isWordAt(tokens, 1, 'pg_catalog') && tokens[2]?.text === '.'

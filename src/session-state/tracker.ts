@@ -4,7 +4,7 @@ import * as backend from '../protocol/backend.js'
 import type { ClientRelay } from '../relay/client-relay.js'
 import { Note } from '../relay/note.js'
 import type { Answer } from '../relay/own-query.js'
-import type { TrackedNames } from '../relay/parameters.js'
+import { isAscii, type TrackedNames } from '../relay/parameters.js'
 import type { ServerRelay } from '../relay/server-relay.js'
 import {
   allSettings,
@@ -252,8 +252,4 @@ export class SessionTracker {
   private get isUnicode(): boolean {
     return /^(?:utf-?8|unicode)$/i.test(this.owner.relay!.parameters.get('client_encoding') ?? '')
   }
-}
-
-function isAscii(text: string): boolean {
-  return !/[^\0-\x7f]/.test(text)
 }

@@ -105,7 +105,7 @@ export class SessionWatch implements MessageWatch {
     return 0
   }
 
-  /** Nothing was ever prepared or bound that matters? That is the usual case. */
+  /** Nothing was ever prepared or bound that matters. That is the usual case. */
   private get isHarmless(): boolean {
     return this.prepared.size === 0 && this.others === harmless && this.bound === harmless
   }

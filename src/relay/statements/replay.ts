@@ -101,7 +101,7 @@ export class Replay {
     const bytes = Buffer.from(room.subarray(0, this.length))
     this.giveUp()
     server.statements.remove(statement)
-    server.ask(Buffer.concat([frontend.closeStatement(statement.name), frontend.sync]), new OwnQuery(ignore))
+    server.ask(Buffer.concat([frontend.closeStatement(statement.name), frontend.sync]), new OwnQuery())
     this.isUnderWay = true
     return bytes
   }
@@ -116,5 +116,3 @@ function describesFirst({ dues, server }: ClientSide): boolean {
   }
   return false
 }
-
-function ignore(): void {}

@@ -98,8 +98,8 @@ function shapeOf(body: Buffer): string {
 }
 
 /**
- * Is the client about to be told what rows there will be: by the very Describe at `at`, or one of the portal right behind this
- * Bind? `start`: where the statement's name stands.
+ * Returns whether the client is about to be told what rows there will be: by the very Describe at `at`, or one of the portal
+ * right behind this Bind. `start`: where the statement's name stands.
  */
 export function isShown(chunk: Buffer, { code, end }: Frames, at: number, start: number): boolean {
   if (code === frontend.Describe) return true

@@ -18,16 +18,15 @@ const head = Buffer.alloc(5)
 
 export class Rewriter {
   /** Most statements kept on a server (`max_prepared_statements`); 0: names are not touched. */
-  limit: number
+  limit = 0
   private readonly client: ClientSide
   private readonly frames: Frames
   private readonly cutter: Cutter
 
-  constructor(client: ClientSide, frames: Frames, cutter: Cutter, limit: number) {
+  constructor(client: ClientSide, frames: Frames, cutter: Cutter) {
     this.client = client
     this.frames = frames
     this.cutter = cutter
-    this.limit = limit
   }
 
   collect(to: number): void {

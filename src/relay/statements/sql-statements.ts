@@ -1,5 +1,4 @@
-// PREPARE, EXECUTE and DEALLOCATE as SQL, by whatever protocol: the same names as in messages, so that they hold on whatever server a
-// client gets.
+// PREPARE, EXECUTE and DEALLOCATE in a Query: the same names as in messages, so that they hold on whatever server a client gets.
 
 import * as frontend from '../../protocol/frontend.js'
 import { quoteIdentifier } from '../../protocol/sql.js'

@@ -39,7 +39,7 @@ export class StatementNames implements Reading {
   private readonly client: ClientSide
   private readonly frames: Frames
   private readonly cutter: Cutter
-  readonly out: Rewriter
+  private readonly out: Rewriter
   readonly replay: Replay
   readonly unnamed = new UnnamedStatement()
   private readonly provision: StatementProvision
@@ -50,11 +50,11 @@ export class StatementNames implements Reading {
   private portal = ''
   private bound: Named | null = null
 
-  constructor(client: ClientSide, frames: Frames, cutter: Cutter, limit: number) {
+  constructor(client: ClientSide, frames: Frames, cutter: Cutter) {
     this.client = client
     this.frames = frames
     this.cutter = cutter
-    this.out = new Rewriter(client, frames, cutter, limit)
+    this.out = new Rewriter(client, frames, cutter)
     this.replay = new Replay(cutter)
     this.provision = new StatementProvision(client, this.out)
     this.sql = new SqlStatements(client, this, this.out, frames, cutter, this.provision)
@@ -66,6 +66,10 @@ export class StatementNames implements Reading {
   /** Most statements kept on a server (`max_prepared_statements`); 0: names are not touched. */
   get limit(): number {
     return this.out.limit
+  }
+
+  set limit(most: number) {
+    this.out.limit = most
   }
 
   /** There are portals of which an Execute has to be seen. */

@@ -78,7 +78,7 @@ export class StatementProvision {
     const create = statement.isSql ? statement.create : Buffer.concat([statement.create, frontend.sync])
     // Where it is in doubt what the server has, it may have this one.
     if (known.hasUnknown)
-      out.ask(at, Buffer.concat([frontend.closeStatement(statement.name), frontend.sync]), new OwnQuery(ignore))
+      out.ask(at, Buffer.concat([frontend.closeStatement(statement.name), frontend.sync]), new OwnQuery())
     out.ask(
       at,
       create,
@@ -129,7 +129,7 @@ export class StatementProvision {
   /** The name that is to be found taken is taken. */
   takeName(at: number): void {
     const { out, client } = this
-    if (!client.isInBatch) return out.ask(at, takeName, new OwnQuery(ignore))
+    if (!client.isInBatch) return out.ask(at, takeName, new OwnQuery())
     out.collect(at)
     out.put(closeTaken, request.CloseAdded, null)
     out.put(makeTaken, request.ParseAdded, null)
@@ -147,5 +147,3 @@ export function parseOf(name: string, text: string, types: Buffer): Buffer {
 function textOf(query: Buffer): string {
   return query.toString('latin1', 5, query.length - 1)
 }
-
-function ignore(): void {}

@@ -64,8 +64,9 @@ export class StatementUse {
   }
 
   /**
-   * Returns whether it hangs on the answers to earlier exchanges what the name means, or whether the server has the statement. Were one of
-   * them to fail, a Parse or Close in it would be skipped. (A Parse that was sent takes its name with it; nothing to wait for.)
+   * Returns whether it hangs on the answers to earlier exchanges what the name means, or whether the server has the statement.
+   * Were one of them to fail, a Parse or Close in it would be skipped. (A Parse that was sent takes its name with it; nothing to
+   * wait for.)
    */
   isUncertain(name: string, statement: Statement | undefined): boolean {
     const { dues } = this.client
@@ -151,7 +152,7 @@ export class StatementUse {
     this.refusal = new Renamed(absentName, name)
   }
 
-  /** The client goes by a Describe from before: has that still to be found true of this server? */
+  /** Returns whether the client goes by a Describe from before, which has still to be found true of this server. */
   private mustCompare(statement: Statement, told: string | undefined): boolean {
     const { statements, failed } = this.client.server!
     if (told === undefined || told === noRows || statements.shapeOf(statement) !== undefined) return false
