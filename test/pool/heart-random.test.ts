@@ -409,7 +409,8 @@ class Story {
     for (const borrower of pool.waiting) {
       same(`the lease of who waits in ${where}`, borrower.lease, null)
       if (!(borrower instanceof PooledClient)) continue
-      same(`who waits in ${where}`, [borrower.client.phase, borrower.pool], [borrower, pool])
+      const isOpen = [...this.heart.clients].some(({ phase }) => phase === borrower)
+      same(`who waits in ${where}`, [isOpen, borrower.pool], [true, pool])
     }
   }
 
