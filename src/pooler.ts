@@ -17,7 +17,7 @@ import { type Config, type LoadOptions, loadConfig } from './config/load.js'
 import { PoolAdministration } from './control/administration.js'
 import { Janitor } from './control/janitor.js'
 import { Reloader } from './control/reload.js'
-import { dropEverything, type Ending, shutDown } from './control/shutdown.js'
+import { closeEverything, type Ending, shutDown } from './control/shutdown.js'
 import { Statistics } from './control/statistics.js'
 import type { Administration, ShutdownMode } from './control/status.js'
 import { InProcessClient } from './io/in-process.js'
@@ -244,7 +244,7 @@ class OwnPooler implements Pooler {
   private take(socket: Socket, arrival: Arrival): void {
     const { clients } = this.up()
     clients.accept(socket, arrival)
-    if (this.isStopped) dropEverything(clients)
+    if (this.isStopped) closeEverything(clients)
   }
 
   private welcome(socket: NetSocket, kind: 'tcp' | 'unix', isOwnUser: boolean): void {
@@ -287,7 +287,7 @@ class OwnPooler implements Pooler {
     try {
       this.running?.janitor.stop()
       this.running?.statistics.stop()
-      if (this.running !== undefined) dropEverything(this.running.clients)
+      if (this.running !== undefined) closeEverything(this.running.clients)
     } finally {
       this.resolveStopped()
     }

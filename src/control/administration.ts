@@ -187,7 +187,7 @@ export class PoolAdministration implements Administration {
       for (const database of databases) {
         if (name === undefined && !database.paused) this.killed.add(database)
         database.paused = true
-        this.registry.dropConnections(database, 'database_removed')
+        this.registry.closeConnections(database, 'database_removed')
       }
     })
   }

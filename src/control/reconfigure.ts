@@ -22,7 +22,7 @@ export function reconfigure(registry: Registry, files: AuthFiles): void {
     const own = config.databases.get(database.name)
     const next = own ?? (database.isAuto ? autoDatabase(config, database.name) : undefined)
     if (next === undefined) {
-      registry.dropConnections(database, 'database_removed')
+      registry.closeConnections(database, 'database_removed')
       registry.databases.forget(database)
     } else {
       database.isAuto = own === undefined
@@ -59,7 +59,7 @@ function adopt(registry: Registry, database: Database<Pool>, next: DatabaseConfi
     // Its clients are those of the new forced user from now on.
     database.pools.delete(forced.user.name)
     const taken = database.pools.get(next.user)
-    if (taken !== undefined) dissolve(taken)
+    if (taken !== undefined) closePool(taken)
     const user = registry.databases.user(next.user)
     forced.changeUser(user, new Limits(registry.context, database, user))
     database.pools.set(next.user, forced)
@@ -68,7 +68,7 @@ function adopt(registry: Registry, database: Database<Pool>, next: DatabaseConfi
 }
 
 /** A pool that another takes the place of: its clients are told. */
-function dissolve(pool: Pool): void {
+function closePool(pool: Pool): void {
   const error = new PgError('database_changed')
   pool.launcher.refuseWaiting(error)
   for (const client of [...pool.clients]) client.fail(error)

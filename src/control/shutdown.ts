@@ -1,4 +1,4 @@
-// The end of the pooler: clients or servers waited for, and then everything dropped at once.
+// The end of the pooler: clients or servers waited for, and then everything closed at once.
 
 import type { Clients } from '../client/clients.js'
 import { PooledClient } from '../client/pooled-client.js'
@@ -7,15 +7,15 @@ import { withoutPromise } from '../server/leave-promise.js'
 
 /** What lies above clients and pools. */
 export interface Ending {
-  /** Everything has been dropped. */
+  /** Everything has been closed. */
   isOver(): boolean
   /** Takes no more connections, but for those of the console. */
   closeListeners(): void
-  /** Drops everything. */
+  /** Closes everything. */
   close(): Promise<void>
 }
 
-/** Waits for clients to leave, or for servers to be free, for `shutdown_timeout` at most; then drops everything. */
+/** Waits for clients to leave, or for servers to be free, for `shutdown_timeout` at most; then closes everything. */
 export async function shutDown(
   clients: Clients,
   mode: 'wait_for_servers' | 'wait_for_clients',
@@ -29,11 +29,11 @@ export async function shutDown(
   ending.closeListeners()
   clients.refuseFrom(context.nextId) // who has been let in already may log in
   const seconds = context.config.settings.shutdown_timeout
-  const giveUp = (): void => {
+  const closeRest = (): void => {
     log.warning(`not done after ${seconds} s (shutdown_timeout), closing what is left`)
     void ending.close()
   }
-  const limit = seconds > 0 ? context.clock.after(seconds * 1000, giveUp) : undefined
+  const limit = seconds > 0 ? context.clock.after(seconds * 1000, closeRest) : undefined
   const isDone = mode === 'wait_for_servers' ? drainServers(clients) : () => clients.consoleApart().length === 0
   await registry.conditions.until(() => ending.isOver() || isDone())
   limit?.cancel()
@@ -58,8 +58,8 @@ function drainServers(clients: Clients): () => boolean {
   return () => [...registry.pools()].every((pool) => pool.size === 0)
 }
 
-/** Ends whoever is there, those who came during a SUSPEND too. To be called again for who is accepted after that. */
-export function dropEverything(clients: Clients): void {
+/** Closes whoever is there, those who came during a SUSPEND too. To be called again for who is accepted after that. */
+export function closeEverything(clients: Clients): void {
   withoutPromise(() => {
     clients.isClosing = true
     clients.refuseFrom(0)

@@ -155,7 +155,7 @@ export class Registry implements PoolOwner {
   }
 
   /** Closes all clients and servers of a database. */
-  dropConnections(database: Database<Pool>, reason: Condition & ServerCloseReason): void {
+  closeConnections(database: Database<Pool>, reason: Condition & ServerCloseReason): void {
     const error = new PgError(reason)
     // Who waits is not given what the others leave; look-ups for those who are not let in yet end, too.
     for (const pool of this.pools(database)) pool.launcher.refuseWaiting(error)

@@ -1,8 +1,8 @@
 // What the servers of a pool report (ParameterStatus) where no client has set it: clients are welcomed with it, and aligned to it.
 
 import { isCarriable, ofTheServer, ParameterSet, type TrackedNames } from '../relay/parameters.js'
-import { Spellings } from '../relay/spellings.js'
 import type { ServerSession } from '../server/server-session.js'
+import { Spellings } from './spellings.js'
 
 /** Among spellings, no name of a parameter: values that turned out to be clients' own. */
 const setByClients = '='

@@ -110,7 +110,7 @@ test.each([
 
 test.each([
   ['RECONNECT', 'retireServers'],
-  ['KILL', 'dropConnections'],
+  ['KILL', 'closeConnections'],
 ] as const)('%s from the console', async (command, method) => {
   await using pooler = await startPooler()
   await pooler.raw()

@@ -9,7 +9,7 @@ import type { RigServer } from '../relay/relay-rig.js'
 
 const states = (heart: Heart): string[] => heart.servers.map(({ session }) => session.state)
 
-describe('dropConnections', () => {
+describe('closeConnections', () => {
   const removed = 'database_removed'
 
   test('sends away clients in every state, and closes servers in every state', async () => {
@@ -22,7 +22,7 @@ describe('dropConnections', () => {
     pool.move(servers[1]!.session, 'tested')
     heart.registry.connect(pool)
     pool.waiting.add(waiting.served)
-    heart.registry.dropConnections(pool.database, removed)
+    heart.registry.closeConnections(pool.database, removed)
     expect([active, idle, waiting].map(({ error }) => error)).toEqual(Array(3).fill('database removed'))
     expect(states(heart)).toEqual(Array(5).fill('closed'))
     expect([pool.size, pool.clients.size, pool.waiting.size]).toEqual([0, 0, 0])
@@ -34,7 +34,7 @@ describe('dropConnections', () => {
     heart.idle(1)
     const client = await heart.arrive('rig', 'rig', { TimeZone: 'nowhere' })
     expect(states(heart)).toEqual(['tested'])
-    heart.registry.dropConnections(heart.pool().database, removed)
+    heart.registry.closeConnections(heart.pool().database, removed)
     expect([client.error, client.isOpen, states(heart)]).toEqual(['database removed', false, ['closed']])
   })
 
@@ -45,7 +45,7 @@ describe('dropConnections', () => {
     heart.settle()
     two.send(query('rows 1 b'))
     heart.servers[0]!.socket.taken()
-    heart.registry.dropConnections(heart.pool().database, removed)
+    heart.registry.closeConnections(heart.pool().database, removed)
     expect(heart.servers[0]!.socket.taken().toString('latin1')).not.toContain('rows 1 b')
     expect([states(heart), heart.pool().size]).toEqual([['closed'], 0])
   })
@@ -55,7 +55,7 @@ describe('dropConnections', () => {
     const pool = registry.authPool(registry.databases.get('rig')!, 'rig')
     const told: unknown[] = []
     new PoolQuery(pool, query('rows 1 a'), false, (answer) => told.push(answer)).begin()
-    registry.dropConnections(pool.database, removed)
+    registry.closeConnections(pool.database, removed)
     expect([told, pool.waiting.size, pool.size]).toEqual([[new PgError(removed)], 0, 0])
   })
 
@@ -65,7 +65,7 @@ describe('dropConnections', () => {
     busy.send(query('begin'))
     waiting.send(query('rows 1 a'))
     await heart.connect()
-    heart.registry.dropConnections(heart.pool().database, removed)
+    heart.registry.closeConnections(heart.pool().database, removed)
     expect([busy.isOpen, waiting.served.isWaiting, states(heart)]).toEqual([true, true, ['active', 'closed']])
   })
 })

@@ -2,7 +2,7 @@
 
 import type { Socket } from '../io/socket.js'
 import * as backend from '../protocol/backend.js'
-import type { ParameterSet } from './parameters.js'
+import type { ParameterSet } from '../relay/parameters.js'
 
 interface ParameterOwner {
   readonly parameters: ParameterSet
