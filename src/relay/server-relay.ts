@@ -90,8 +90,10 @@ export class ServerRelay extends ServerAnswers implements SocketOwner, ServerSid
     let at = 0
     if (this.frames.bodyLeft > 0) {
       at = this.frames.skipBody(chunk)
-      if (this.recipient() === null) this.cutter.from = at
-      if (this.frames.bodyLeft === 0) this.addOmitted(at)
+      if (this.isDropping || this.recipient() === null) this.cutter.from = at
+      if (this.frames.bodyLeft > 0) return this.send(at)
+      this.isDropping = false
+      this.addOmitted(at)
     }
     while (at < chunk.length) {
       const found = this.frames.next(chunk, at)
@@ -108,6 +110,7 @@ export class ServerRelay extends ServerAnswers implements SocketOwner, ServerSid
       if (messages.isRow(this.frames.code) && this.owed.owner !== null) at = this.frames.skipLike(chunk, at)
     }
     this.send(chunk.length)
+    if (this.frames.bodyLeft > 0) this.isDropping = this.cutter.from > chunk.length || this.recipient() === null
   }
 
   onDrain(): void {

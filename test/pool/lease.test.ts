@@ -36,6 +36,20 @@ test('a server that is free is granted at once, and all four links are made', as
   expect([served.lease?.state, server.session.state]).toEqual(['held', 'active'])
 })
 
+test.each([[[20]], [[3000]], [[20, 3000]]])(
+  'of what a server had begun to say to nobody, whoever is granted it does not get the rest (cut at %j)',
+  async (cuts) => {
+    const { client, server } = await scene()
+    const notification = message('A', i32(1), z('channel'), z('x'.repeat(5000)))
+    server.socket.deliver(notification.subarray(0, cuts[0]))
+    client.send(query('rows 1 a'))
+    server.work()
+    for (const [n, cut] of cuts.entries()) server.socket.deliver(notification.subarray(cut, cuts[n + 1]))
+    server.answer()
+    expect(client.heard().map((line) => line[0])).toEqual(['T', 'D', 'C', 'Z'])
+  },
+)
+
 test('who waits is granted the server when it is free, and what it had sent goes there', async () => {
   const { heart, client, server } = await scene()
   const second = await heart.connect()
