@@ -314,7 +314,9 @@ export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
 
   /** The last CancelRequest for the server has been delivered. */
   onCancelled(server: ServerSession): void {
-    if (server.state === 'active' && server.holder === null && server.relay?.isQuiet) this.recycler.recycle(server)
+    // One that owes something is taken back when it has answered.
+    if (server.state === 'active' && server.holder === null && server.relay?.owed.length === 0)
+      this.recycler.recycle(server)
   }
 
   onParameter(server: ServerSession, name: string, value: string, isChecked: boolean): void {

@@ -50,6 +50,19 @@ test.each([[[20]], [[3000]], [[20, 3000]]])(
   },
 )
 
+test('a server that has its last cancel delivered amid a notification is taken back', async () => {
+  const { client, server } = await scene()
+  client.send(query('rows 1 a'))
+  server.session.cancels++
+  server.work()
+  server.answer()
+  expect([server.session.state, server.session.holder]).toEqual(['active', null])
+  server.socket.deliver(message('A', i32(1), z('channel'), z('payload')).subarray(0, 20))
+  server.session.cancels--
+  server.session.pool.onCancelled(server.session)
+  expect(server.session.state).toBe('idle')
+})
+
 test('who waits is granted the server when it is free, and what it had sent goes there', async () => {
   const { heart, client, server } = await scene()
   const second = await heart.connect()
