@@ -272,8 +272,8 @@ describe('what TLS is made of', () => {
   })
 
   test.each([
-    ['auto', 'X25519'],
-    ['P-384', 'secp384r1'],
+    ['auto', /^X25519/], // X25519MLKEM768 in newer versions of Node.js
+    ['P-384', /^secp384r1$/],
   ])('client_tls_ecdhcurve = %s', async (curve, name) => {
     await using folder = await Folder.open(clientTlsFiles)
     await using pooler = await startPooler({
@@ -282,7 +282,7 @@ describe('what TLS is made of', () => {
       ...folder.clientTls,
     })
     await using client = await openTls(pooler.port)
-    expect((client.stream as TLSSocket).getEphemeralKeyInfo()).toMatchObject({ name })
+    expect((client.stream as TLSSocket).getEphemeralKeyInfo()).toMatchObject({ name: expect.stringMatching(name) })
   })
 })
 

@@ -3,7 +3,7 @@
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Settings, startPooler, type TestPooler } from '../harness/pooler.js'
-import { createDatabase, postgres, type TestDatabase } from '../harness/postgres.js'
+import { createDatabase, needs, postgres, type TestDatabase } from '../harness/postgres.js'
 import { query as ask, RawClient } from '../harness/raw-client.js'
 import { conversations, type Step, setUp, talk } from './conversations.js'
 
@@ -63,7 +63,9 @@ describe.each(modes)('%s mode', (_mode, settings, kinds) => {
   afterAll(() => pooler[Symbol.asyncDispose]())
 
   describe.each(kinds)('%s', (kind) => {
-    test.each(Object.entries(conversations[kind]!))('%s', async (_name, steps) => {
+    test.for(Object.entries(conversations[kind]!))('%s', async ([name, steps], context) => {
+      if (name.endsWith(' in the middle of it'))
+        needs(14, 'what is no part of a COPY ends the connection there', context)
       const expected = await wordsOfPostgres(steps)
       const client = await pooler.raw({ user, database: database.name })
       expect(await hold(client, steps)).toEqual(expected)

@@ -7,7 +7,7 @@ import { ConfigError } from '../../src/config/config-error.js'
 import { settingNames, settings } from '../../src/config/settings.js'
 import { FilePooler, type Files } from '../harness/file-pooler.js'
 import { eventually, startPooler } from '../harness/pooler.js'
-import { query as ask, postgres } from '../harness/postgres.js'
+import { query as ask, needs, postgres } from '../harness/postgres.js'
 import { query, RawClient } from '../harness/raw-client.js'
 
 const lost = (client: pg.Client): Promise<Error> => new Promise((resolve) => client.once('error', resolve))
@@ -130,7 +130,8 @@ test('sizes, limits and modes that are changed leave servers as they are', async
   await client.end()
 })
 
-test('after a change of servers, clients are welcomed with what the new ones say', async () => {
+test('after a change of servers, clients are welcomed with what the new ones say', async (context) => {
+  needs(14, 'it reports in_hot_standby', context)
   const { primary, standby } = postgres()
   const hot = async (port: number) => {
     await using client = await RawClient.connect({ port, parameters: { user: 'trust_user', database: 'app' } })

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { startTestCluster } from '../harness/cluster.js'
 import { Gate } from '../harness/gate.js'
 import { startPooler } from '../harness/pooler.js'
-import { query as ask, postgres } from '../harness/postgres.js'
+import { query as ask, needs, postgres } from '../harness/postgres.js'
 import { query, type RawClient } from '../harness/raw-client.js'
 
 const user = 'trust_user'
@@ -15,7 +15,8 @@ async function shown(client: RawClient, name: string): Promise<string> {
   return lines.find((line) => line.startsWith('D '))!.slice(2)
 }
 
-test('a newer server’s word counts: after ALTER DATABASE SET, and with a new server_version', async () => {
+test('a newer server’s word counts: after ALTER DATABASE SET, and with a new server_version', async (context) => {
+  needs(14, 'it reports default_transaction_read_only', context)
   const database = 'usual_parameters'
   await ask(`drop database if exists ${database}`)
   await ask(`create database ${database}`)
@@ -53,7 +54,8 @@ test('a newer server’s word counts: after ALTER DATABASE SET, and with a new s
   expect(first.unread).toEqual([])
 })
 
-test('a server that is promoted, or reads its configuration anew, is believed', async () => {
+test('a server that is promoted, or reads its configuration anew, is believed', async (context) => {
+  needs(14, 'it reports in_hot_standby', context)
   await using cluster = await startTestCluster()
   const { standby, roles } = cluster.facts
   await using direct = Object.assign(new pg.Client({ ...standby, ...roles.postgres, database: 'postgres' }), {
@@ -77,7 +79,8 @@ test('a server that is promoted, or reads its configuration anew, is believed', 
   expect(await shown(client, 'TimeZone')).toBe('Asia/Tokyo')
 })
 
-test('one that was promoted while nobody used it says so to the next login', async () => {
+test('one that was promoted while nobody used it says so to the next login', async (context) => {
+  needs(14, 'it reports in_hot_standby', context)
   await using cluster = await startTestCluster()
   const { standby, roles } = cluster.facts
   await using pooler = await startPooler({ default_pool_size: 1 }, { server: standby })

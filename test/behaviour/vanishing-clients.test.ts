@@ -27,7 +27,7 @@ afterAll(() => database.drop())
 /** It gets a server at once, finds nothing of others on it, and all is counted rightly. */
 async function isServed(pooler: TestPooler): Promise<void> {
   await using next = await pooler.raw({ user, database: database.name })
-  const answer = await next.ask(query("select 'mine' as x, pg_current_xact_id_if_assigned() as y, count(*) from t"))
+  const answer = await next.ask(query("select 'mine' as x, txid_current_if_assigned() as y, count(*) from t"))
   expect(answer).toEqual(['T x|y|count', 'D mine|(null)|0', 'C SELECT 1', 'Z I'])
   expect(await next.ask(extended('select $1::text as x', ['mine']), sync)).toContain('D mine')
   expect(next.unread).toEqual([])

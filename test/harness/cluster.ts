@@ -109,6 +109,7 @@ export async function startTestCluster(options: TestClusterOptions = {}): Promis
       settings: {
         unix_socket_directories: socketDir,
         max_connections: 300,
+        password_encryption: 'scram-sha-256', // md5 was the default until 14
         wal_level: 'logical',
         archive_mode: 'off',
         full_page_writes: 'off',

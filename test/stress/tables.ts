@@ -13,14 +13,14 @@ export const setUp = [
   'create table closed (token text, n int)',
   `create function refuse() returns trigger language plpgsql as
      $$ begin raise exception 'refused: %', tg_op using errcode = 'P0043'; end $$`,
-  'create trigger closed before insert or update or delete on closed for each statement execute function refuse()',
+  'create trigger closed before insert or update or delete on closed for each statement execute procedure refuse()',
   // Rows fail one by one, where n is 1; and at the end of the transaction, where it is 2.
   'create table picky (token text, n int)',
   `create function pick() returns trigger language plpgsql as
      $$ begin if new.n = tg_argv[0]::int then raise exception 'picked: %', new.token using errcode = 'P0044'; end if; return new; end $$`,
-  "create trigger early before insert on picky for each row execute function pick('1')",
+  "create trigger early before insert on picky for each row execute procedure pick('1')",
   `create constraint trigger late after insert on picky deferrable initially deferred
-     for each row execute function pick('2')`,
+     for each row execute procedure pick('2')`,
   ...things.flatMap(([schema, columns]) => [
     `create schema ${schema}`,
     `create table ${schema}.things (${columns})`,
