@@ -12,6 +12,8 @@ export interface Binaries {
   readonly postgres: string
   /** As PostgreSQL says it: `18.4`. */
   readonly version: string
+  /** `18` of `18.4`. */
+  readonly major: number
   /** Whom they run as; undefined is ourselves. */
   readonly user: ServerUser | undefined
 }
@@ -92,8 +94,9 @@ async function tryBinaries(folder: string, { user, signal }: BinariesWanted): Pr
   const postgres = join(folder, 'postgres')
   try {
     await runProgram(initdb, ['--version'], { user, signal })
-    const version = await runProgram(postgres, ['--version'], { user, signal })
-    return { initdb, postgres, version: /[\d.]+/.exec(version)?.[0] ?? version.trim(), user }
+    const said = await runProgram(postgres, ['--version'], { user, signal })
+    const version = /[\d.]+/.exec(said)?.[0] ?? said.trim()
+    return { initdb, postgres, version, major: Number.parseInt(version, 10), user }
   } catch (error) {
     if (error instanceof DemoError) return error
     throw error

@@ -121,7 +121,7 @@ function serverPlan({ workspace, binaries, hba }: ClusterPlan, name: 'primary' |
   }
 }
 
-function commonSettings({ workspace }: ClusterPlan, archive: string): ServerSettings {
+function commonSettings({ workspace, binaries }: ClusterPlan, archive: string): ServerSettings {
   // For the shell, and `%` is archive_command's own. In two steps, so that a file in the archive is always a whole one.
   const folder = `'${archive.replaceAll("'", "'\\''").replaceAll('%', '%%')}'`
   return {
@@ -135,7 +135,7 @@ function commonSettings({ workspace }: ClusterPlan, archive: string): ServerSett
     archive_command: `cp %p ${folder}/%f.part && mv ${folder}/%f.part ${folder}/%f`,
     hot_standby: 'on',
     wal_retrieve_retry_interval: '1s',
-    md5_password_warnings: 'off',
+    ...(binaries.major >= 18 && { md5_password_warnings: 'off' }),
   }
 }
 

@@ -58,8 +58,9 @@ export class EmbeddedPostgres {
   async initialise(sql: readonly string[], signal?: AbortSignal): Promise<void> {
     const { binaries, data } = this.plan
     const { user } = binaries
-    const args = ['-D', data, '-U', 'postgres', '--no-sync', '--no-instructions', '--locale=C', '--encoding=UTF8']
-    await runProgram(binaries.initdb, [...args, '--auth=reject'], { user, signal })
+    const args = ['-D', data, '-U', 'postgres', '--no-sync', '--locale=C', '--encoding=UTF8', '--auth=reject']
+    if (binaries.major >= 14) args.push('--no-instructions')
+    await runProgram(binaries.initdb, args, { user, signal })
     await appendFile(join(data, 'postgresql.conf'), `\ninclude '${settingsFile}'\n`)
     await this.#configure()
 

@@ -104,7 +104,7 @@ function server(
   folder: string,
   port: number,
 ): EmbeddedPostgres {
-  const binaries = { initdb: join(folder, 'initdb'), postgres: join(folder, 'postgres'), version: '', user }
+  const binaries = { initdb: join(folder, 'initdb'), postgres: join(folder, 'postgres'), version: '', major: 0, user }
   return new EmbeddedPostgres({
     name,
     binaries,

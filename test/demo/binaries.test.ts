@@ -99,7 +99,12 @@ test.runIf(hasPackage)('programs of PG_BIN are run where they are, or named with
   const { initdb } = await prepareBinaries({ kind: 'package', folder: installed }, { user, copyTo })
   const folder = dirname(initdb)
   const binaries = await prepareBinaries({ kind: 'programs', folder }, { user, copyTo: '/nowhere' })
-  expect(binaries).toMatchObject({ initdb, postgres: join(folder, 'postgres'), version: expect.stringMatching(/^18/) })
+  expect(binaries).toMatchObject({
+    initdb,
+    postgres: join(folder, 'postgres'),
+    major: 18,
+    version: expect.stringMatching(/^18/),
+  })
   await expect(prepareBinaries({ kind: 'programs', folder: '/nowhere' }, { user, copyTo })).rejects.toMatchObject({
     name: 'DemoError',
     message: expect.stringMatching(/^PG_BIN=\/nowhere does not do: cannot run \/nowhere\/initdb.*ENOENT/),

@@ -46,21 +46,16 @@ export async function serverPrograms(major: number): Promise<string | undefined>
   for (const { source, target } of links as { source: string; target: string }[])
     await symlink(relative(dirname(target), source), join(folder, target)).catch(() => {})
   for (const program of ['initdb', 'postgres']) await chmod(join(real, program), 0o755)
-  return await translated(major, real)
+  return major < 12 ? await translated(real) : real
 }
 
-/** Programs that take what is said to the newest, and leave out what this version does not know. */
-async function translated(major: number, real: string): Promise<string> {
+/** Before 12, a standby is told so by a file recovery.conf: programs that take what is said to newer ones. */
+async function translated(real: string): Promise<string> {
   const folder = join(dirname(dirname(real)), 'translated')
   await mkdir(folder, { recursive: true })
   const initdb = `#!/bin/sh
-for word; do
-  shift
-  [ "$word" = --no-instructions ] && [ ${major} -lt 14 ] || set -- "$@" "$word"
-done
 exec '${join(real, 'initdb')}' "$@"
 `
-  // Before 12, a standby is told so by a file recovery.conf.
   const postgres = `#!/bin/sh
 data= next=
 for word; do
@@ -70,14 +65,11 @@ for word; do
 done
 conf=$data/tsbouncer.conf
 if [ -n "$data" ] && [ -f "$conf" ]; then
-  sed -i.before '/^md5_password_warnings /d' "$conf"
-  if [ ${major} -lt 12 ]; then
-    [ -f "$data/standby.signal" ] && {
-      echo 'standby_mode = on'
-      sed -n 's/ gssencmode=disable//; /^primary_/p' "$conf"
-    } >"$data/recovery.conf"
-    sed -i.before '/^primary_/d' "$conf"
-  fi
+  [ -f "$data/standby.signal" ] && {
+    echo 'standby_mode = on'
+    sed -n 's/ gssencmode=disable//; /^primary_/p' "$conf"
+  } >"$data/recovery.conf"
+  sed -i.before '/^primary_/d' "$conf"
 fi
 exec '${join(real, 'postgres')}' "$@"
 `
