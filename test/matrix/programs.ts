@@ -24,6 +24,9 @@ export const servers: readonly number[] = [...Object.keys(packages).map(Number),
 const root = resolve(import.meta.dirname, '..', '..', '..')
 const cache = join(root, 'node_modules', '.cache', 'tsbouncer-matrix')
 
+/** A version that is not to be had here: npm cannot bring it, or it does not run on this machine. */
+export class NotToBeHad extends Error {}
+
 /** The program, as npm's packages have it for this platform: `node` is but a script that picks one of these. */
 export async function nodeProgram(major: number): Promise<string> {
   if (process.versions.node.startsWith(`${major}.`)) return process.execPath
@@ -31,9 +34,16 @@ export async function nodeProgram(major: number): Promise<string> {
   return join(await installed(name, `${major}`), 'bin', 'node')
 }
 
-/** As it calls itself: `20.20.2`. */
+/**
+ * As it calls itself: `20.20.2`.
+ * @throws NotToBeHad
+ */
 export function versionOf(node: string): string {
-  return execFileSync(node, ['-p', 'process.versions.node'], { encoding: 'utf8' }).trim()
+  try {
+    return execFileSync(node, ['-p', 'process.versions.node'], { encoding: 'utf8' }).trim()
+  } catch (error) {
+    throw new NotToBeHad(`${node} does not run: ${(error as Error).message}`)
+  }
 }
 
 /** A folder for PG_BIN; undefined: what the tests use without it. */
@@ -96,6 +106,8 @@ async function installed(name: string, version: string): Promise<string> {
     const words = ['install', `${name}@${version}`, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
     await promisify(execFile)('npm', words, { cwd: beside })
     await rename(beside, place)
+  } catch (error) {
+    throw new NotToBeHad(`npm cannot bring ${name} ${version}: ${(error as Error).message}`)
   } finally {
     await rm(beside, { recursive: true, force: true })
   }
