@@ -214,8 +214,9 @@ export const wireScenes: readonly Scene[] = [
       for (const text of ['begin', 'begin; commit', 'select 1; select 2', 'start transaction', 'commit']) {
         await using client = await pooler.connect()
         await pooler.newLog()
-        client.send(query(text), message('X'))
-        answers[text] = await client.toTheEnd()
+        answers[text] = Object.values(await exchanges(client, { text: query(text) })).flat()
+        client.send(message('X'))
+        await client.toTheEnd()
         answers[`${text}, log`] = (await pooler.newLog()).filter((line) => / C-PTR/.test(line))
       }
       await using client = await pooler.connect()
