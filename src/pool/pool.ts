@@ -308,6 +308,7 @@ export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
 
   /** Nobody has the server any more, and it owes nothing. */
   takeBack(server: ServerSession, now: number = this.context.clock.now()): void {
+    if (server.state === 'closed') return this.demand() // whoever had it closed it
     if (server.cancels > 0) return // the last CancelRequest has it taken back
     this.recycler.recycle(server, now)
   }

@@ -108,3 +108,16 @@ test('a query for which there will be no server is told why', async () => {
     0,
   ])
 })
+
+test('a server that is closed for its answer makes room at once for who waits', async () => {
+  const { heart, server, client } = await scene()
+  const ask = new PoolQuery(heart.pool(), query('rows 1 a'), false, (_answer, asked) =>
+    asked!.close('bad_auth_query', '1'),
+  )
+  ask.begin()
+  client.send(query('rows 1 b'))
+  const before = heart.servers.length
+  server.work()
+  server.answer()
+  expect([server.session.state, ask.lease, heart.servers.length]).toEqual(['closed', null, before + 1])
+})
