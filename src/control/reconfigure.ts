@@ -10,7 +10,6 @@ import { Database } from '../pool/database.js'
 import { Limits } from '../pool/limits.js'
 import type { Pool } from '../pool/pool.js'
 import type { Registry } from '../pool/registry.js'
-import { PgError } from '../protocol/errors.js'
 
 /** The new configuration is in force already, and its TLS; the new auth files are put into force here. */
 export function reconfigure(registry: Registry, files: AuthFiles): void {
@@ -59,20 +58,12 @@ function adopt(registry: Registry, database: Database<Pool>, next: DatabaseConfi
     // Its clients are those of the new forced user from now on.
     database.pools.delete(forced.user.name)
     const taken = database.pools.get(next.user)
-    if (taken !== undefined) closePool(taken)
+    if (taken !== undefined) registry.closePools([taken], 'database_changed') // another takes its place: its clients are told
     const user = registry.databases.user(next.user)
     forced.changeUser(user, new Limits(registry.context, database, user))
     database.pools.set(next.user, forced)
   }
   if (needsOtherServers(former, next)) registry.retireServers(database, 'database_changed')
-}
-
-/** A pool that another takes the place of: its clients are told. */
-function closePool(pool: Pool): void {
-  const error = new PgError('database_changed')
-  pool.launcher.refuseWaiting(error)
-  for (const client of [...pool.clients]) client.fail(error)
-  for (const server of pool.servers()) server.close('database_changed')
 }
 
 /** What a pool logs in with after auth_file was read again: nothing that is not there any more. */

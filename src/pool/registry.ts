@@ -156,13 +156,16 @@ export class Registry implements PoolOwner {
 
   /** Closes all clients and servers of a database. */
   closeConnections(database: Database<Pool>, reason: Condition & ServerCloseReason): void {
+    this.closePools([...this.pools(database)], reason)
+  }
+
+  /** Closes all clients and servers of these pools. */
+  closePools(pools: readonly Pool[], reason: Condition & ServerCloseReason): void {
     const error = new PgError(reason)
     // Who waits is not given what the others leave; look-ups for those who are not let in yet end, too.
-    for (const pool of this.pools(database)) pool.launcher.refuseWaiting(error)
-    for (const pool of [...this.pools(database)]) for (const client of [...pool.clients]) client.fail(error)
-    for (const pool of this.pools(database)) {
-      for (const server of pool.servers()) server.close(reason)
-    }
+    for (const pool of pools) pool.launcher.refuseWaiting(error)
+    for (const pool of pools) for (const client of [...pool.clients]) client.fail(error)
+    for (const pool of pools) for (const server of pool.servers()) server.close(reason)
   }
 
   /** Closes servers at once where nobody uses them, the others when they are released. */

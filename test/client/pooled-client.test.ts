@@ -1,31 +1,9 @@
 // When a client gives its server back in each pool mode, what keeps it, and what is counted.
 
 import { describe, expect, test } from 'vitest'
-import type { ConfigInput } from '../../src/config/input.js'
-import { Heart, type HeartClient, linksOf, parted } from '../harness/heart.js'
+import { linksOf, parted } from '../harness/heart.js'
 import { flush, message, parse, query, sync, z } from '../protocol/wire.js'
-import type { RigServer } from '../relay/relay-rig.js'
-
-interface Scene {
-  readonly heart: Heart
-  readonly client: HeartClient
-  readonly server: RigServer
-}
-
-async function scene(settings: ConfigInput['pgbouncer'] = {}): Promise<Scene> {
-  const heart = await Heart.open(settings)
-  const client = await heart.connect()
-  return { heart, client, server: heart.servers[0]! }
-}
-
-/** The client sends this, and it is answered. */
-function exchange({ heart, client }: Scene, ...messages: Buffer[]): string[] {
-  client.send(...messages)
-  heart.settle()
-  return client.heard()
-}
-
-const isHeld = ({ client, server }: Scene): boolean => client.served.server === server.session
+import { exchange, isHeld, scene } from './scene.js'
 
 describe('in transaction mode a client', () => {
   test('has its server for one transaction, failed or not', async () => {

@@ -1,31 +1,10 @@
 // Settings that change while a client is connected: in force at once, with its next server, or at its cost.
 
 import { describe, expect, test } from 'vitest'
-import type { ConfigInput } from '../../src/config/input.js'
 import { noSettings } from '../../src/session-state/settings.js'
-import { Heart, type HeartClient, turn } from '../harness/heart.js'
+import { Heart, turn } from '../harness/heart.js'
 import { flush, parse, query, sync } from '../protocol/wire.js'
-import type { RigServer } from '../relay/relay-rig.js'
-
-interface Scene {
-  readonly heart: Heart
-  readonly client: HeartClient
-  readonly server: RigServer
-}
-
-async function scene(settings: ConfigInput['pgbouncer'] = {}): Promise<Scene> {
-  const heart = await Heart.open(settings)
-  const client = await heart.connect()
-  return { heart, client, server: heart.servers[0]! }
-}
-
-/** The client sends this, and it is answered. */
-function exchange({ heart, client }: Scene, ...messages: Buffer[]): void {
-  client.send(...messages)
-  heart.settle()
-}
-
-const isHeld = ({ client, server }: Scene): boolean => client.served.server === server.session
+import { answered, isHeld, scene } from './scene.js'
 
 const changed = 'database configuration changed'
 
@@ -34,16 +13,16 @@ describe('from transaction to session mode', () => {
     const one = await scene({ pool_mode: 'transaction' })
     one.heart.set('pool_mode', 'session')
     expect([one.client.served.terms.current.mode, one.client.served.terms.change]).toEqual(['session', 'none'])
-    exchange(one, query('rows 1 a'))
+    answered(one, query('rows 1 a'))
     expect([isHeld(one), one.server.session.wasOwned]).toEqual([true, true])
   })
 
   test('a client in a transaction has its server for itself from now on', async () => {
     const one = await scene({ pool_mode: 'transaction' })
-    exchange(one, query('begin'))
+    answered(one, query('begin'))
     one.heart.set('pool_mode', 'session')
     expect([one.client.served.terms.change, one.server.session.wasOwned]).toEqual(['due', true])
-    exchange(one, query('commit'))
+    answered(one, query('commit'))
     expect([isHeld(one), one.client.isOpen]).toEqual([true, true])
   })
 
@@ -62,7 +41,7 @@ describe('from session to transaction mode', () => {
   test('a client that never had a server goes on', async () => {
     const one = await scene({ pool_mode: 'session' })
     one.heart.set('pool_mode', 'transaction')
-    exchange(one, query('rows 1 a'))
+    answered(one, query('rows 1 a'))
     expect([isHeld(one), one.client.isOpen, one.server.session.state]).toEqual([false, true, 'idle'])
   })
 
@@ -71,7 +50,7 @@ describe('from session to transaction mode', () => {
     async (state) => {
       const one = await scene({ pool_mode: 'session', server_reset_query: '', server_check_query: 'select 1' })
       const second = await one.heart.connect()
-      exchange(one, query('rows 1 a'))
+      answered(one, query('rows 1 a'))
       one.client.socket.owner.onGone()
       if (state === 'used') one.heart.pool().move(one.server.session, 'used')
       one.heart.set('server_idle_timeout', '50')
@@ -79,16 +58,16 @@ describe('from session to transaction mode', () => {
       one.heart.set('pool_mode', 'transaction')
       expect(one.server.session.state).toBe('closed')
       const two = { ...one, client: second }
-      exchange(two, query('begin'))
+      answered(two, query('begin'))
       one.heart.set('query_timeout', '100')
-      exchange(two, query('commit'))
+      answered(two, query('commit'))
       expect([second.error, second.isOpen]).toEqual(['', true])
     },
   )
 
   test('a client with a session of its own is sent away at once where it is between transactions', async () => {
     const one = await scene({ pool_mode: 'session' })
-    exchange(one, query('rows 1 a'))
+    answered(one, query('rows 1 a'))
     one.client.socket.taken()
     one.heart.set('pool_mode', 'transaction')
     expect([one.client.error, one.client.isOpen]).toEqual([changed, false])
@@ -97,10 +76,10 @@ describe('from session to transaction mode', () => {
 
   test('a client with a session of its own is sent away when its transaction is over', async () => {
     const one = await scene({ pool_mode: 'session' })
-    exchange(one, query('begin'))
+    answered(one, query('begin'))
     one.heart.set('pool_mode', 'transaction')
     expect([one.client.isOpen, one.client.served.terms.change]).toEqual([true, 'broken'])
-    exchange(one, query('rows 1 a'))
+    answered(one, query('rows 1 a'))
     expect(one.client.isOpen).toBe(true)
     one.client.socket.taken()
     one.client.send(query('commit'))
@@ -112,7 +91,7 @@ describe('from session to transaction mode', () => {
 
   test('a client amid a query has its answer before it is sent away', async () => {
     const one = await scene({ pool_mode: 'session' })
-    exchange(one, query('rows 1 a'))
+    answered(one, query('rows 1 a'))
     one.client.socket.taken()
     one.client.send(query('rows 1 b'))
     one.heart.set('pool_mode', 'transaction')
@@ -123,21 +102,21 @@ describe('from session to transaction mode', () => {
 
   test('a client amid a batch is not sent away before its Sync', async () => {
     const one = await scene({ pool_mode: 'session' })
-    exchange(one, query('rows 1 a'))
-    exchange(one, parse('', 'rows 1 b'), flush)
+    answered(one, query('rows 1 a'))
+    answered(one, parse('', 'rows 1 b'), flush)
     expect(one.server.relay.isQuiet).toBe(true)
     one.heart.set('pool_mode', 'transaction')
     expect(one.client.isOpen).toBe(true)
-    exchange(one, sync)
+    answered(one, sync)
     expect(one.client.isOpen).toBe(false)
   })
 
   test('a client may stay where session mode comes back before its transaction is over', async () => {
     const one = await scene({ pool_mode: 'session' })
-    exchange(one, query('begin'))
+    answered(one, query('begin'))
     one.heart.set('pool_mode', 'transaction')
     one.heart.set('pool_mode', 'session')
-    exchange(one, query('commit'))
+    answered(one, query('commit'))
     expect([one.client.isOpen, one.client.served.terms.change]).toEqual([true, 'due'])
   })
 })
@@ -145,7 +124,7 @@ describe('from session to transaction mode', () => {
 describe('max_prepared_statements', () => {
   test('that is 0 from now on ends who has prepared something, when it has no server', async () => {
     const one = await scene({ max_prepared_statements: 10 })
-    exchange(one, parse('s', 'rows 1 a'), sync)
+    answered(one, parse('s', 'rows 1 a'), sync)
     one.client.socket.taken()
     one.heart.set('max_prepared_statements', '0')
     expect([one.client.error, one.client.isOpen]).toEqual([changed, false])
@@ -159,11 +138,11 @@ describe('max_prepared_statements', () => {
 
   test('that is another number counts from the next server on', async () => {
     const one = await scene({ max_prepared_statements: 10 })
-    exchange(one, query('begin'))
+    answered(one, query('begin'))
     one.heart.set('max_prepared_statements', '20')
     expect(one.client.served.relay.names.limit).toBe(10)
-    exchange(one, query('commit'))
-    exchange(one, query('rows 1 a'))
+    answered(one, query('commit'))
+    answered(one, query('rows 1 a'))
     expect([one.client.served.relay.names.limit, one.client.served.terms.change]).toEqual([20, 'none'])
   })
 })
@@ -198,17 +177,17 @@ describe('session_state = track', () => {
 describe('what holds for every message holds at once, with or without a server', () => {
   test.each(['commit', 'begin'])('max_packet_size behind `%s`', async (text) => {
     const one = await scene()
-    exchange(one, query(text))
+    answered(one, query(text))
     one.client.socket.taken()
     one.heart.set('max_packet_size', '100')
-    exchange(one, query(`rows 1 ${'x'.repeat(100)}`))
+    answered(one, query(`rows 1 ${'x'.repeat(100)}`))
     expect([one.client.error.startsWith('bad packet header'), one.client.isOpen]).toEqual([true, false])
   })
 
   test('statement mode, for the next transaction', async () => {
     const one = await scene({ pool_mode: 'transaction' })
     one.heart.set('pool_mode', 'statement')
-    exchange(one, query('begin'))
+    answered(one, query('begin'))
     expect([one.client.error, one.client.isOpen]).toEqual([
       'transaction blocks not allowed in statement pooling mode',
       false,

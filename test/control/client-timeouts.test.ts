@@ -4,17 +4,9 @@ import { describe, expect, test } from 'vitest'
 import type { ConfigInput } from '../../src/config/input.js'
 import { Heart, HeartClient, linksOf, parted } from '../harness/heart.js'
 import { flush, parse, query } from '../protocol/wire.js'
+import { limit, patient } from './patience.js'
 
 type Begin = (heart: Heart) => Promise<HeartClient>
-
-/** Five seconds for whatever is tested, and no time-outs beside that. */
-const limit = 5
-const patient = {
-  client_login_timeout: 0,
-  query_wait_timeout: 0,
-  query_wait_notify: 0,
-  server_idle_timeout: 0,
-} as const
 
 async function inTransaction(heart: Heart): Promise<HeartClient> {
   const client = await heart.connect()

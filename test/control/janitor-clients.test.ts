@@ -3,14 +3,7 @@
 import { describe, expect, test } from 'vitest'
 import { Heart, type HeartClient, turn } from '../harness/heart.js'
 import { query } from '../protocol/wire.js'
-
-const limit = 5
-const patient = {
-  client_login_timeout: 0,
-  query_wait_timeout: 0,
-  query_wait_notify: 0,
-  server_idle_timeout: 0,
-} as const
+import { limit, patient } from './patience.js'
 
 async function asking(heart: Heart, text: string): Promise<HeartClient> {
   const client = await heart.connect()
