@@ -102,6 +102,11 @@ export class ClientRelay extends ClientFlow implements ClientSide {
     this.resume()
   }
 
+  /** The server is in a COPY FROM STDIN, whether or not a text has shown it: what is sent next may hang on its outcome. */
+  onCopyBegun(): void {
+    this.copy = this.isToAnswer(this.server!) ? CopySent : CopyBegun
+  }
+
   /** The Sync that was sent does not count: the server read it in copy mode. */
   awaitSync(): void {
     this.unsynced = true

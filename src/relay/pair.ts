@@ -52,6 +52,8 @@ export interface ClientSide extends BlockedSource {
   /** Returns whether the exchange that failed is run again: nothing more is sent until then. */
   waitToRunAgain(isStale: boolean): boolean
   runAgain(): void
+  /** The server is in a COPY FROM STDIN of this client's. */
+  onCopyBegun(): void
   /** The Sync that was sent does not count. */
   awaitSync(): void
   onRefusedInCopy(): void

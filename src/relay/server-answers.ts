@@ -29,7 +29,7 @@ export abstract class ServerAnswers extends ServerCopy {
     const ended = request.endedBy(code)
     if (ended === 0) {
       if (kind === request.BadFlush) return this.desync(at, `unexpected ${String.fromCharCode(code)}`)
-      if (code === backend.CopyInResponse) this.copyIn = true
+      if (code === backend.CopyInResponse) this.beginCopy()
       else if (request.likenessOf(kind) > 0 || messages.isStaleNext(this.cutter.chunk, code, this.frames.end))
         this.drop(at)
       return true // more of the same answer follows

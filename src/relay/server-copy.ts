@@ -71,6 +71,12 @@ export abstract class ServerCopy extends ServerOutput {
 
   protected abstract handleParameter(at: number): void
 
+  /** A COPY FROM STDIN has begun; its client's messages may not have shown it, where they name a statement. */
+  protected beginCopy(): void {
+    this.copyIn = true
+    this.owed.owner?.onCopyBegun()
+  }
+
   /** The COPY has succeeded: the server passed over the Syncs that came before its end. */
   protected endCopy(at: number): boolean {
     this.copyIn = false

@@ -182,7 +182,7 @@ export class ServerRelay extends ServerAnswers implements SocketOwner, ServerSid
       default:
         if (code === backend.CommandComplete) this.noteCommand(at)
         if (kind === request.Query || kind === request.QueryInBatch) {
-          if (code === backend.CopyInResponse) this.copyIn = true
+          if (code === backend.CopyInResponse) this.beginCopy()
           else if (code === backend.CommandComplete && this.copyIn && !this.endCopy(at)) return false
         } else if (!this.handleExtended(at, code)) return false
     }

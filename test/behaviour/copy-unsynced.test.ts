@@ -100,6 +100,36 @@ describe.each(Object.entries(scenes))('behind it stands %s', (what, [before, byt
   })
 })
 
+/** The text of the COPY is not there, or does not show it: that there is one, the server says. */
+const untold: Readonly<Record<string, readonly [before: readonly Buffer[], begin: readonly Buffer[]]>> = {
+  'by Bind of a statement prepared before': [prepared, bound],
+  'by Bind of the unnamed statement': [
+    [parse(copy), sync],
+    [bind(), execute(), sync],
+  ],
+  'by Bind, without a Sync before its data': [prepared, [bind([], 'c'), execute(), flush]],
+  'by Query, behind comments in comments, with a Sync before its data': [[], [query(`/* /* */ */ ${copy}`), sync]],
+}
+
+describe.each([200, 0])('with max_prepared_statements = %i, a COPY that fails at its end', (limit) => {
+  test.each(Object.entries(untold))('%s: what stands behind it is answered', async (_, [before, begin]) => {
+    await using own = await startPooler({ default_pool_size: 1, max_prepared_statements: limit })
+    const parameters = { user, database: database.name }
+    await using itself = await RawClient.connect({ ...postgres().primary, parameters })
+    await using client = await own.raw(parameters)
+    const heard: string[][] = []
+    for (const one of [itself, client]) {
+      if (before.length > 0) await one.ask(...before)
+      one.send(...begin)
+      while ((await one.line()) !== 'G');
+      // As tokio-postgres does, which closes a statement when it is done with it, whatever has become of that.
+      heard.push(await answers(one, [copyData('x\n'), copyDone, sync, close('S', 'c'), sync]))
+    }
+    expect(heard[1]).toEqual(heard[0])
+    expect(heard[1]).toContain('D marker')
+  })
+})
+
 const leavings: Readonly<Record<string, (client: RawClient) => void>> = {
   Terminate: (client) => client.send(terminate),
   'the end of its side': (client) => client.stream.end(),

@@ -232,17 +232,20 @@ async fn batch() -> Outcome {
 
 async fn copy() -> Outcome {
     let client = open().await?;
-    let name = "näme\t".repeat(20);
-    let fill = || async {
+    let (client, name) = (&client, &"näme\t".repeat(20));
+    let fill = |count: i32| async move {
         let sink = client.copy_in("COPY items FROM STDIN BINARY").await?;
         let mut writer = pin!(BinaryCopyInWriter::new(sink, &[Type::INT4, Type::TEXT]));
-        for n in 0..5000i32 {
-            writer.as_mut().write(&[&n, &name]).await?;
+        for n in 0..count {
+            writer.as_mut().write(&[&n, name]).await?;
         }
         writer.finish().await
     };
-    equal!(fill().await?, 5000);
-    equal!(code(fill().await), Some(SqlState::UNIQUE_VIOLATION));
+    equal!(fill(5000).await?, 5000);
+    // One that fails while most of it is still to come, and one that has been sent by then, with the Close of its statement.
+    for count in [5000, 1] {
+        equal!(code(fill(count).await), Some(SqlState::UNIQUE_VIOLATION));
+    }
     let stream = client.copy_out("COPY (SELECT id FROM items ORDER BY id) TO STDOUT").await?;
     let out = stream.map_ok(|bytes| bytes.to_vec()).try_concat().await?;
     equal!(out.iter().filter(|byte| **byte == b'\n').count(), 5000);
