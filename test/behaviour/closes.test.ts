@@ -8,7 +8,7 @@ import { cancelOutcomes } from '../../src/cancel/cancel.js'
 import { clientCloseTexts } from '../../src/client/close-reason.js'
 import { serverCloseTexts } from '../../src/server/close-reason.js'
 import { startPooler, type TestPooler } from '../harness/pooler.js'
-import { query as ask } from '../harness/postgres.js'
+import { endBackends } from '../harness/postgres.js'
 import { cancel, query } from '../harness/raw-client.js'
 
 const user = 'trust_user'
@@ -45,7 +45,7 @@ test('clients and servers are counted with their pool', async () => {
   await pooler.untilEmpty()
   const lost = await pooler.raw({ user })
   const pid = Number((await lost.ask(query('select pg_backend_pid() as pid')))[1]!.slice(2))
-  await ask('select pg_terminate_backend($1, 10000)', { values: [pid] })
+  await endBackends(`pid = ${pid}`)
   await pooler.settles(async () => (await pooler.show('servers')).length === 0)
   await lost.ask(query('select 1'))
   pooler.pooler.admin.kill('postgres')

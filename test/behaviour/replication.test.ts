@@ -11,10 +11,12 @@ import { query as ask, createDatabase, endBackends, needs, postgres, type TestDa
 import { cancel, copyDone, extended, query, type RawClient, sync, terminate } from '../harness/raw-client.js'
 import {
   changesUpTo,
+  completed,
   logicalLogin,
   lsnOf,
   nextWal,
   physicalLogin,
+  promote,
   standbyStatus,
   streamChanges,
   streamWal,
@@ -42,8 +44,8 @@ describe('commands', () => {
     const system = await client.ask(query('IDENTIFY_SYSTEM'))
     expect(columns(system)).toEqual(['systemid', 'timeline', 'xlogpos', 'dbname'])
     expect(system[1]).toMatch(new RegExp(`^D \\d+\\|1\\|[0-9A-F]+/[0-9A-F]+\\|${database.name}$`))
-    expect(system.slice(2)).toEqual(['C IDENTIFY_SYSTEM', 'Z I'])
-    expect(await client.ask(query('SHOW server_version_num'))).toContain('C SHOW')
+    expect(system.slice(2)).toEqual([completed('IDENTIFY_SYSTEM'), 'Z I'])
+    expect(await client.ask(query('SHOW server_version_num'))).toContain(completed('SHOW'))
     expect(await client.ask(query('select current_user as x'))).toEqual(['T x', 'D replicator', 'C SELECT 1', 'Z I'])
     expect(await client.ask(query('begin; select 1/0'))).toEqual(['C BEGIN', 'E ERROR 22012 division by zero', 'Z E'])
     expect(await client.ask(query('rollback'))).toEqual(['C ROLLBACK', 'Z I'])
@@ -51,17 +53,22 @@ describe('commands', () => {
     const slot = `commands_${process.pid}`
     const made = await client.ask(query(`CREATE_REPLICATION_SLOT ${slot} TEMPORARY LOGICAL test_decoding`))
     expect(columns(made)).toEqual(['slot_name', 'consistent_point', 'snapshot_name', 'output_plugin'])
-    expect(await client.ask(query(`DROP_REPLICATION_SLOT ${slot}`))).toEqual(['C DROP_REPLICATION_SLOT', 'Z I'])
+    const tags = new Set(['C DROP_REPLICATION_SLOT', completed('DROP_REPLICATION_SLOT')]) // before 13 it has both
+    expect(await client.ask(query(`DROP_REPLICATION_SLOT ${slot}`))).toEqual([...tags, 'Z I'])
     const dropped = await client.ask(query(`DROP_REPLICATION_SLOT ${slot}`))
     expect(dropped).toEqual([`E ERROR 42704 replication slot "${slot}" does not exist`, 'Z I'])
   })
 
-  test('of a physical connection, on which SQL is refused by the server', async (context) => {
-    needs(15, 'READ_REPLICATION_SLOT', context)
+  test('of a physical connection, on which SQL is refused by the server', async () => {
     await using pooler = await startPooler({}, { databases: { '*': where({ connectQuery: 'select 1' }) } })
     const client = await pooler.raw(physicalLogin)
     expect((await client.ask(query('IDENTIFY_SYSTEM')))[1]).toMatch(/\|\(null\)$/)
-    expect(await client.ask(query('SHOW wal_segment_size'))).toEqual(['T wal_segment_size', 'D 16MB', 'C SHOW', 'Z I'])
+    expect(await client.ask(query('SHOW wal_segment_size'))).toEqual([
+      'T wal_segment_size',
+      'D 16MB',
+      completed('SHOW'),
+      'Z I',
+    ])
     expect(await client.ask(query('select 1'))).toEqual([
       'E ERROR 0A000 cannot execute SQL commands in WAL sender for physical replication',
       'Z I',
@@ -70,9 +77,17 @@ describe('commands', () => {
     expect(
       columns(await client.ask(query(`CREATE_REPLICATION_SLOT ${slot} TEMPORARY PHYSICAL RESERVE_WAL`))),
     ).toContain('slot_name')
-    expect((await client.ask(query(`READ_REPLICATION_SLOT ${slot}`)))[1]).toMatch(/^D physical\|/)
-    expect(await client.ask(query('IDENTIFY_SYSTEM'))).toContain('C IDENTIFY_SYSTEM')
+    expect(await client.ask(query('IDENTIFY_SYSTEM'))).toContain(completed('IDENTIFY_SYSTEM'))
     expect(pooler.logged.filter((line) => line.includes('connect_query'))).toEqual([])
+  })
+
+  test('of a physical connection, READ_REPLICATION_SLOT', async (context) => {
+    needs(15, 'READ_REPLICATION_SLOT', context)
+    await using pooler = await startPooler()
+    const client = await pooler.raw(physicalLogin)
+    const slot = `read_physical_${process.pid}`
+    await client.ask(query(`CREATE_REPLICATION_SLOT ${slot} TEMPORARY PHYSICAL RESERVE_WAL`))
+    expect((await client.ask(query(`READ_REPLICATION_SLOT ${slot}`)))[1]).toMatch(/^D physical\|/)
   })
 
   test('of the extended protocol: the server refuses them, and goes on', async () => {
@@ -82,7 +97,7 @@ describe('commands', () => {
       'E ERROR 08P01 extended query protocol not supported in a replication connection',
       'Z I',
     ])
-    expect(await client.ask(query('IDENTIFY_SYSTEM'))).toContain('C IDENTIFY_SYSTEM')
+    expect(await client.ask(query('IDENTIFY_SYSTEM'))).toContain(completed('IDENTIFY_SYSTEM'))
   })
 })
 
@@ -106,7 +121,12 @@ describe('streaming', () => {
 
     client.send(copyDone)
     const rest = await client.answer()
-    expect(rest.filter((line) => !line.startsWith('d '))).toEqual(['c', 'C COPY 0', 'C START_REPLICATION', 'Z I'])
+    expect(rest.filter((line) => !line.startsWith('d '))).toEqual([
+      'c',
+      'C COPY 0',
+      completed('START_REPLICATION'),
+      'Z I',
+    ])
     expect(await client.ask(query('select 1 as x'))).toEqual(['T x', 'D 1', 'C SELECT 1', 'Z I'])
   })
 
@@ -151,7 +171,7 @@ describe('streaming', () => {
     expect((await client.answer()).filter((line) => !line.startsWith('d '))).toEqual([
       'c',
       'C START_STREAMING',
-      'C START_REPLICATION',
+      completed('START_REPLICATION'),
       'Z I',
     ])
     // And once more on the same connection, which PostgreSQL can do for physical replication only.
@@ -166,13 +186,13 @@ describe('streaming', () => {
     const client = await pooler.raw(logicalLogin(database.name))
     const lines = await client.ask(query('START_REPLICATION SLOT nothing LOGICAL 0/0'))
     expect(lines).toEqual(['E ERROR 42704 replication slot "nothing" does not exist', 'Z I'])
-    expect(await client.ask(query('IDENTIFY_SYSTEM'))).toContain('C IDENTIFY_SYSTEM')
+    expect(await client.ask(query('IDENTIFY_SYSTEM'))).toContain(completed('IDENTIFY_SYSTEM'))
   })
 
   test('a timeline ends: the server ends the stream and names the next, whose history can be had', async () => {
     await using cluster = await startTestCluster()
     const { standby } = cluster.facts
-    await ask('select pg_promote()', { on: standby })
+    await promote(cluster.standby)
     await using pooler = await startPooler({}, { server: standby })
     const client = await pooler.raw(physicalLogin)
     expect((await client.ask(query('IDENTIFY_SYSTEM')))[1]).toMatch(/^D \d+\|2\|/)
@@ -190,10 +210,10 @@ describe('streaming', () => {
       'T next_tli|next_tli_startpos',
       `D 2|${switchPoint}`,
       'C START_STREAMING',
-      'C START_REPLICATION',
+      completed('START_REPLICATION'),
       'Z I',
     ])
-    expect(await client.ask(query('IDENTIFY_SYSTEM'))).toContain('C IDENTIFY_SYSTEM')
+    expect(await client.ask(query('IDENTIFY_SYSTEM'))).toContain(completed('IDENTIFY_SYSTEM'))
   })
 })
 
@@ -324,7 +344,9 @@ describe('one to one', () => {
       const file = join(folder, 'hba.conf')
       await writeFile(file, `host replication replicator 127.0.0.1/32 trust\nhost ${database.name} all all reject\n`)
       await using pooler = await startPooler({ auth_type: 'hba', auth_hba_file: file })
-      expect(await (await pooler.raw(physicalLogin)).ask(query('IDENTIFY_SYSTEM'))).toContain('C IDENTIFY_SYSTEM')
+      expect(await (await pooler.raw(physicalLogin)).ask(query('IDENTIFY_SYSTEM'))).toContain(
+        completed('IDENTIFY_SYSTEM'),
+      )
       expect(await pooler.refusal(logicalLogin(database.name))).toContain('login rejected')
       expect(await pooler.refusal({ user: 'replicator', database: 'replication' })).toContain(
         'no authentication method is found',
@@ -384,7 +406,7 @@ describe('limits', () => {
     const ordinary = pooler.raw({ user: 'replicator', database: database.name })
     await pooler.until('SHOW POOLS', (row) => row.cl_waiting === 2)
     await first.end()
-    expect(await (await second).ask(query('IDENTIFY_SYSTEM'))).toContain('C IDENTIFY_SYSTEM')
+    expect(await (await second).ask(query('IDENTIFY_SYSTEM'))).toContain(completed('IDENTIFY_SYSTEM'))
     expect(pooler.logged.filter((line) => line.includes('evicted'))).toEqual([])
     await (await second).end()
     expect(await (await ordinary).ask(query('select 1 as x'))).toContain('D 1')

@@ -1,8 +1,12 @@
 // What walsenders and their clients say within a CopyBoth, for the tests of replication connections.
 // https://www.postgresql.org/docs/current/protocol-replication.html
 
-import type { ConnectOptions, TestPooler } from '../harness/pooler.js'
-import { query as ask } from '../harness/postgres.js'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { EmbeddedPostgres } from '../../src/demo/embedded.js'
+import { loopback } from '../../src/demo/port.js'
+import { type ConnectOptions, eventually, type TestPooler } from '../harness/pooler.js'
+import { query as ask, postgres } from '../harness/postgres.js'
 import { copyData, query, type RawClient } from '../harness/raw-client.js'
 
 export const logicalLogin = (database: string): ConnectOptions => ({
@@ -17,6 +21,9 @@ export const physicalLogin: ConnectOptions = {
   database: 'replication',
   parameters: { replication: 'true' },
 }
+
+/** The CommandComplete of a walsender's own command; before 13 it has the same tag for all of them. */
+export const completed = (command: string): string => `C ${postgres().version < 13 ? 'SELECT' : command}`
 
 /** What a walsender sends. Positions are LSNs. */
 export type WalMessage =
@@ -103,4 +110,12 @@ export async function walsenders(name: string): Promise<number[]> {
     },
   )
   return rows.map((row) => Number(row.pid))
+}
+
+/** As `pg_ctl promote` does it, which servers before 12 have no function for. */
+export async function promote(standby: EmbeddedPostgres): Promise<void> {
+  const on = { host: loopback, port: standby.plan.port }
+  await writeFile(join(standby.plan.data, 'promote'), '')
+  process.kill(standby.pid!, 'SIGUSR1')
+  await eventually(async () => (await ask('select pg_is_in_recovery() as is', { on }))[0]?.is === false)
 }

@@ -223,7 +223,8 @@ describe('PostgreSQL with TLS', () => {
     },
   )
 
-  test('somebody in between with a certificate that is good gets no further: the server notices', async () => {
+  test('somebody in between with a certificate that is good gets no further: the server notices', async (context) => {
+    needs(11, 'SCRAM with channel binding', context)
     await using between = await startInterceptor(authority.issue({ hosts: ['127.0.0.1'] }), cluster.facts.primary.port)
     await using pooler = await startPooler(secure(), { server: { host: '127.0.0.1', port: between.port } })
     expect(await connection(pooler)).toMatch(/SCRAM channel binding/)

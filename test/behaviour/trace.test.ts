@@ -4,7 +4,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { expect, onTestFinished, test } from 'vitest'
 import type { TraceEvents } from '../../src/index.js'
 import { startPooler, untilItSleeps } from '../harness/pooler.js'
-import { query as ask, createDatabase } from '../harness/postgres.js'
+import { createDatabase, endBackends } from '../harness/postgres.js'
 import { cancel, query } from '../harness/raw-client.js'
 
 type Name = keyof TraceEvents
@@ -89,7 +89,7 @@ test('cancels, and a server that is lost', async () => {
   expect((await answer).join()).toContain('57014')
   await cancel(pooler.port, { pid: 1, secret: Buffer.alloc(4) })
   await pooler.settles(() => heard.filter(([name]) => name === 'cancel').length === 2)
-  await ask('select pg_terminate_backend($1, 10000)', { values: [server?.remote_pid] })
+  await endBackends(`pid = ${server?.remote_pid}`)
   await pooler.settles(() => heard.some(([name]) => name === 'server.close'))
 
   const of = (wanted: string): unknown[] => heard.flatMap(([name, message]) => (name === wanted ? [message] : []))
