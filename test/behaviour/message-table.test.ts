@@ -1,9 +1,9 @@
 // How PostgreSQL reads each message, in each state, whatever its length: the pooler passes it on, counts on the same, and
 // nobody else hears of it. docs/protocol.md has the table.
 
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startPooler, type TestPooler } from '../harness/pooler.js'
-import { query as ask, createDatabase, needs, postgres, type TestDatabase } from '../harness/postgres.js'
+import { query as ask, createDatabase, postgres, type TestDatabase } from '../harness/postgres.js'
 import {
   bind,
   close,
@@ -145,7 +145,7 @@ const messages: Readonly<Record<string, Buffer>> = {
 }
 
 /** Behind it: whatever it has left open comes to an end, and the end is seen. */
-const behind = [copyData('3\n'), sync, query('select 5 as after'), query('rollback'), query("select 'end' as x")]
+const behind = [copyData('3\n'), sync, query('select 5 as after'), query('rollback'), sync, query("select 'end' as x")]
 
 /** Up to the last answer, or to the end of the connection; why PostgreSQL closes without a word, the pooler says. */
 async function answers(client: RawClient, bytes: readonly Buffer[]): Promise<string[]> {
@@ -172,9 +172,12 @@ function told(lines: readonly string[]): readonly string[] {
 const isGivenUp = (state: string, what: string): boolean =>
   /COPY that a \w+ made fail/.test(state) && /^Flush (?:with a body|as long as may be)/.test(what)
 
-beforeEach((context) =>
-  needs(14, 'it bounds the lengths of messages, and what is no part of a COPY ends the connection there', context),
-)
+/**
+ * PostgreSQL before 14 takes messages of any length, and answers what is no part of a COPY with an error, and goes
+ * on. Here they end the connection, as newer servers end it; all that was answered before is the same.
+ */
+const isEndedHere = (state: string, what: string): boolean =>
+  postgres().version < 14 && (what.endsWith('that is longer') || state.startsWith('in a COPY'))
 
 describe.each(Object.entries(states))('%s', (state, before) => {
   test('every message', { timeout: 60_000 }, async () => {
@@ -190,7 +193,10 @@ describe.each(Object.entries(states))('%s', (state, before) => {
         bystander.ask(query(`select '${what}' as x`)),
       ])
       if (isGivenUp(state, what) && heard.at(-1) === 'ended') expect.soft(heard.at(-2), what).toMatch(/^E FATAL/)
-      else expect.soft(told(heard), what).toEqual(told(expected))
+      else if (isEndedHere(state, what) && heard.at(-1) === 'ended') {
+        const before = told(heard).slice(0, -1)
+        expect.soft(before, what).toEqual(expected.slice(0, before.length))
+      } else expect.soft(told(heard), what).toEqual(told(expected))
       expect
         .soft(
           others.filter((line) => !line.startsWith('N')),
