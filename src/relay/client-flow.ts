@@ -44,6 +44,8 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
   protected closed = false
   protected readonly events: ClientEvents
   protected leaving: number = Staying
+  // It has said Terminate, or what no client may say: nothing behind that is looked at, not even what had to wait.
+  private hasEnded = false
   private condition: Condition = 'bad_packet_header'
   private detail = ''
 
@@ -142,6 +144,7 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
   protected leave(how: number): void {
     const isFirst = this.leaving === Staying
     if (isFirst || how === Violated) this.leaving = how
+    if (how !== HalfClosed) this.hasEnded = true
     if (isFirst) this.finish()
     else this.leaveWhenDone()
   }
@@ -227,7 +230,7 @@ export abstract class ClientFlow extends ClientOutput implements SocketOwner {
   resume(): void {
     if (this.closed || this.stalled) return
     const waiting = this.backlog.take()
-    for (let i = 0; i < waiting.length; i++) {
+    for (let i = 0; i < waiting.length && !this.hasEnded; i++) {
       if (this.backlog.length > 0 || this.stalled) this.keep(waiting[i]!, 0)
       else this.take(waiting[i]!)
       if (this.closed) return

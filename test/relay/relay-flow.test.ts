@@ -228,6 +228,26 @@ test('a client that says Terminate is answered what it asked before, and nothing
   expect(rig.client.socket.taken()).toEqual(direct(query('rows 1')))
 })
 
+test.each([
+  ['Terminate', wire.terminate, 'TDCZ'],
+  ['a message that is too long', wire.message('E', Buffer.alloc(10_001, 'x')), 'TDCZE'],
+])('%s ends what is looked at, where what stands behind it has waited for a server, too', (_what, last, heard) => {
+  for (const isHalfClosed of [false, true]) {
+    const rig = new Rig({ clients: 2 })
+    const [busy, waiting] = rig.clients as [RigClient, RigClient]
+    busy.send(query('begin'))
+    rig.settle()
+    waiting.send(query('rows 1'))
+    for (const message of [last, query('rows 2'), sync]) waiting.send(message)
+    if (isHalfClosed) waiting.relay.onHalfClosed()
+    busy.send(query('commit'))
+    rig.settle()
+    expect(codes(waiting)).toBe(heard)
+    expect(waiting.closed).not.toBe('')
+    expect(rig.server.desync).toBe('')
+  }
+})
+
 test.each<[string, Buffer[], boolean]>([
   ['nothing', [], true],
   ['a whole query', [query('rows 1')], true],
