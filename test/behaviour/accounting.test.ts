@@ -1,8 +1,7 @@
 // Accounting is sacred: many clients on few servers, everything mixed at random, and every answer is its asker's own.
 // SEED=n runs the same again; `npm run stress` runs for longer, and harder.
 
-import { afterAll, beforeAll, beforeEach, describe, test } from 'vitest'
-import { needs } from '../harness/postgres.js'
+import { afterAll, beforeAll, describe, test } from 'vitest'
 import { kinds } from '../stress/kinds.js'
 import { known } from '../stress/known.js'
 import { openStage, play, type Round, type Stage } from '../stress/scene.js'
@@ -15,7 +14,6 @@ describe(`seed ${seed}`, () => {
     stage = await openStage()
   })
   afterAll(() => stage[Symbol.asyncDispose]())
-  beforeEach((context) => needs(14, 'it reports a parameter behind the answer to its SET', context))
 
   test.each([
     ['transaction', 80, 3, false, { max_db_connections: 10, max_prepared_statements: 20 }],

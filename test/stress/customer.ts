@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
+import { postgres } from '../harness/postgres.js'
 import type { Random } from '../harness/random.js'
 import { cancel, Ended, RawClient, startup, terminate } from '../harness/raw-client.js'
 import { Author } from './author.js'
@@ -28,6 +29,12 @@ const losses = [
 ]
 /** Whether a Flush with a body was read within a COPY that failed can't be found out: the server is given up, and its client told. */
 const unknowable = /^(?:odd bodies|anything)/
+/** What is no part of a COPY, within one: PostgreSQL before 14 says this and goes on, later ones and the pooler end the connection. */
+const isMisplaced = (line: string): boolean => /^E ERROR 08P01 unexpected message type 0x\w\w during COPY/.test(line)
+const isRefusal = (line: string): boolean =>
+  line === 'E FATAL 08P01 terminating connection because protocol synchronization was lost'
+/** So says the pooler in front of PostgreSQL before 14, which takes messages of any length. */
+const isTooLong = (line: string): boolean => line === 'E FATAL 08P01 invalid message length' && postgres().version < 14
 /** What `session_state = warn` has to say, and PostgreSQL has not. */
 const isWarning = (line: string): boolean => line.startsWith('N ') && line.endsWith('(session_state = warn)')
 const isLoss = (line: string): boolean => losses.includes(line)
@@ -215,6 +222,9 @@ export class Customer {
           )
         if (judge !== undefined ? !(mayLose && isLoss(line)) : line === lines[at]) continue
         if (mayLose && isLoss(line)) return this.#lost(client)
+        if (isMisplaced(line) && isMisplaced(lines[at] ?? '')) continue
+        if ((isRefusal(line) || isLoss(line)) && isMisplaced(heard.at(-2) ?? '')) return this.#lost(client)
+        if (name === 'too long' && isTooLong(line)) return this.#lost(client)
         if (!this.#isForgotten(line)) throw this.#wrong(exchange, exchanges, [...before, `${name}:`, ...heard])
         figures.count('statements that others had the server forget')
         while (!(await client.line()).startsWith('Z '));

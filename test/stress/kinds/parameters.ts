@@ -1,5 +1,6 @@
 // Parameters of a client that go along with it from server to server.
 
+import { postgres } from '../../harness/postgres.js'
 import type { Random } from '../../harness/random.js'
 import { extended, query, sync } from '../../harness/raw-client.js'
 import type { Author } from '../author.js'
@@ -25,7 +26,9 @@ const setsParameter = (author: Author): Exchange => {
   const token = author.token()
   author.parameters.set('application_name', token)
   const bytes = query(`set application_name = '${token}'`)
-  return { name: 'SET', bytes, lines: ['C SET', `S application_name=${token}`, 'Z I'] }
+  const told = ['C SET', `S application_name=${token}`]
+  if (postgres().version < 14) told.reverse()
+  return { name: 'SET', bytes, lines: [...told, 'Z I'] }
 }
 
 const readsParameter = (author: Author): Exchange => {
@@ -40,7 +43,9 @@ const readsParameter = (author: Author): Exchange => {
 /** What the server reports goes along; what is taken back, or meant for a transaction only, does not. */
 const sets = (author: Author): Exchange => {
   const { random } = author
-  const reported = Object.keys(values).filter((name) => name !== 'app.tenant' && name !== 'application_name')
+  const isReported = (name: string): boolean =>
+    name !== 'app.tenant' && name !== 'application_name' && (name !== 'search_path' || postgres().version >= 18)
+  const reported = Object.keys(values).filter(isReported)
   const set = (): string => {
     const name = random.pick(reported)
     const value = `'${random.pick(values[name]!)}'`

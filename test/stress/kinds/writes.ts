@@ -1,5 +1,6 @@
 // Rows that are written, or not: what was acknowledged is there, and nothing else is.
 
+import { postgres } from '../../harness/postgres.js'
 import { copyData, copyDone, copyFail, extended, query, sync } from '../../harness/raw-client.js'
 import type { Author } from '../author.js'
 import type { Exchange, Kind } from '../exchange.js'
@@ -55,7 +56,7 @@ const copyInFails = (author: Author): Exchange => {
     : [copyData(`${token}\t${token}\n`), copyData(`${token}.more\t1\n`), copyData('and more\t2\n'), copyDone]
   const error = isOurs
     ? `E ERROR 57014 COPY from stdin failed: ${token}`
-    : `E ERROR 22P02 invalid input syntax for type integer: "${token}"`
+    : `E ERROR 22P02 invalid input syntax for ${postgres().version < 12 ? '' : 'type '}integer: "${token}"`
   const data = [copyData(`${token}.first\t1\n`), ...end]
   if (author.random.chance(0.5)) {
     const bytes = Buffer.concat([query('copy writes from stdin'), ...data])
