@@ -274,7 +274,7 @@ describe('files', () => {
       names.filter((path) => /(?:^|\/)(?:utils?|helpers?|common|types?|misc|shared|lib)(?:\/|\.)/.test(path)),
     ).toEqual([])
     expect(
-      names.filter((path) => !/^[a-z0-9]+(?:-[a-z0-9]+)*(?:\.(?:test|config|compat))?\.ts$/.test(basename(path))),
+      names.filter((path) => !/^[a-z0-9]+(?:-[a-z0-9]+)*(?:\.(?:test|config|compat|drill))?\.ts$/.test(basename(path))),
     ).toEqual([])
   })
 

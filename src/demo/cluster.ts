@@ -71,7 +71,7 @@ export class Cluster implements AsyncDisposable {
     await this.primary.initialise([...sql, createSlot], signal)
     progress?.('copying the primary to make the standby')
     await this.primary.copyTo(this.standby, signal)
-    await writeFor(workspace.user, passwordFile(workspace), `*:*:*:replicator:${replicatorPassword}\n`)
+    await writePasswordFile(workspace, replicatorPassword)
     await workspace.complete()
   }
 
@@ -89,7 +89,7 @@ function primaryPlan(plan: ClusterPlan, archive: string): ServerPlan {
     ...serverPlan(plan, 'primary'),
     port: plan.primaryPort,
     settings: {
-      ...commonSettings(plan, archive),
+      ...replicationSettings(plan.workspace, plan.binaries, archive),
       synchronous_standby_names: plan.synchronous ? standbyName : '',
       ...plan.settings,
     },
@@ -101,10 +101,8 @@ function standbyPlan(plan: ClusterPlan, archive: string): ServerPlan {
     ...serverPlan(plan, 'standby'),
     port: plan.standbyPort,
     settings: {
-      ...commonSettings(plan, archive),
-      primary_conninfo:
-        `host=${loopback} port=${plan.primaryPort} user=replicator application_name=${standbyName} ` +
-        `passfile=${inConninfo(passwordFile(plan.workspace))} sslmode=disable gssencmode=disable`,
+      ...replicationSettings(plan.workspace, plan.binaries, archive),
+      primary_conninfo: primaryConninfo(plan.workspace, { host: loopback, port: plan.primaryPort }, standbyName),
       primary_slot_name: standbyName,
       ...plan.settings,
     },
@@ -121,7 +119,8 @@ function serverPlan({ workspace, binaries, hba }: ClusterPlan, name: 'primary' |
   }
 }
 
-function commonSettings({ workspace, binaries }: ClusterPlan, archive: string): ServerSettings {
+/** Of a server that others stream from, or may have to: settings of all of them. */
+export function replicationSettings(workspace: Workspace, binaries: Binaries, archive: string): ServerSettings {
   // For the shell, and `%` is archive_command's own. In two steps, so that a file in the archive is always a whole one.
   const folder = `'${archive.replaceAll("'", "'\\''").replaceAll('%', '%%')}'`
   return {
@@ -139,12 +138,28 @@ function commonSettings({ workspace, binaries }: ClusterPlan, archive: string): 
   }
 }
 
+/** Where a standby called `name` streams from. */
+export function primaryConninfo(
+  workspace: Workspace,
+  { host, port }: { readonly host: string; readonly port: number },
+  name: string,
+): string {
+  return (
+    `host=${host} port=${port} user=replicator application_name=${name} ` +
+    `passfile=${inConninfo(passwordFile(workspace))} sslmode=disable gssencmode=disable`
+  )
+}
+
+/** What standbys log in with, outside their settings, which any superuser may read. */
+export async function writePasswordFile(workspace: Workspace, replicatorPassword: string): Promise<void> {
+  await writeFor(workspace.user, passwordFile(workspace), `*:*:*:replicator:${replicatorPassword}\n`)
+}
+
 /** A value in a connection string, where quote and backslash take a backslash before them. */
 function inConninfo(text: string): string {
   return `'${text.replace(/[\\']/g, '\\$&')}'`
 }
 
-/** Of the standby, outside its settings, which any superuser may read. */
 function passwordFile(workspace: Workspace): string {
   return workspace.file('standby.pgpass')
 }

@@ -27,6 +27,12 @@ export interface ServerPlan {
   readonly hba: readonly string[]
 }
 
+/** A backup that a session of a running server has open: pg_backup_start and pg_backup_stop. */
+export interface OpenBackup {
+  /** Ends it, and gives the text of the copy's file backup_label. */
+  end(): Promise<string>
+}
+
 /** How a server may be stopped: clients are thrown out and all is written, or as in a crash. */
 export type StopMode = 'fast' | 'immediate'
 
@@ -42,6 +48,24 @@ const logRead = 256 * 1024
 
 /** Our own file of settings, which initdb's postgresql.conf includes. */
 const settingsFile = 'tsbouncer.conf'
+
+// What belongs to the process, to the primary alone, or comes by streaming is left out, as pg_basebackup does. What ALTER
+// SYSTEM has set there is the primary's too.
+const copyRunning = `
+set -e
+rm -rf "$2"
+mkdir -m 700 "$2"
+cd "$1"
+for entry in *; do
+  case $entry in
+    pg_wal | pg_replslot | postmaster.* | *.signal | postgresql.auto.conf | backup_label*) ;;
+    *) cp -Rp "$entry" "$2/" ;;
+  esac
+done
+mkdir -m 700 "$2/pg_wal" "$2/pg_wal/archive_status" "$2/pg_wal/summaries" "$2/pg_replslot"
+: >"$2/postgresql.auto.conf"
+: >"$2/standby.signal"
+`
 
 export class EmbeddedPostgres {
   readonly plan: ServerPlan
@@ -78,6 +102,23 @@ export class EmbeddedPostgres {
     const command = 'cp -Rp "$1" "$2" && rm -rf "$2"/pg_replslot/* && : >"$2/standby.signal"'
     const { user } = this.plan.binaries
     await runProgram('/bin/sh', ['-c', command, 'sh', this.plan.data, copy], { user, signal })
+  }
+
+  /**
+   * Replaces the data of `standby`, which must not be running, by this server's, which runs and has `backup` open. The
+   * WAL since then comes by streaming, so a slot has to keep it.
+   */
+  async copyRunningTo(standby: EmbeddedPostgres, backup: OpenBackup, signal?: AbortSignal): Promise<void> {
+    const { user } = this.plan.binaries
+    const copy = standby.plan.data
+    await runProgram('/bin/sh', ['-c', copyRunning, 'sh', this.plan.data, copy], { user, signal })
+    await writeFor(user, join(copy, 'backup_label'), await backup.end())
+  }
+
+  /** Makes this standby, which runs, a primary; it becomes one soon after. As `pg_ctl promote` does it. */
+  async promote(): Promise<void> {
+    await writeFor(this.plan.binaries.user, join(this.plan.data, 'promote'), '')
+    this.#child?.kill('SIGUSR1')
   }
 
   /** Resolves when it takes connections. Rejects with a DemoError that shows its log, or with the signal's reason. */

@@ -15,6 +15,8 @@ export interface WorkspaceWanted {
   readonly keep?: boolean
   /** Whom the servers run as. */
   readonly user: ServerUser | undefined
+  /** The names of the servers that have a folder in it; default: a primary and a standby. */
+  readonly servers?: readonly string[]
 }
 
 /** Written last, once the servers have been initialised; its text is the layout's version. */
@@ -40,7 +42,7 @@ export class Workspace implements AsyncDisposable {
     this.keep = !this.#isTemporary || wanted.keep === true
     this.#complete = !isNew
     this.#guard = startGuard({
-      data: [this.data('primary'), this.data('standby')],
+      data: serversOf(wanted).map((server) => this.data(server)),
       remove: this.keep ? undefined : path,
       user: wanted.user,
     })
@@ -50,7 +52,7 @@ export class Workspace implements AsyncDisposable {
   static async open(wanted: WorkspaceWanted): Promise<Workspace> {
     if (wanted.folder === undefined) return new Workspace(await makeTemporary(wanted.user), wanted, true)
     const path = resolve(wanted.folder)
-    const isNew = await prepareFolder(path, wanted.user)
+    const isNew = await prepareFolder(path, wanted)
     if (!(await mayEnter(path, wanted.user))) {
       throw new DemoError(
         `user ${wanted.user?.name}, whom PostgreSQL runs as here, may not enter ${path}: ` +
@@ -65,7 +67,7 @@ export class Workspace implements AsyncDisposable {
     return this.keep && this.#complete
   }
 
-  data(server: 'primary' | 'standby'): string {
+  data(server: string): string {
     return join(this.path, server)
   }
 
@@ -103,13 +105,17 @@ export class Workspace implements AsyncDisposable {
   }
 }
 
+function serversOf({ servers = ['primary', 'standby'] }: WorkspaceWanted): readonly string[] {
+  return servers
+}
+
 /** Makes it or looks into it; true where it is empty. */
-async function prepareFolder(path: string, user: ServerUser | undefined): Promise<boolean> {
+async function prepareFolder(path: string, wanted: WorkspaceWanted): Promise<boolean> {
   const problem = (error: NodeJS.ErrnoException): never => {
     throw new DemoError(`cannot use ${path}: ${error.code ?? error.message}`)
   }
   const made = await mkdir(path, { recursive: true }).catch(problem)
-  if (made !== undefined) await giveTo(path, user)
+  if (made !== undefined) await giveTo(path, wanted.user)
   const entries = await readdir(path).catch(problem)
   if (entries.length === 0) return true
   const found = await readFile(join(path, marker), 'utf8').catch(() => undefined)
@@ -119,7 +125,7 @@ async function prepareFolder(path: string, user: ServerUser | undefined): Promis
     )
   }
   if (found !== layout) throw new DemoError(`${path} was made by another version of the demo: remove it first`)
-  for (const server of ['primary', 'standby']) {
+  for (const server of serversOf(wanted)) {
     const pid = await runningServer(join(path, server))
     if (pid === undefined) continue
     throw new DemoError(

@@ -34,7 +34,8 @@ export type TestRole = keyof typeof roles
 /** A role without a password, and one that may not log in although it has one. */
 const otherRoles = ['CREATE ROLE nopassword_user LOGIN', "CREATE ROLE nologin_user NOLOGIN PASSWORD 'nologin'"]
 
-const hba = [
+/** Lines of pg_hba.conf by which they do. */
+export const hba: readonly string[] = [
   'local all trust_user trust',
   'local all md5_user md5',
   'local all plain_user password',
@@ -51,7 +52,7 @@ export interface Address {
   readonly port: number
 }
 
-interface Login {
+export interface Login {
   readonly user: string
   readonly password: string
   /** As in pg_authid, for an auth_file. */
@@ -70,6 +71,16 @@ export interface PostgresFacts {
   readonly logs: { readonly primary: string; readonly standby: string }
   /** PostgreSQL's own client, where one is installed. */
   readonly psql?: string
+}
+
+/** The SQL that a new server begins with, and what its roles log in with. */
+export async function makeTestRoles(): Promise<{ sql: readonly string[]; logins: Readonly<Record<TestRole, Login>> }> {
+  const secrets = await Promise.all(Object.values(roles).map(makeSecret))
+  const logins = secrets.map(({ role, secret }) => [role.name, { user: role.name, password: role.password, secret }])
+  return {
+    sql: [...secrets.map(roleStatement), ...otherRoles, ...lookupStatements],
+    logins: Object.fromEntries(logins) as Record<TestRole, Login>,
+  }
 }
 
 export interface TestCluster extends AsyncDisposable {
@@ -95,7 +106,7 @@ export async function startTestCluster(options: TestClusterOptions = {}): Promis
     const binaries = await prepareBinaries(installedSource(), { user, copyTo: workspace.file('binaries') })
     const primaryPort = await findFreePort()
     const standbyPort = await findFreePort(primaryPort)
-    const secrets = await Promise.all(Object.values(roles).map(makeSecret))
+    const { sql, logins } = await makeTestRoles()
     const socketDir = await workspace.makeFolder('socket')
     const cluster = await Cluster.start({
       workspace,
@@ -104,7 +115,7 @@ export async function startTestCluster(options: TestClusterOptions = {}): Promis
       standbyPort,
       synchronous: options.synchronous ?? false,
       hba: [...(options.hba ?? []), ...hba],
-      sql: [...secrets.map(roleStatement), ...otherRoles, ...lookupStatements],
+      sql,
       replicatorPassword: roles.replicator.password,
       settings: {
         unix_socket_directories: socketDir,
@@ -119,7 +130,6 @@ export async function startTestCluster(options: TestClusterOptions = {}): Promis
         ...options.settings,
       },
     })
-    const logins = secrets.map(({ role, secret }) => [role.name, { user: role.name, password: role.password, secret }])
     const psql = await findProgram('psql')
     return {
       primary: cluster.primary,
@@ -129,7 +139,7 @@ export async function startTestCluster(options: TestClusterOptions = {}): Promis
         primary: { host: loopback, port: primaryPort },
         standby: { host: loopback, port: standbyPort },
         socketDir,
-        roles: Object.fromEntries(logins) as Record<TestRole, Login>,
+        roles: logins,
         logs: { primary: cluster.primary.plan.log, standby: cluster.standby.plan.log },
         ...(psql !== undefined && { psql }),
       },
