@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
-import { appendFile, open, readFile, stat } from 'node:fs/promises'
+import { appendFile, open, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Binaries } from './binaries.js'
@@ -117,7 +117,7 @@ export class EmbeddedPostgres {
 
   /** Makes this standby, which runs, a primary; it becomes one soon after. As `pg_ctl promote` does it. */
   async promote(): Promise<void> {
-    await writeFor(this.plan.binaries.user, join(this.plan.data, 'promote'), '')
+    await writeFile(join(this.plan.data, 'promote'), '') // never read; it may be gone before we could give it to them
     this.#child?.kill('SIGUSR1')
   }
 

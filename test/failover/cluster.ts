@@ -19,6 +19,14 @@ export interface ClusterOptions {
   readonly routed?: boolean
 }
 
+/** A host that is primary from now on. */
+export interface Reign {
+  readonly host: Host
+  /** When it was told to be, and when it took a write past every link (performance.now). */
+  readonly since: number
+  readonly writableAt: number
+}
+
 const names = ['a', 'b', 'c'] as const
 
 /** The database of the drill, with the tables that writers and observers write into. */
@@ -36,12 +44,12 @@ export class FailoverCluster implements AsyncDisposable {
   /** For the harness of all tests: roles, and a primary. */
   readonly facts: PostgresFacts
   readonly #workspace: Workspace
-  #primary: Host
+  readonly #reigns: Reign[]
   #isSynchronous = false
 
   private constructor(hosts: readonly Host[], facts: PostgresFacts, workspace: Workspace) {
     this.hosts = hosts
-    this.#primary = hosts[0]!
+    this.#reigns = [{ host: hosts[0]!, since: 0, writableAt: 0 }]
     this.facts = facts
     this.#workspace = workspace
   }
@@ -100,11 +108,16 @@ export class FailoverCluster implements AsyncDisposable {
   }
 
   get primary(): Host {
-    return this.#primary
+    return this.#reigns.at(-1)!.host
+  }
+
+  /** Who was primary, one after the other. */
+  get reigns(): readonly Reign[] {
+    return this.#reigns
   }
 
   get standbys(): readonly Host[] {
-    return this.hosts.filter((host) => host !== this.#primary)
+    return this.hosts.filter((host) => host !== this.primary)
   }
 
   /** Whether commits wait for one of the standbys, whoever is primary. */
@@ -115,36 +128,29 @@ export class FailoverCluster implements AsyncDisposable {
 
   /**
    * Makes a standby the primary, the one that has received most unless it is told, and has the others that run follow it.
-   * Resolves when it takes writes, with the time of that (performance.now).
+   * Resolves when it takes writes, with the time of that.
    */
   async promote(chosen?: Host): Promise<number> {
     const host = chosen ?? (await this.#mostAdvanced())
-    const old = this.#primary
+    const old = this.primary
+    const since = performance.now()
     await host.promote()
-    this.#primary = host
     await eventually(async () => (await host.query('SELECT pg_is_in_recovery() AS is'))[0]?.is === false)
-    const followers = this.standbys.filter((standby) => standby !== old && standby.isRunning)
-    const [writable] = await Promise.all([
-      this.untilWritable(),
-      this.#applySynchronous(),
+    const followers = this.hosts.filter(
+      (other) => other !== old && other !== host && other.isRunning && !other.isFrozen,
+    )
+    const [writableAt] = await Promise.all([
+      this.#writable(host),
+      this.#applySynchronous(host),
       ...followers.map((standby) => standby.follow(host)),
     ])
-    return writable
+    this.#reigns.push({ host, since, writableAt })
+    return writableAt
   }
 
   /** The time at which the primary has taken a write of ours, past every link. */
-  async untilWritable(): Promise<number> {
-    let time = 0
-    await eventually(async () => {
-      try {
-        await this.#primary.query('INSERT INTO polls DEFAULT VALUES', database)
-        time = performance.now()
-        return true
-      } catch {
-        return false
-      }
-    })
-    return time
+  untilWritable(): Promise<number> {
+    return this.#writable(this.primary)
   }
 
   /** All is well again: links open, nobody frozen or late, every other host a standby of the primary that streams. */
@@ -153,7 +159,7 @@ export class FailoverCluster implements AsyncDisposable {
       await host.link.restore()
       await host.thaw()
     }
-    if (!this.#primary.isRunning) await this.#primary.start()
+    if (!this.primary.isRunning) await this.primary.start()
     await this.#applySynchronous()
     await Promise.all(this.standbys.map((standby) => this.#settleStandby(standby)))
   }
@@ -165,25 +171,39 @@ export class FailoverCluster implements AsyncDisposable {
   }
 
   async #settleStandby(standby: Host): Promise<void> {
-    if (!(await this.#streamsFromPrimary(standby))) await standby.cloneFrom(this.#primary)
+    if (!(await this.#streamsFromPrimary(standby))) await standby.cloneFrom(this.primary)
     await standby.resumeReplay()
     await standby.untilStreaming()
   }
 
   async #streamsFromPrimary(standby: Host): Promise<boolean> {
     if (!standby.isRunning) return false
-    const rows = await this.#primary.query(
+    const rows = await this.primary.query(
       `SELECT FROM pg_stat_replication WHERE application_name = '${standby.name}' AND state = 'streaming'`,
     )
     return rows.length === 1
   }
 
-  async #applySynchronous(): Promise<void> {
-    await this.#primary.set('synchronous_standby_names', this.#isSynchronous ? `ANY 1 (${names.join(', ')})` : '')
+  async #writable(primary: Host): Promise<number> {
+    let time = 0
+    await eventually(async () => {
+      try {
+        await primary.query('INSERT INTO polls DEFAULT VALUES', database)
+        time = performance.now()
+        return true
+      } catch {
+        return false
+      }
+    })
+    return time
+  }
+
+  async #applySynchronous(primary = this.primary): Promise<void> {
+    await primary.set('synchronous_standby_names', this.#isSynchronous ? `ANY 1 (${names.join(', ')})` : '')
   }
 
   async #mostAdvanced(): Promise<Host> {
-    const running = this.standbys.filter((standby) => standby.isRunning)
+    const running = this.standbys.filter((standby) => standby.isRunning && !standby.isFrozen)
     const received = await Promise.all(running.map((standby) => standby.received()))
     const best = received.indexOf(received.reduce((most, next) => (next > most ? next : most)))
     return running[best]!

@@ -47,6 +47,10 @@ export class Host {
     return this.#server.isRunning
   }
 
+  get isFrozen(): boolean {
+    return this.#isFrozen
+  }
+
   initialise(sql: readonly string[]): Promise<void> {
     return this.#server.initialise(sql)
   }
