@@ -10,7 +10,7 @@ import { Workspace } from '../../src/demo/workspace.js'
 import { hba, makeTestRoles, type PostgresFacts } from '../harness/cluster.js'
 import { eventually } from '../harness/pooler.js'
 import { ours } from '../harness/tls.js'
-import { Host } from './host.js'
+import { Host, type Session } from './host.js'
 import { LoopbackLink } from './link.js'
 import { RoutedLink } from './routed-link.js'
 
@@ -134,13 +134,14 @@ export class FailoverCluster implements AsyncDisposable {
     const host = chosen ?? (await this.#mostAdvanced())
     const old = this.primary
     const since = performance.now()
+    const taken = this.#writable(host)
     await host.promote()
     await eventually(async () => (await host.query('SELECT pg_is_in_recovery() AS is'))[0]?.is === false)
     const followers = this.hosts.filter(
       (other) => other !== old && other !== host && other.isRunning && !other.isFrozen,
     )
     const [writableAt] = await Promise.all([
-      this.#writable(host),
+      taken,
       this.#applySynchronous(host),
       ...followers.map((standby) => standby.follow(host)),
     ])
@@ -185,16 +186,20 @@ export class FailoverCluster implements AsyncDisposable {
   }
 
   async #writable(primary: Host): Promise<number> {
+    let session: Session | undefined
     let time = 0
     await eventually(async () => {
       try {
-        await primary.query('INSERT INTO polls DEFAULT VALUES', database)
+        session ??= await primary.session(database)
+        await session.query('INSERT INTO polls DEFAULT VALUES')
         time = performance.now()
         return true
-      } catch {
+      } catch (error) {
+        if ((error as { code?: string }).code !== '25006') session = undefined
         return false
       }
     })
+    await session?.[Symbol.asyncDispose]()
     return time
   }
 

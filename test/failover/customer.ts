@@ -26,6 +26,9 @@ export class Customer {
   readonly #config: pg.ClientConfig
   readonly #ledger: Ledger
   #client: pg.Client | undefined
+  /** Resolves when the connection that was made last has ended. */
+  #ended: Promise<void> = Promise.resolve()
+  #logsIn = false
   #isLeaving = false
 
   constructor(config: pg.ClientConfig, ledger: Ledger) {
@@ -42,6 +45,9 @@ export class Customer {
         await turn(client)
       } catch (error) {
         this.#note(error, began)
+        // The end of the connection comes a little later; it is one failure, and not two.
+        const isOver = (error as { severity?: string }).severity !== 'ERROR'
+        if (isOver) await Promise.race([this.#ended, sleep(500, undefined, { ref: false })])
       }
       await sleep(Math.random() * 2 * pause)
     }
@@ -65,10 +71,13 @@ export class Customer {
   async #connect(): Promise<pg.Client> {
     const client = new pg.Client(this.#config)
     client.on('error', () => {})
-    client.on('end', () => {
-      if (this.#client !== client) return
-      this.#client = undefined
-      if (!this.#isLeaving) this.#ledger.connectionsLost++
+    this.#ended = new Promise((resolve) => {
+      client.on('end', () => {
+        resolve()
+        if (this.#client !== client) return
+        this.#client = undefined
+        if (!this.#isLeaving) this.#ledger.connectionsLost++
+      })
     })
     this.#logsIn = true
     await client.connect()
@@ -76,8 +85,6 @@ export class Customer {
     this.#client = client
     return client
   }
-
-  #logsIn = false
 
   #note(error: unknown, began: number): void {
     if (this.#isLeaving && !(error instanceof pg.DatabaseError)) return

@@ -26,6 +26,11 @@ export interface HostPlan {
 
 export type Row = Readonly<Record<string, unknown>>
 
+/** A connection past the link. */
+export interface Session extends AsyncDisposable {
+  query(sql: string): Promise<Row[]>
+}
+
 export class Host {
   readonly name: string
   /** Past the link: for those who look on. */
@@ -159,7 +164,7 @@ export class Host {
     return await session.query(sql)
   }
 
-  async session(database: string) {
+  async session(database: string): Promise<Session> {
     const login = { user: 'postgres', password: 'postgres', database }
     const client = new pg.Client({ ...this.direct, ...login })
     client.on('error', () => {})
