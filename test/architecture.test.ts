@@ -355,6 +355,7 @@ describe('members of classes', () => {
   const calledElsewhere: readonly (readonly [path: string, names: string])[] = [
     ['src/io/in-process.ts', '_read _writev _destroy resetAndDestroy'],
     ['src/config/secret.ts', 'toJSON'],
+    ['src/demo/embedded.ts', 'copyRunningTo promote'],
     ['src/io/socket.ts', 'isDirect'],
   ]
 

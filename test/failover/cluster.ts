@@ -127,23 +127,22 @@ export class FailoverCluster implements AsyncDisposable {
   }
 
   /**
-   * Makes a standby the primary, the one that has received most unless it is told, and has the others that run follow it.
-   * Resolves when it takes writes, with the time of that.
+   * Makes the standby the primary that has received most, and has the others that run follow it. First nobody receives
+   * from the old one any more, which may live: a synchronous commit there would be confirmed by one that is not chosen.
+   * Resolves when the new primary takes writes, with the time of that.
    */
-  async promote(chosen?: Host): Promise<number> {
-    const host = chosen ?? (await this.#mostAdvanced())
-    const old = this.primary
+  async promote(): Promise<number> {
+    const able = this.standbys.filter((standby) => standby.isRunning && !standby.isFrozen)
+    await Promise.all(able.map((standby) => standby.detach()))
+    const host = await mostAdvanced(able)
     const since = performance.now()
     const taken = this.#writable(host)
     await host.promote()
     await eventually(async () => (await host.query('SELECT pg_is_in_recovery() AS is'))[0]?.is === false)
-    const followers = this.hosts.filter(
-      (other) => other !== old && other !== host && other.isRunning && !other.isFrozen,
-    )
     const [writableAt] = await Promise.all([
       taken,
       this.#applySynchronous(host),
-      ...followers.map((standby) => standby.follow(host)),
+      ...able.filter((standby) => standby !== host).map((standby) => standby.follow(host)),
     ])
     this.#reigns.push({ host, since, writableAt })
     return writableAt
@@ -206,13 +205,12 @@ export class FailoverCluster implements AsyncDisposable {
   async #applySynchronous(primary = this.primary): Promise<void> {
     await primary.set('synchronous_standby_names', this.#isSynchronous ? `ANY 1 (${names.join(', ')})` : '')
   }
+}
 
-  async #mostAdvanced(): Promise<Host> {
-    const running = this.standbys.filter((standby) => standby.isRunning && !standby.isFrozen)
-    const received = await Promise.all(running.map((standby) => standby.received()))
-    const best = received.indexOf(received.reduce((most, next) => (next > most ? next : most)))
-    return running[best]!
-  }
+async function mostAdvanced(standbys: readonly Host[]): Promise<Host> {
+  const received = await Promise.all(standbys.map((standby) => standby.received()))
+  const best = received.indexOf(received.reduce((most, next) => (next > most ? next : most)))
+  return standbys[best]!
 }
 
 /** For clients that want it; the certificate is the tests' own authority's. */

@@ -115,6 +115,12 @@ export class Host {
     return this.#server.promote()
   }
 
+  /** Of a standby that runs: it receives from nobody any more. */
+  async detach(): Promise<void> {
+    await this.set('primary_conninfo', '')
+    await eventually(async () => (await this.query('SELECT FROM pg_stat_wal_receiver')).length === 0)
+  }
+
   /** Of a standby that runs: from now on it streams from another primary. */
   async follow(primary: Host): Promise<void> {
     await primary.reserveSlot(this.name)
