@@ -4,6 +4,7 @@
 import type { Socket } from '../io/socket.js'
 import type { CloseCounts } from '../observe/close-counts.js'
 import type { LogPeer } from '../observe/log.js'
+import * as logTexts from '../observe/log-texts.js'
 import { exchanges } from '../observe/trace.js'
 import type { Borrower, Lease, Member, Wants } from '../pool/lease.js'
 import type { Pool } from '../pool/pool.js'
@@ -11,12 +12,14 @@ import * as backend from '../protocol/backend.js'
 import { type Condition, PgError } from '../protocol/errors.js'
 import { ClientRelay } from '../relay/client-relay.js'
 import type { ClientEvents } from '../relay/events.js'
+import { serverError } from '../relay/own-query.js'
 import type { ParameterSet } from '../relay/parameters.js'
 import { ClientStatements } from '../relay/statements/client-statements.js'
 import type { Context } from '../server/context.js'
 import type { ServerSession } from '../server/server-session.js'
 import { noSettings, type SettingSet } from '../session-state/settings.js'
 import type { ClientPhase, ClientSession } from './client-session.js'
+import { lossOf } from './loss.js'
 import type { Seat } from './seat.js'
 import { ClientTerms } from './terms.js'
 import { tellUncarried } from './uncarried.js'
@@ -193,8 +196,30 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
     this.fail(error)
   }
 
+  mayOutlive(server: ServerSession): boolean {
+    const { session, change } = this.terms
+    if (change === 'broken' || !this.parameters.isCarried || session?.tracker.isAttached === true) return false
+    return this.relay.mayOutlive(server.relay!)
+  }
+
+  outlive(server: ServerSession): void {
+    const error = this.relay.outlive(server.relay!, lossOf(server.relay!.parting))
+    if (error !== null) this.onToldOfLoss(error)
+  }
+
+  onPlayed(): void {
+    this.quietSince = this.context.clock.now()
+    this.waited = 0
+  }
+
+  onToldOfLoss(error: PgError): void {
+    const { log, config } = this.context
+    if (config.settings.log_pooler_errors) log.warning(logTexts.poolerError(error.message), this.client)
+  }
+
   serverLost(server: ServerSession, isTold: boolean): void {
-    this.client.fail(new PgError('server_crashed'), isTold)
+    const { parting } = server.relay!
+    this.client.fail(parting === null ? new PgError('server_crashed') : serverError(parting), isTold)
     server.relay!.owed.forget(this.relay)
   }
 

@@ -111,6 +111,7 @@ export class ClientTerms {
     const { settings } = pool.context.config
     relay.refuseQuery = settings.disable_pqexec
     relay.refusesBlocks = pool.limits.poolMode === 'statement'
+    relay.outlivesServers = pool.limits.serverLost === 'error'
     relay.maxPacketSize = settings.max_packet_size
   }
 

@@ -57,6 +57,7 @@ export interface DatabaseConfig {
   readonly maxDbClientConnections?: number | undefined
   readonly poolMode?: PoolMode | undefined
   readonly sessionState?: SessionStateMode | undefined
+  readonly serverLost?: ServerLost | undefined
   readonly loadBalanceHosts: LoadBalanceHosts
   /** Seconds. */
   readonly serverLifetime?: number | undefined
@@ -83,6 +84,16 @@ export interface DatabaseTls {
 }
 
 type LoadBalanceHosts = 'round-robin' | 'disable'
+
+const serverLost = oneOf(['error', 'disconnect'])
+
+/** What becomes of a client that has a server when that is lost, in transaction and statement mode. */
+export type ServerLost = ReturnType<typeof serverLost.parse>
+
+/** The same, with what holds where the entry does not say: pgbouncer's way. */
+export function serverLostOf(database: { readonly serverLost?: ServerLost | undefined }): ServerLost {
+  return database.serverLost ?? 'disconnect'
+}
 
 /** The entry `*`: for databases without an entry, under their own name if it gives no dbname. */
 export interface DatabaseTemplate extends Omit<DatabaseConfig, 'dbname'> {
@@ -163,6 +174,13 @@ export const databaseKeys = {
   session_state: wordKey('Instead of the global `session_state`.', sessionState, (db, word) => {
     db.sessionState = word
   }),
+  server_lost: wordKey(
+    '`disconnect` (unset): a client whose server is lost is closed, as by pgbouncer. `error`: it is told an error and stays, in transaction and statement mode; see [lost servers](protocol.md#lost-servers).',
+    serverLost,
+    (db, word) => {
+      db.serverLost = word
+    },
+  ),
   load_balance_hosts: wordKey(
     '`round-robin` (unset): each new server connection goes to the next host. `disable`: to the same, until it fails.',
     loadBalanceHosts,

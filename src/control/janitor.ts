@@ -74,6 +74,10 @@ export class Janitor {
     if (client.pool.isReplication) return this.lookAtReplication(client)
     const { relay } = client
     const { server } = relay
+    if (server === null && relay.isInLostBlock) {
+      this.lookAtLostBlock(client, now)
+      return
+    }
     if (server === null) {
       if (over(now - client.quietSince, timeouts.clientIdle)) client.fail(new PgError('client_idle_timeout'))
       return
@@ -89,6 +93,14 @@ export class Janitor {
     } else if (over(now - client.quietSince, timeouts.clientIdle)) {
       client.fail(new PgError('client_idle_timeout')) // session mode: it has a server all the time
     }
+  }
+
+  /** Its transaction goes on, as far as it is told. */
+  private lookAtLostBlock(client: PooledClient, now: number): void {
+    const { timeouts } = client.seat
+    if (over(now - client.relay.transactionSince, timeouts.transaction)) client.fail(new PgError('transaction_timeout'))
+    else if (over(now - client.quietSince, timeouts.idleTransaction))
+      client.fail(new PgError('idle_transaction_timeout'))
   }
 
   /** It streams for as long as it likes; but then, what is due when a server is released would never come. */

@@ -37,6 +37,10 @@ export interface Borrower extends Pick<Holder, 'ptr' | 'requestSince' | 'fail'> 
   resume(): void
   /** There will be no server. */
   refused(error: PgError): void
+  /** Returns whether it goes on without this server, which is lost, and which it still has. */
+  mayOutlive(server: ServerSession): boolean
+  /** That server is closed: it is told what is left of what it was owed. */
+  outlive(server: ServerSession): void
   /**
    * The server is gone, in the middle of whatever it was doing.
    * @param isTold it has taken leave itself, or was cut off amid a message
@@ -136,10 +140,13 @@ export class Lease implements Holder {
   lost(reason: ServerCloseReason): void {
     const { server, borrower, pool, state } = this
     const isTold = borrower.relay !== undefined && server.relay!.hadLastWord(borrower.relay) // while they are linked
+    // Of one that broke the protocol it is not known whose answers were passed on.
+    const outlives = state === 'held' && reason !== 'out_of_sync' && borrower.mayOutlive(server)
     this.end()
-    if (state === 'held') borrower.serverLost(server, isTold)
+    if (state === 'held' && !outlives) borrower.serverLost(server, isTold)
     server.close(reason)
-    if (state === 'aligning' && pool.acquire(borrower)) borrower.resume()
+    if (outlives) borrower.outlive(server)
+    if (outlives || (state === 'aligning' && pool.acquire(borrower))) borrower.resume()
   }
 
   /** The server can't be given what the borrower wants. */

@@ -1,5 +1,6 @@
 // What holds for one pool, taken from the entries of its user and its database and from the settings.
 
+import { type ServerLost, serverLostOf } from '../config/databases.js'
 import type { PoolMode, SessionStateMode } from '../config/settings.js'
 import type { Context } from '../server/context.js'
 import type { Database, User } from './database.js'
@@ -24,6 +25,11 @@ export class Limits {
     return (
       this.user.config?.sessionState ?? this.database.config.sessionState ?? this.context.config.settings.session_state
     )
+  }
+
+  /** What becomes of a client whose server is lost. */
+  get serverLost(): ServerLost {
+    return this.poolMode === 'session' ? 'disconnect' : serverLostOf(this.database.config)
   }
 
   get poolSize(): number {

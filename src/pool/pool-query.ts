@@ -66,6 +66,12 @@ export class PoolQuery implements Borrower {
   /** The query hears of it by itself. */
   serverLost(): void {}
 
+  mayOutlive(): boolean {
+    return false
+  }
+
+  outlive(): void {}
+
   leaves(): boolean {
     return false
   }

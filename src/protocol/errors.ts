@@ -81,13 +81,27 @@ export const conditions = {
   server_login_wrong_password_type: [protocolViolation, 'FATAL', 'server login failed: wrong password type'],
   server_login_failed: [protocolViolation, 'FATAL', 'server login failed: %s'],
   invalid_server_parameter: [protocolViolation, 'FATAL', 'invalid server parameter'],
+  server_lost: ['40001', 'ERROR', 'the transaction was lost with its server connection, nothing of it is committed'],
+  server_lost_outcome_unknown: [
+    '08007',
+    'ERROR',
+    'the server connection was lost, it is not known whether what was sent has been carried out',
+  ],
+  in_failed_transaction: [
+    '25P02',
+    'ERROR',
+    'current transaction is aborted, commands ignored until end of transaction block',
+  ],
   // configuration and administration
   database_removed: [protocolViolation, 'FATAL', 'database removed'],
   database_changed: [protocolViolation, 'FATAL', 'database configuration changed'],
   admin_disconnect: [protocolViolation, 'FATAL', 'admin forced disconnect'],
   server_shutting_down: [protocolViolation, 'FATAL', 'server shutting down'],
   suspend_timeout: [protocolViolation, 'FATAL', 'suspend_timeout'],
-  // prepared statements; a name that is taken or unknown is refused by PostgreSQL itself
+  // prepared statements; a name that is taken or unknown is refused by PostgreSQL itself, where there is a server
+  statement_exists: ['42P05', 'ERROR', 'prepared statement "%s" already exists'],
+  no_such_statement: ['26000', 'ERROR', 'prepared statement "%s" does not exist'],
+  no_unnamed_statement: ['26000', 'ERROR', 'unnamed prepared statement does not exist'],
   broken_parse: [protocolViolation, 'FATAL', 'failed to parse packet'],
   out_of_memory: [protocolViolation, 'FATAL', 'out of memory'],
 } as const satisfies Record<string, readonly [sqlstate: string, severity: Severity, text: string]>

@@ -8,7 +8,8 @@ import { errorResponse, Idle, readyForQuery } from '../protocol/backend.js'
 import { type Condition, PgError } from '../protocol/errors.js'
 import { Cut, Message } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
-import { ClientFlow, CopyBegun, CopySent, HalfClosed, NoCopy, Terminated, Violated } from './client-flow.js'
+import { CopyBegun, CopySent, HalfClosed, NoCopy, Terminated, Violated } from './client-flow.js'
+import { ClientLoss } from './client-loss.js'
 import { CopySearch, isCopyText, isPartOfCopy, mayCopy } from './copy-in.js'
 import type { ClientEvents, MessageWatch } from './events.js'
 import type { Note } from './note.js'
@@ -22,7 +23,7 @@ import { StatementNames } from './statements/statement-names.js'
 /** Where the text of a Parse has not begun within so many bytes, it may be anything. */
 const longestBegin = 1024
 
-export class ClientRelay extends ClientFlow implements ClientSide {
+export class ClientRelay extends ClientLoss implements ClientSide {
   readonly parameters: ParameterSet
   readonly statements: ClientStatements
   /** When the exchange under way began, and when the transaction did; ms on the clock. */
@@ -42,8 +43,6 @@ export class ClientRelay extends ClientFlow implements ClientSide {
   private readonly search = new CopySearch()
   // The exchange at hand was refused: it is read up to its end, and not carried out.
   private refusing = false
-  // The server has skipped a Sync in copy mode, so that the client is one short: all up to its next is for nobody.
-  private skipping = false
 
   constructor(
     socket: Socket,
@@ -70,6 +69,7 @@ export class ClientRelay extends ClientFlow implements ClientSide {
   link(server: ServerSide): void {
     this.server = server
     server.client = this
+    if (this.stake !== null) this.stake.begin(server.status)
   }
 
   /** Has no server any more. */
@@ -180,6 +180,10 @@ export class ClientRelay extends ClientFlow implements ClientSide {
     const code = this.frames.code
     if (this.frames.bodyLength > frontend.longestBody(code)) return this.violation(at, 'invalid_message_length', '')
     if ((this.refusing || this.skipping) && code !== frontend.Terminate) return this.passOver(at, code)
+    if (this.lost !== null) {
+      const played = this.refuseQuery && code === frontend.Query ? null : this.play(at)
+      if (played !== null) return played
+    }
     if (this.server !== null && this.waitsForCopy(code)) return this.stall(at)
     switch (code) {
       case frontend.Query:
@@ -310,6 +314,7 @@ export class ClientRelay extends ClientFlow implements ClientSide {
   private obtainServer(at: number): boolean {
     if (this.server !== null && this.dues.length === 0) {
       this.requestSince = this.clock.now()
+      if (this.stake !== null && !this.unsynced) this.stake.begin(this.server.status)
       if (!this.unsynced) this.copy = NoCopy
       if (!this.unsynced && this.server.status === Idle) this.transactionSince = this.requestSince
     }
@@ -333,6 +338,8 @@ export class ClientRelay extends ClientFlow implements ClientSide {
   /** Another entry of what the server owes this client. */
   owe(kind: number, note: Note | null): void {
     this.flushed = false
+    if (this.stake !== null && kind <= request.Bind && kind !== request.Sync)
+      this.stake.seeMessage(kind, this.frames, this.cutter, this.names)
     this.server!.owed.push(kind, this, note, this.dues)
   }
 

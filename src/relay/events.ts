@@ -1,7 +1,7 @@
 // What the two relays tell the sessions that own them, and who sees the messages of a client on their way.
 
 import type { Cutter } from '../io/cutter.js'
-import type { Condition } from '../protocol/errors.js'
+import type { Condition, PgError } from '../protocol/errors.js'
 import type { Frames } from '../protocol/framing.js'
 import type { Note } from './note.js'
 
@@ -24,6 +24,10 @@ export interface ClientEvents {
   onAnswered(status: number): void
   /** The server owes nothing any more, and the client has sent nothing since: may be released. */
   onQuiet(status: number): void
+  /** It was answered by the transaction that it has lost, or settled with when that was lost. */
+  onPlayed(): void
+  /** It was told of that by this error, and stays. */
+  onToldOfLoss(error: PgError): void
   onTerminate(): void
   onGone(): void
   /** The client broke the protocol or a rule, or used up what it may have. */

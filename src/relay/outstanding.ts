@@ -184,6 +184,11 @@ export class Outstanding<Owner, Note> {
     return this.owners[(this.first + index) & this.mask]!
   }
 
+  /** Returns whether it was sent for whoever has these dues. */
+  isOf(index: number, dues: Dues): boolean {
+    return this.accounts[(this.first + index) & this.mask] === dues
+  }
+
   noteAt(index: number): Note | null {
     return this.notes[(this.first + index) & this.mask]!
   }
@@ -216,6 +221,11 @@ export class Outstanding<Owner, Note> {
     this.owners[this.first] = owner
     this.notes[this.first] = note
     this.accounts[this.first] = dues
+  }
+
+  /** Nothing of it will be answered any more. */
+  clear(): void {
+    while (this.length > 0) this.shift()
   }
 
   /** From now on nobody gets the answers that `owner` was owed. */

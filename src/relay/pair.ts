@@ -33,6 +33,8 @@ export interface ClientSide extends BlockedSource {
   blockedServer: { readonly socket: Socket } | null
   /** Statement mode: a transaction block ends the client, who does not hear of its success. */
   readonly refusesBlocks: boolean
+  /** It goes on where its server is lost: null, it does not. */
+  readonly stake: object | null
   /** Waits for something that a server's answer may bring. */
   readonly isHeldUp: boolean
   /** Amid messages of the extended protocol that no Sync has closed yet. */
@@ -74,6 +76,8 @@ export interface ServerSide {
   readonly status: number
   isMixed: boolean
   readonly failed: boolean
+  /** An error was part of the answer to the Query at the head. */
+  readonly queryFailed: boolean
   readonly copyIn: boolean
   readonly inquiry: CopyInquiry<ClientSide> | null
   readonly isQuiet: boolean
@@ -82,6 +86,7 @@ export interface ServerSide {
   ask(bytes: Buffer, query: OwnQuery): void
   answerOmitted(): void
   hadLastWord(client: ClientSide): boolean
+  isAmid(client: object): boolean
   refuseInCopy(): void
   sendInquiry(inquiry: CopyInquiry<ClientSide>): void
   settleLater(): void

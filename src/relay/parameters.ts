@@ -38,6 +38,12 @@ export function isCarriable(value: string): boolean {
 /** A value for a parameter, by its lower-case name; undefined: its default. */
 type Change = readonly [name: string, value: string | undefined]
 
+/** What a parameter was. */
+interface Former {
+  readonly value: string | undefined
+  readonly isInherited: boolean
+}
+
 /** What a server is given so that a client's parameters hold there. */
 export interface Alignment {
   readonly changes: readonly Change[]
@@ -80,6 +86,8 @@ export class ParameterSet {
   private standby: string | undefined
   /** Of a server: what it keeps texts in knows all characters. */
   private isUnicode = false
+  /** Of a client: what it had before the transaction at hand, of what is another value since. */
+  private former: Map<string, Former> | null = null
   private cachedKey: string | undefined
   private cachedReading: string | undefined
 
@@ -96,11 +104,40 @@ export class ParameterSet {
     const key = name.toLowerCase()
     if (!this.names.has(key)) return false
     if (!isCarriable(value)) return this.lose(key)
+    this.remember(key, value)
     this.silent.delete(key)
     this.lost.delete(key)
     this.inherited.delete(key)
     this.put(key, value)
     return true
+  }
+
+  /** A transaction begins, and may be taken back: see `revert`. */
+  mark(): void {
+    if (this.former === null) this.former = new Map()
+    else if (this.former.size > 0) this.former.clear()
+  }
+
+  private remember(key: string, next: string): void {
+    const { former, values } = this
+    if (former === null || former.has(key)) return
+    const value = values.get(key)
+    if (value !== next) former.set(key, { value, isInherited: this.inherited.has(key) })
+  }
+
+  /** What was set since `mark` is as it was. @returns what is another value now, by the names that PostgreSQL uses */
+  revert(): Told {
+    if (this.former === null || this.former.size === 0) return nothingToTell
+    const told: [string, string][] = []
+    for (const [key, { value, isInherited }] of this.former) {
+      if (value === unknown) this.lost.add(key)
+      else this.lost.delete(key)
+      if (isInherited) this.inherited.add(key)
+      this.put(key, value)
+      if (value !== undefined && value !== unknown) told.push([this.names.get(key)!, value])
+    }
+    this.former.clear()
+    return told
   }
 
   /**
@@ -118,6 +155,7 @@ export class ParameterSet {
 
   /** It has a value that nobody else can be given. */
   private lose(key: string): true {
+    this.remember(key, unknown)
     this.silent.delete(key)
     this.inherited.delete(key)
     this.lost.add(key)

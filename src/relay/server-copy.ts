@@ -34,9 +34,9 @@ export abstract class ServerCopy extends ServerOutput {
   inquiry: CopyInquiry<ClientSide> | null = null
   /** The exchange at the head failed: what it still owes will not come, up to its ReadyForQuery. */
   failed = false
+  /** An error was part of the answer to the Query at the head. */
+  queryFailed = false
   protected closed = false
-  // An error was part of the answer to the Query at the head.
-  protected queryFailed = false
   // The message at hand goes to nobody, and neither does what is still to come of it, whoever has the server by then.
   protected isDropping = false
   // A CopyFail of the pooler's own has been sent.
@@ -63,7 +63,12 @@ export abstract class ServerCopy extends ServerOutput {
 
   /** Returns whether this client has got a message in part, behind which only the rest may stand, or the server's own FATAL. */
   hadLastWord(client: ClientSide): boolean {
-    return this.tookLeaveOf === client || (this.frames.bodyLeft > 0 && !this.isDropping && this.recipient() === client)
+    return this.tookLeaveOf === client || this.isAmid(client)
+  }
+
+  /** Returns whether this client has got a message in part. */
+  isAmid(client: object): boolean {
+    return this.frames.bodyLeft > 0 && !this.isDropping && this.recipient() === client
   }
 
   /** The server broke the protocol: the connection is closed. Always returns false. */

@@ -12,6 +12,7 @@ const longestName = 256
 const stalePlan = Buffer.from('RRevalidateCachedQuery\0')
 const fatal = Buffer.from('\0VFATAL\0')
 const panic = Buffer.from('\0VPANIC\0')
+const connectionException = Buffer.from('\0C08')
 const createView = Buffer.from('CREATE VIEW\0')
 const set = Buffer.from('SET\0')
 const reset = Buffer.from('RESET\0')
@@ -74,6 +75,11 @@ export function isFarewell(chunk: Buffer, start: number, end: number): boolean {
   if (end > chunk.length) return false
   const message = chunk.subarray(start, end)
   return message.includes(fatal) || message.includes(panic)
+}
+
+/** The same, and no answer to what its client has sent that no client may: SQLSTATE of class 08. */
+export function isEndOfServer(chunk: Buffer, start: number, end: number): boolean {
+  return isFarewell(chunk, start, end) && !chunk.subarray(start, end).includes(connectionException)
 }
 
 /** Returns whether this is a ParameterDescription that ends at `end`, with an error behind it for a plan gone stale. */

@@ -25,6 +25,8 @@ export class ServerRelay extends ServerAnswers implements SocketOwner, ServerSid
   isMixed = false
   /** A client's bytes wait for this server to take more. */
   blockedSource: BlockedSource | null = null
+  /** The FATAL that it ended with, where its client was not told that; the body. */
+  parting: Buffer | null = null
   private readonly events: ServerEvents
   private readonly counters: Counters
   // All that was owed has been answered; whoever waits for that is told when nothing else is found behind it.
@@ -157,6 +159,7 @@ export class ServerRelay extends ServerAnswers implements SocketOwner, ServerSid
     if (inquiry !== null && !inquiry.isAnswered) return this.handleInquired(at, code, inquiry)
     this.addOmitted(at)
     const kind = this.owed.kind
+    if (code === backend.ErrorResponse && this.isParting(at)) return this.part(at)
     if (kind === 0 && !messages.isAsynchronous(code)) return this.handleUnasked(at, code)
     switch (code) {
       case backend.DataRow:
@@ -201,6 +204,20 @@ export class ServerRelay extends ServerAnswers implements SocketOwner, ServerSid
     this.tookLeaveOf = this.client
     if (this.client === null) this.drop(at)
     return true
+  }
+
+  /** Returns whether these are the server's last words, which its client is not told: it goes on. */
+  private isParting(at: number): boolean {
+    if (this.client === null || this.client.stake === null) return false
+    return messages.isEndOfServer(this.cutter.chunk, at, this.frames.end)
+  }
+
+  /** The server is lost from here on, whenever it closes. */
+  private part(at: number): boolean {
+    this.send(at)
+    this.parting = Buffer.from(this.cutter.chunk.subarray(at + 5, this.frames.end))
+    this.onGone()
+    return false
   }
 
   private handleReady(at: number): boolean {

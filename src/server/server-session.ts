@@ -313,7 +313,8 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
   private closeRelay(relay: ServerRelay, text: string): void {
     if (relay.isQuiet) relay.socket.write(frontend.terminate())
     relay.close()
-    for (let i = 0; i < relay.owed.length; i++) {
+    // What was done last is undone first: for a client that goes on.
+    for (let i = relay.owed.length - 1; i >= 0; i--) {
       const note = relay.owed.noteAt(i)
       if (note instanceof OwnQuery) note.fail(new ConnectionLost(text))
       else note?.undo(relay.statements) // lets go of what it holds

@@ -106,6 +106,11 @@ export class SessionTracker {
     return ((this.pins | this.doubtful) & (Temporary | UnknownSettings)) !== 0
   }
 
+  /** A session may have, of this client's, what another one can't be given, or what nobody has asked for yet. */
+  get isAttached(): boolean {
+    return this.isAsking || (this.pins | this.doubtful) !== 0 || this.doubtfulNames.size > 0
+  }
+
   /** For SHOW CLIENTS: `pinned: listen, temp; settings: 2`. */
   describe(): string {
     const pins = words.flatMap(([kind, word]) => ((this.pins & kind) === 0 ? [] : [word]))

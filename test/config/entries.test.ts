@@ -27,7 +27,7 @@ test('all keys of a database are read', async () => {
     (await database(
       `host=h port=1 dbname=d user=u password=p auth_user=au auth_query='select $1' auth_dbname=ad pool_size=1
        min_pool_size=2 reserve_pool_size=3 max_db_connections=4 max_db_client_connections=5 pool_mode=STATEMENT
-       session_state=Track load_balance_hosts=disable server_lifetime=6 query_wait_timeout=7.5 connect_query='select ''x''' client_encoding=c
+       session_state=Track server_lost=Error load_balance_hosts=disable server_lifetime=6 query_wait_timeout=7.5 connect_query='select ''x''' client_encoding=c
        datestyle=ISO timezone='A/B' application_name=app sslmode=verify-full sslnegotiation=direct sslrootcert=r
        sslcert=c sslkey=k`.replace(/\n */g, ' '),
     )) ?? {}
@@ -48,6 +48,7 @@ test('all keys of a database are read', async () => {
     maxDbClientConnections: 5,
     poolMode: 'statement',
     sessionState: 'track',
+    serverLost: 'error',
     loadBalanceHosts: 'disable',
     serverLifetime: 6,
     queryWaitTimeout: 7.5,

@@ -208,6 +208,7 @@ export const databaseVerdicts: Items<keyof typeof databaseKeys> = {
   max_db_client_connections: same('behaviour/login'),
   pool_mode: same('behaviour/pool-modes'),
   session_state: own('config/entries behaviour/session-state'),
+  server_lost: own('config/entries behaviour/lost-transactions'),
   load_balance_hosts: same('behaviour/limits'),
   server_lifetime: same('behaviour/limits', 'Fractions of a second are read, too.'),
   query_wait_timeout: same('behaviour/limits-databases', 'Fractions of a second are read, too.'),

@@ -165,6 +165,6 @@ export function isPrepare(chunk: Buffer, start: number): boolean {
 }
 
 /** Returns whether a backslash means something in the plain strings of this client. */
-export function hasEscapes(client: ClientSide): boolean {
+export function hasEscapes(client: Pick<ClientSide, 'parameters'>): boolean {
   return client.parameters.get('standard_conforming_strings') === 'off'
 }

@@ -7,6 +7,7 @@ import type { Frames } from '../../protocol/framing.js'
 import * as frontend from '../../protocol/frontend.js'
 import * as request from '../outstanding.js'
 import type { ClientSide } from '../pair.js'
+import { MayCommit } from '../transaction-control.js'
 import { statementLimit } from './client-statements.js'
 import { mayChangeNames } from './name-resolution.js'
 import type { Named } from './named.js'
@@ -75,6 +76,35 @@ export class StatementNames implements Reading {
   /** There are portals of which an Execute has to be seen. */
   get hasPortals(): boolean {
     return this.portals.hasPortals
+  }
+
+  /** What the statement bound last does to its transaction; -1: it is the unnamed one. */
+  get boundControl(): number {
+    if (this.use.command !== null) return MayCommit
+    return this.bound === null ? -1 : this.bound.statement.control
+  }
+
+  /** The client has an unnamed statement. */
+  get hasUnnamed(): boolean {
+    return this.unnamed.number !== 0
+  }
+
+  /** The Parse of one that goes to no server for now. */
+  parseUnsent(bytes: Buffer): void {
+    this.portals.unnamed = null
+    this.unnamed.keepUnsent(bytes)
+  }
+
+  closeUnsent(): void {
+    this.portals.unnamed = null
+    this.unnamed.forget()
+  }
+
+  /** The server is lost, and all that hung on its answers. */
+  forgetServer(): void {
+    this.replay.giveUp()
+    this.hasTaken = false
+    this.unnamed.isFresh = false
   }
 
   /** Deals with the Query, Parse, Bind, Describe, Execute or Close that `frames` found at `at`. The client has a server. */

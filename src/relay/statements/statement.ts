@@ -1,5 +1,6 @@
 // A prepared statement: one for all clients to whom the same text and parameter types mean the same, under a name of the pooler's.
 
+import { kindOf, Plain } from '../transaction-control.js'
 import { changesNames } from './name-resolution.js'
 
 /** In place of a digest of columns: the statement gives no rows. */
@@ -23,6 +24,7 @@ export class Statement {
   readonly reading: string
   readonly key: string
   users = 0
+  private knownControl = -1
 
   constructor(name: string, reading: string, key: string, create: Buffer, isSql: boolean, isOwn: boolean) {
     this.reading = reading
@@ -33,5 +35,16 @@ export class Statement {
     this.isSql = isSql
     this.isOwn = isOwn
     this.changesNames = !isSql && changesNames(key.slice(reading.length))
+  }
+
+  /** What it does to the transaction block that it is executed in: a kind of `transaction-control.ts`. */
+  get control(): number {
+    if (this.knownControl < 0) this.knownControl = this.isSql ? Plain : kindOf(this.text, false)
+    return this.knownControl
+  }
+
+  private get text(): string {
+    const { key, reading } = this
+    return key.slice(reading.length, key.indexOf('\0', reading.length))
   }
 }

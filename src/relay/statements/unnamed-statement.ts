@@ -73,6 +73,20 @@ export class UnnamedStatement extends Note {
     return true
   }
 
+  /** A Parse without a name that goes to no server, until it is bound on one. */
+  keepUnsent(bytes: Buffer): void {
+    this.number = nextNumber++
+    this.kept = bytes.length <= longestKept ? bytes : null
+    this.isFresh = false
+  }
+
+  /** It is not there any more, and no server was told. */
+  forget(): void {
+    this.number = 0
+    this.kept = null
+    this.isFresh = false
+  }
+
   private sendTo(server: ServerStatements): void {
     server.unnamed = this.number
     this.sent++
@@ -82,9 +96,7 @@ export class UnnamedStatement extends Note {
   /** A Query, or a Close, takes it away. */
   drop(server: ServerStatements): void {
     server.unnamed = 0
-    this.number = 0
-    this.kept = null
-    this.isFresh = false
+    this.forget()
   }
 
   /** A Parse has been answered. */
