@@ -32,7 +32,7 @@ export class Loss {
 }
 
 export const aborted: Buffer = backend.errorResponse(new PgError('in_failed_transaction'))
-const rolledBack = backend.commandComplete('ROLLBACK')
+export const rolledBack: Buffer = backend.commandComplete('ROLLBACK')
 
 export class LostBlock {
   /** As the client has been told it, or is going to be told next. */

@@ -2,7 +2,7 @@
 
 import * as backend from '../protocol/backend.js'
 import type { PgError } from '../protocol/errors.js'
-import { aborted, type Loss } from './lost-block.js'
+import { aborted, type Loss, rolledBack } from './lost-block.js'
 import type { Note } from './note.js'
 import type { Dues, Outstanding } from './outstanding.js'
 import * as request from './outstanding.js'
@@ -54,10 +54,8 @@ export function settle(lost: Lost): Settlement {
   const isBlock = server.status !== backend.Idle
   const hadFailed = server.status === backend.InFailedTransaction || (isBlock && (server.failed || server.queryFailed))
   // A transaction block, and nothing that is unanswered may have committed it.
-  const isSure = isBlock && !(isOwed && stake.mayCommit)
-  const isLeft = isSure && isOwed && stake.hasLeft
-  const end = alone(lost)
-  if (end !== null) return end
+  const isSure = isBlock && (!(isOwed && stake.mayCommit) || isFailedCommit(lost))
+  const isLeft = isSure && isOwed && (stake.hasLeft || stake.mayCommit)
   const answers = new Answers(lost, isSure, hadFailed)
   answers.walk()
   const { told, error, skips, readies } = answers
@@ -70,16 +68,10 @@ export function settle(lost: Lost): Settlement {
   return { told, error, isSure, skips, status, untold: isPending ? (isSure ? loss.ofBlock : loss.ofOutcome) : null }
 }
 
-/** A ROLLBACK by itself has come true; so has a COMMIT of what had failed. */
-function alone({ dues, stake, server, isInBatch, isAhead }: Lost): Settlement | null {
-  const { status, queryFailed } = server
-  if (dues.length !== 1 || isInBatch || queryFailed || status === backend.Idle || isAhead) return null
-  const isTrue =
-    stake.lone === Rollback ||
-    (status === backend.InFailedTransaction && (stake.lone === Commit || stake.lone === PrepareTransaction))
-  if (!isTrue) return null
-  const told = [backend.commandComplete('ROLLBACK'), backend.readyForQuery()]
-  return { told, error: null, isSure: true, status: backend.Idle, skips: false, untold: null }
+/** A COMMIT by itself of what had failed: it can only have been rolled back. */
+function isFailedCommit({ dues, stake, server, isInBatch }: Lost): boolean {
+  if (dues.length !== 1 || isInBatch || server.status !== backend.InFailedTransaction) return false
+  return stake.latest === Commit || stake.latest === PrepareTransaction
 }
 
 /** Goes through what is owed, in order. */
@@ -115,10 +107,10 @@ class Answers {
           isInCopy = false
           break
         case request.Query:
-          this.query()
+          this.query(at)
           break
         case request.QueryInBatch:
-          if (!this.skips) this.query() // else it is passed over with the rest of the batch
+          if (!this.skips) this.query(at) // else it is passed over with the rest of the batch
           break
         case request.Sync:
           if (isInCopy) break // read as a part of the COPY
@@ -133,8 +125,15 @@ class Answers {
     }
   }
 
-  private query(): void {
-    if (!this.queryFailed) this.refuse()
+  /** The latest Query has come true, whether the server got to it or not. */
+  private isTrue(at: number): boolean {
+    const { owed, stake } = this.lost
+    return this.isSure && at === owed.length - 1 && (stake.latest === Rollback || stake.mayCommit)
+  }
+
+  private query(at: number): void {
+    if (this.isTrue(at)) this.told.push(rolledBack)
+    else if (!this.queryFailed) this.refuse()
     this.queryFailed = false
     this.ready()
   }

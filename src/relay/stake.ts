@@ -26,13 +26,12 @@ export class Stake {
   isOpen = true
   /** A ROLLBACK was sent: what comes behind it is outside of the block. */
   hasLeft = false
-  /** The kind of the one Query that was sent; `Plain` where others were, too. */
-  lone: number = control.Plain
+  /** The kind of the latest Query; `Plain` where a Bind came behind it. */
+  latest: number = control.Plain
   /** The kind of the client's unnamed statement. */
   unnamed: number = control.MayCommit
   // What ends a block was bound to a portal, which may be executed at any time.
   private isBound = true
-  private count = 0
   readonly parameters: ParameterSet
 
   constructor(parameters: ParameterSet) {
@@ -46,20 +45,18 @@ export class Stake {
     this.mayCommit = this.isBound
     this.isOpen = status !== Idle
     this.hasLeft = false
-    this.count = 0
-    this.lone = control.Plain
+    this.latest = control.Plain
   }
 
   /** A Query or FunctionCall of this kind is sent. */
   private seeQuery(kind: number): void {
-    this.lone = ++this.count === 1 ? kind : control.Plain
+    this.latest = kind
     this.see(kind)
   }
 
   /** A Bind is sent, of a statement of this kind. */
   private seeBind(kind: number): void {
-    this.count++
-    this.lone = control.Plain
+    this.latest = control.Plain
     if (kind >= control.Rollback && kind <= control.BeginsAmong && kind !== control.RollbackTo) this.isBound = true
     this.see(kind)
   }

@@ -35,7 +35,9 @@ const clock: Clock = {
   every: () => ({ cancel() {} }),
 }
 
-const config = await loadConfig({ databases: { rig: 'host=127.0.0.1' } })
+const config = await loadConfig({
+  databases: { rig: 'host=127.0.0.1', lasting: 'host=127.0.0.1 server_lost=error' },
+})
 const tls = await TlsFiles.read(config)
 const login = { user: 'rig', stored: { kind: 'none' } as const }
 
@@ -197,10 +199,12 @@ export class Rig implements PoolOwner {
   /** How many times a server was free again. */
   releases = 0
 
-  constructor(options: { clients?: number; servers?: number; preparedLimit?: number } = {}) {
-    const { clients = 1, servers = 1, preparedLimit = 100 } = options
+  constructor(
+    options: { clients?: number; servers?: number; preparedLimit?: number; database?: 'rig' | 'lasting' } = {},
+  ) {
+    const { clients = 1, servers = 1, preparedLimit = 100, database: name = 'rig' } = options
     const context = contextOf(preparedLimit, servers)
-    const database = new Database<Pool>(config.databases.get('rig')!, false, 0)
+    const database = new Database<Pool>(config.databases.get(name)!, false, 0)
     const user = new User('rig', undefined)
     this.context = context
     this.pool = new RigPool(this, database, user)
