@@ -77,7 +77,8 @@ export class PoolFixture {
     const database = new Database<Pool>(databaseConfig, false, 0)
     const user = new User('sam', undefined)
     this.#entered = { database, user }
-    const owner = { makeRoom: () => false, onServerIdle() {}, connect() {}, onServerClosed() {}, cancel() {} }
+    const nothing = { onServerIdle() {}, connect() {}, onServerClosed() {}, cancel() {} }
+    const owner = { makeRoom: () => false, mayRunAgain: () => false, ...nothing }
     const login = { user: 'sam', stored: { kind: 'none' } as const }
     this.#pool = new Pool(this.#context, owner, database, user, new Limits(this.#context, database, user), login)
   }

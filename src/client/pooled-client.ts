@@ -197,9 +197,7 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
   }
 
   mayOutlive(server: ServerSession): boolean {
-    const { session, change } = this.terms
-    if (change === 'broken' || !this.parameters.isCarried || session?.tracker.isAttached === true) return false
-    return this.relay.mayOutlive(server.relay!)
+    return this.isFree && this.relay.mayOutlive(server.relay!)
   }
 
   outlive(server: ServerSession): void {
@@ -210,6 +208,28 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
   onPlayed(): void {
     this.quietSince = this.context.clock.now()
     this.waited = 0
+  }
+
+  onRefusedAsReadOnly(): void {
+    const { lease } = this
+    if (lease === null) return
+    const may = this.isFree && this.pool.mayRunAgain(lease.server, this.decide)
+    if (may !== 'later') this.decide(may)
+  }
+
+  /** Whether the statement that its server has refused as a write is run again. */
+  private readonly decide = (may: boolean): void => {
+    const { lease, relay } = this
+    if (lease === null || !relay.isRefused) return
+    if (!may || !this.isFree) return relay.tellRefusal(lease.server.relay!.status)
+    lease.release()
+    relay.runElsewhere()
+  }
+
+  /** It can do with any server. */
+  private get isFree(): boolean {
+    const { session, change } = this.terms
+    return change !== 'broken' && this.parameters.isCarried && session?.tracker.isAttached !== true
   }
 
   onToldOfLoss(error: PgError): void {

@@ -35,6 +35,11 @@ export class Gather {
     return this.flush(socket) && free
   }
 
+  /** What was put aside for this socket is not sent. */
+  forget(socket: Socket): void {
+    if (this.socket === socket) this.length = 0
+  }
+
   private turnTo(socket: Socket): void {
     if (this.socket !== null) this.flush(this.socket)
     this.socket = socket

@@ -55,6 +55,8 @@ export class Socket {
   private closed = false
   /** The peer wants to hear nothing more: `end` need not wait for anything. */
   discards = false
+  /** Something was written and may have gone out, since whoever wants to know set this to false. */
+  hasWritten = false
   /** What the peer said before it closed is still read where it takes nothing more. */
   hearsOut = false
   // It takes nothing more.
@@ -129,6 +131,7 @@ export class Socket {
     const direct = this.direct
     if (this.closed || this.isDeaf) return true
     if (direct === null) {
+      this.hasWritten = true
       if (!this.stream.write(Buffer.from(view), this.onWritten)) this.blocked = true
       return !this.blocked
     }
@@ -138,7 +141,10 @@ export class Socket {
       if (this.fd < 0) this.fd = direct._handle.fd
       try {
         taken = writeSync(this.fd, view, 0, view.length)
-        if (taken === view.length) return true
+        if (taken === view.length) {
+          this.hasWritten = true
+          return true
+        }
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') {
           // 'close' tells the owner, outside of this call.
@@ -148,7 +154,7 @@ export class Socket {
         }
       }
     }
-    this.blocked = true
+    this.blocked = this.hasWritten = true
     direct.write(Buffer.from(view.subarray(taken)), this.onWritten)
     return false
   }

@@ -29,6 +29,12 @@ export interface PoolOwner {
   connect(pool: Pool): void
   /** A server left the pool, for whatever reason. */
   onServerClosed(pool: Pool): void
+  /**
+   * A server has refused the one statement of a client as a write (25006), outside of a transaction block, and nothing of that
+   * is told yet. Returns whether it is run again, which needs a host that takes writes and this one to be in recovery; `later`:
+   * `decide` is called when that is known.
+   */
+  mayRunAgain(server: ServerSession, decide: (may: boolean) => void): boolean | 'later'
 }
 
 export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
@@ -260,6 +266,10 @@ export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
 
   connect(): void {
     this.owner.connect(this)
+  }
+
+  mayRunAgain(server: ServerSession, decide: (may: boolean) => void): boolean | 'later' {
+    return this.owner.mayRunAgain(server, decide)
   }
 
   cancel(server: ServerSession): void {

@@ -102,6 +102,11 @@ export class Registry implements PoolOwner {
     void this.cancels.stop(server)
   }
 
+  /** Nobody knows here whether a host is in recovery. */
+  mayRunAgain(_server: ServerSession, _decide: (may: boolean) => void): boolean | 'later' {
+    return false
+  }
+
   makeRoom(pool: Pool, mayEvict: boolean): boolean {
     return this.budget.make(pool, mayEvict)
   }

@@ -69,7 +69,6 @@ export class ClientRelay extends ClientLoss implements ClientSide {
   link(server: ServerSide): void {
     this.server = server
     server.client = this
-    if (this.stake !== null) this.stake.begin(server.status)
   }
 
   /** Has no server any more. */
@@ -314,7 +313,7 @@ export class ClientRelay extends ClientLoss implements ClientSide {
   private obtainServer(at: number): boolean {
     if (this.server !== null && this.dues.length === 0) {
       this.requestSince = this.clock.now()
-      if (this.stake !== null && !this.unsynced) this.stake.begin(this.server.status)
+      if (this.stake !== null && !this.unsynced) this.begin(this.stake, this.server, at)
       if (!this.unsynced) this.copy = NoCopy
       if (!this.unsynced && this.server.status === Idle) this.transactionSince = this.requestSince
     }
@@ -324,7 +323,9 @@ export class ClientRelay extends ClientLoss implements ClientSide {
       this.keep(this.cutter.chunk, at)
       return false
     }
-    return this.server !== null
+    const server: ServerSide | null = this.server
+    if (this.stake !== null && server !== null) this.begin(this.stake, server, at)
+    return server !== null
   }
 
   /** Lets `session` see the message at `at`. False: more of it has to be there first. */
@@ -338,8 +339,7 @@ export class ClientRelay extends ClientLoss implements ClientSide {
   /** Another entry of what the server owes this client. */
   owe(kind: number, note: Note | null): void {
     this.flushed = false
-    if (this.stake !== null && kind <= request.Bind && kind !== request.Sync)
-      this.stake.seeMessage(kind, this.frames, this.cutter, this.names)
+    if (this.stake !== null && kind <= request.Bind) this.stake.seeMessage(kind, this.frames, this.cutter, this.names)
     this.server!.owed.push(kind, this, note, this.dues)
   }
 

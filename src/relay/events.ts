@@ -28,6 +28,8 @@ export interface ClientEvents {
   onPlayed(): void
   /** It was told of that by this error, and stays. */
   onToldOfLoss(error: PgError): void
+  /** Its server takes no writes, and has refused its one statement for that; it owes nothing more. */
+  onRefusedAsReadOnly(): void
   onTerminate(): void
   onGone(): void
   /** The client broke the protocol or a rule, or used up what it may have. */

@@ -56,6 +56,9 @@ export interface ClientSide extends BlockedSource {
   runAgain(): void
   /** The server is in a COPY FROM STDIN of this client's. */
   onCopyBegun(): void
+  /** Returns whether this error, 25006, is not told for now: the statement may be run again elsewhere. */
+  waitToRunElsewhere(error: Buffer): boolean
+  onRefusedAsReadOnly(): void
   /** The Sync that was sent does not count. */
   awaitSync(): void
   onRefusedInCopy(): void

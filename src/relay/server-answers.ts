@@ -1,6 +1,7 @@
 // hot path
 // What the answers of a server mean for what it owes: what each message completes, what an error skips, what is put in and left out.
 
+import { gather } from '../io/gather.js'
 import type { Socket } from '../io/socket.js'
 import * as backend from '../protocol/backend.js'
 import * as request from './outstanding.js'
@@ -16,6 +17,9 @@ export abstract class ServerAnswers extends ServerCopy {
   readonly parameters: ParameterSet
   // Its exchange, which failed on a plan gone stale, is run again when that has been answered.
   protected retry: ClientSide | null = null
+
+  // Its statement, refused as a write, may be run elsewhere when that has been answered.
+  protected refused: ClientSide | null = null
 
   constructor(socket: Socket, parameters: ParameterSet, statements: ServerStatements) {
     super(socket, statements)
@@ -72,6 +76,7 @@ export abstract class ServerAnswers extends ServerCopy {
     const isStale = messages.isStalePlan(chunk, at, end)
     if (isStale) this.statements.retireAll()
     const isFirst = !this.failed
+    if (isFirst && owner !== null && this.isToRunElsewhere(at, owner)) return
     if (kind === request.Query) this.queryFailed = true
     else if (kind !== request.QueryInBatch) this.failed = true
     if (!isFirst || note === null) return
@@ -86,6 +91,21 @@ export abstract class ServerAnswers extends ServerCopy {
     if (told === null) return
     this.drop(at)
     this.add(told)
+  }
+
+  /** A statement that was refused as a write: nothing of its answer has been passed on, and nothing is. */
+  private isToRunElsewhere(at: number, owner: ClientSide): boolean {
+    const { chunk } = this.cutter
+    const { end } = this.frames
+    if (owner.stake === null || !messages.isReadOnly(chunk, at, end) || this.owed.dues.readies !== 1) return false
+    if (!messages.isPreamble(chunk, at) || !owner.waitToRunElsewhere(Buffer.from(chunk.subarray(at, end)))) return false
+    gather.forget(owner.socket)
+    this.cutter.from = at
+    if (this.owed.kind === request.Query) this.queryFailed = true
+    else this.failed = true
+    this.refused = owner
+    this.owed.forget(owner)
+    return true
   }
 
   /** The message at `at` answers the head, or nothing has to. */

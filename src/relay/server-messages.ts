@@ -13,6 +13,7 @@ const stalePlan = Buffer.from('RRevalidateCachedQuery\0')
 const fatal = Buffer.from('\0VFATAL\0')
 const panic = Buffer.from('\0VPANIC\0')
 const connectionException = Buffer.from('\0C08')
+const readOnly = Buffer.from('\0C25006\0')
 const createView = Buffer.from('CREATE VIEW\0')
 const set = Buffer.from('SET\0')
 const reset = Buffer.from('RESET\0')
@@ -80,6 +81,29 @@ export function isFarewell(chunk: Buffer, start: number, end: number): boolean {
 /** The same, and no answer to what its client has sent that no client may: SQLSTATE of class 08. */
 export function isEndOfServer(chunk: Buffer, start: number, end: number): boolean {
   return isFarewell(chunk, start, end) && !chunk.subarray(start, end).includes(connectionException)
+}
+
+/** Returns whether this ErrorResponse refuses a write in a read-only transaction. */
+export function isReadOnly(chunk: Buffer, start: number, end: number): boolean {
+  return end <= chunk.length && chunk.subarray(start, end).includes(readOnly)
+}
+
+/** Returns whether all messages of the chunk before `to` only prepare for an answer: they may be left out with it. */
+export function isPreamble(chunk: Buffer, to: number): boolean {
+  for (let at = 0; at < to; at += 1 + chunk.readInt32BE(at + 1)) {
+    switch (chunk[at]) {
+      case backend.ParseComplete:
+      case backend.BindComplete:
+      case backend.CloseComplete:
+      case backend.NoData:
+      case backend.ParameterDescription:
+      case backend.RowDescription:
+        break
+      default:
+        return false
+    }
+  }
+  return true
 }
 
 /** Returns whether this is a ParameterDescription that ends at `end`, with an error behind it for a plan gone stale. */

@@ -73,9 +73,11 @@ export class ServerRelay extends ServerAnswers implements SocketOwner, ServerSid
    */
   private settle(): void {
     this.isSettling = false
-    const { finished, retry } = this
+    const { finished, retry, refused } = this
     this.finished = null
     this.retry = null
+    this.refused = null
+    if (refused !== null && this.client === refused) refused.onRefusedAsReadOnly()
     if (retry !== null && this.client === retry) retry.runAgain()
     if (finished !== null) finished.finish(this.status)
     if (this.owed.length > 0 || this.closed) return

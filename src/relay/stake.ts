@@ -5,6 +5,7 @@ import type { Cutter } from '../io/cutter.js'
 import { Idle } from '../protocol/backend.js'
 import type { Frames } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
+import { KeptExchange } from './kept-exchange.js'
 import * as request from './outstanding.js'
 import type { ParameterSet } from './parameters.js'
 import { hasEscapes } from './statements/sql-statements.js'
@@ -30,6 +31,9 @@ export class Stake {
   latest: number = control.Plain
   /** The kind of the client's unnamed statement. */
   unnamed: number = control.MayCommit
+  /** Statements that were sent since all was answered last; one that is not plain counts for more. */
+  statements = 0
+  readonly kept: KeptExchange = new KeptExchange()
   // What ends a block was bound to a portal, which may be executed at any time.
   private isBound = true
   readonly parameters: ParameterSet
@@ -46,6 +50,7 @@ export class Stake {
     this.isOpen = status !== Idle
     this.hasLeft = false
     this.latest = control.Plain
+    this.statements = 0
   }
 
   /** A Query or FunctionCall of this kind is sent. */
@@ -69,6 +74,10 @@ export class Stake {
     if (code === frontend.Query) {
       const semicolon = cutter.nextSemicolon(at + 5)
       this.seeQuery(control.kindOfText(chunk, at + 5, end, semicolon, hasEscapes(this)))
+      if (semicolon >= 0 && semicolon < end - 2) this.statements++
+      if (this.statements === 1) this.kept.keep(cutter, end)
+    } else if (entry === request.Sync) {
+      if (this.statements === 1) this.kept.keep(cutter, end)
     } else if (code === frontend.FunctionCall) {
       this.seeQuery(control.Plain)
     } else if (entry === request.Parse) {
@@ -80,6 +89,7 @@ export class Stake {
   }
 
   private see(kind: number): void {
+    this.statements += kind === control.Plain ? 1 : 2
     if (this.hasLeft || control.mayCommit(kind)) this.mayCommit = true
     switch (kind) {
       case control.Begin:

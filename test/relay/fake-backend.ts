@@ -34,6 +34,10 @@ class Failure extends Error {
 export class FakeBackend {
   readonly statements = new Map<string, string>()
   status = 'I'
+  /** As a standby is. */
+  isReadOnly = false
+  /** What it has carried out of the kind. */
+  inserts = 0
   /** Answers that have left for the client. */
   sent: Buffer[] = []
   /** Statements whose plan has gone stale: Bind fails, and Describe in the middle, until they are prepared anew; where nothing heals, even then. */
@@ -296,6 +300,10 @@ export class FakeBackend {
       }
       case 'fail':
         throw new Failure('22012', 'division by zero')
+      case 'insert':
+        if (this.isReadOnly) throw new Failure('25006', 'cannot execute INSERT in a read-only transaction')
+        this.inserts++
+        return this.say('C', z('INSERT 0 1'))
       case 'notice':
         this.say('N', z(`Mnotice ${argument}`), Buffer.alloc(1))
         return this.say('C', z('DO'))

@@ -8,6 +8,9 @@ export class FakeSocket {
   blocked = false
   ended = false
   hearsOut = false
+  hasWritten = false
+  /** What is written goes nowhere. */
+  isDeaf = false
   /** How much is taken before `write` says that it must wait; bytes. */
   room = Number.POSITIVE_INFINITY
   /** Every write, as one piece. */
@@ -20,7 +23,8 @@ export class FakeSocket {
   }
 
   write(view: Buffer): boolean {
-    if (this.ended) return true
+    if (this.ended || this.isDeaf) return true
+    this.hasWritten = true
     this.writes.push(Buffer.from(view))
     this.queued += view.length
     if (this.queued > this.room) this.blocked = true

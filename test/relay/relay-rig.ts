@@ -196,6 +196,9 @@ export class Rig implements PoolOwner {
   readonly clients: RigClient[]
   /** Told of each server that is free again, before it goes to anyone else. */
   onRelease: (server: RigServer) => void = () => {}
+  /** What a server refuses as a write is run again. */
+  runsAgain: boolean | 'later' = false
+  decide: (may: boolean) => void = () => {}
   /** How many times a server was free again. */
   releases = 0
 
@@ -266,6 +269,12 @@ export class Rig implements PoolOwner {
   }
 
   // What the pool may do beyond itself.
+
+  mayRunAgain(server: ServerSession, decide: (may: boolean) => void): boolean | 'later' {
+    if (this.runsAgain !== false) server.retire('pause')
+    if (this.runsAgain === 'later') this.decide = decide
+    return this.runsAgain
+  }
 
   makeRoom(): boolean {
     return false // see `replaceClosed`

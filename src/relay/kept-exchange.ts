@@ -1,0 +1,70 @@
+// hot path
+// The one statement that a client has sent outside of a transaction block, kept for the case that it is not carried out.
+
+import type { Cutter } from '../io/cutter.js'
+import { Parse } from '../protocol/frontend.js'
+
+/** Longest exchange that is kept, bytes. */
+const longest = 16 * 1024
+
+/** Where they are kept while they are under way: a client has one only for so long. */
+const rooms: Buffer[] = []
+
+export class KeptExchange {
+  private room: Buffer | null = null
+  private length = 0
+  // Where in the chunk it begins; -1: none that is kept.
+  private from = -1
+  private number = 0
+  // What comes next is its second run, and there is no third.
+  private isSecond = false
+
+  /** An exchange begins at `at` of the chunk in hand; `isOutside`: of any transaction block. */
+  begin(cutter: Cutter, at: number, isOutside: boolean): void {
+    this.giveUp()
+    this.from = isOutside && !this.isSecond ? at : -1
+    this.number = cutter.number
+    this.isSecond = false
+  }
+
+  /** It ends at `end`, and is one statement: keeps it, where nothing stands behind it. */
+  keep(cutter: Cutter, end: number): void {
+    const { from } = this
+    const { chunk } = cutter
+    this.giveUp()
+    if (from < 0 || this.number !== cutter.number || end !== chunk.length || end - from > longest) return
+    if (makesName(chunk, from, end)) return
+    this.room = rooms.pop() ?? Buffer.allocUnsafeSlow(longest)
+    this.length = end - from
+    chunk.copy(this.room, 0, from, end)
+  }
+
+  /** Returns whether it is there, and nothing was sent behind it. */
+  isOnly(cutter: Cutter): boolean {
+    return this.room !== null && this.number === cutter.number
+  }
+
+  /** The exchange, to be run once more; null: there is none. */
+  take(): Buffer | null {
+    const { room } = this
+    if (room === null) return null
+    const bytes = Buffer.from(room.subarray(0, this.length))
+    this.giveUp()
+    this.isSecond = true
+    return bytes
+  }
+
+  giveUp(): void {
+    if (this.room !== null) rooms.push(this.room)
+    this.room = null
+    this.from = -1
+  }
+}
+
+/** Returns whether there is a Parse with a name in it, which could not be carried out twice. */
+function makesName(chunk: Buffer, from: number, end: number): boolean {
+  for (let at = from; at < end; at += 1 + chunk.readInt32BE(at + 1)) {
+    if (chunk[at] === Parse && chunk[at + 5] !== 0) return true
+  }
+  return false
+}
