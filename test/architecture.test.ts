@@ -165,7 +165,6 @@ describe('hot files', () => {
     ['src/relay/statements/client-statements.ts', /new Named\(/, 'once for a Parse of a name'],
     ['src/relay/server-copy.ts', /new CopyInquiry\(|new OwnQuery\(/, 'a COPY that failed'],
     ['src/relay/server-relay.ts', /new ConnectionLost\(/, 'once a connection'],
-    ['src/relay/client-loss.ts', /new Stake\(|new LostBlock\(/, 'once a client, and once a server that is lost'],
     ['src/relay/client-relay.ts', /new PgError\(/, 'the end of a connection'],
     ['src/client/pooled-client.ts', /new PgError\(/, 'the end of a client, or of its wait'],
     ['src/pool/pool.ts', /new Lease\(/, 'once for each time a server is lent'],

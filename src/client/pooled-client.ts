@@ -213,16 +213,18 @@ export class PooledClient implements ClientPhase, ClientEvents, Borrower, Member
   onRefusedAsReadOnly(): void {
     const { lease } = this
     if (lease === null) return
-    const may = this.isFree && this.pool.mayRunAgain(lease.server, this.decide)
+    const may = this.isFree && this.pool.mayRunAgain(lease.server, this)
     if (may !== 'later') this.decide(may)
   }
 
   /** Whether the statement that its server has refused as a write is run again. */
-  private readonly decide = (may: boolean): void => {
+  decide(mayRunAgain: boolean): void {
     const { lease, relay } = this
     if (lease === null || !relay.isRefused) return
-    if (!may || !this.isFree) return relay.tellRefusal(lease.server.relay!.status)
-    lease.release()
+    const { status } = lease.server.relay!
+    if (!mayRunAgain || !this.isFree) return relay.tellRefusal(status)
+    if (status === backend.Idle) lease.release()
+    else lease.abandon() // its BEGIN is rolled back
     relay.runElsewhere()
   }
 

@@ -35,9 +35,11 @@ export class Gather {
     return this.flush(socket) && free
   }
 
-  /** What was put aside for this socket is not sent. */
-  forget(socket: Socket): void {
-    if (this.socket === socket) this.length = 0
+  /** Takes out what was put aside for this socket: a copy. */
+  take(socket: Socket): Buffer {
+    const size = this.socket === socket ? this.length : 0
+    if (size > 0) this.length = 0
+    return Buffer.from(this.bytes.subarray(0, size))
   }
 
   private turnTo(socket: Socket): void {

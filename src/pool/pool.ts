@@ -18,6 +18,11 @@ import { UsualParameters } from './usual-parameters.js'
 
 const ordinary: ServerStartup = { replication: 'none', parameters: {} }
 
+/** A client whose statement was refused as a write, and what is to become of that. */
+export interface RefusedClient {
+  decide(mayRunAgain: boolean): void
+}
+
 /** What a pool may do beyond itself: the limits that span pools, and new connections. */
 export interface PoolOwner {
   /** Stops what a server is doing for a client that has left. */
@@ -30,11 +35,11 @@ export interface PoolOwner {
   /** A server left the pool, for whatever reason. */
   onServerClosed(pool: Pool): void
   /**
-   * A server has refused the one statement of a client as a write (25006), outside of a transaction block, and nothing of that
-   * is told yet. Returns whether it is run again, which needs a host that takes writes and this one to be in recovery; `later`:
-   * `decide` is called when that is known.
+   * A server has refused the one statement of a client as a write (25006), with nothing but a BEGIN before it, and nothing of
+   * that is told yet. Returns whether it is run again, by whatever server the client gets next: this one has to be seen to be in
+   * recovery, and not to be given to it again. `later`: the client's `decide` is called when that is known.
    */
-  mayRunAgain(server: ServerSession, decide: (may: boolean) => void): boolean | 'later'
+  mayRunAgain(server: ServerSession, client: RefusedClient): boolean | 'later'
 }
 
 export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
@@ -268,8 +273,8 @@ export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
     this.owner.connect(this)
   }
 
-  mayRunAgain(server: ServerSession, decide: (may: boolean) => void): boolean | 'later' {
-    return this.owner.mayRunAgain(server, decide)
+  mayRunAgain(server: ServerSession, client: RefusedClient): boolean | 'later' {
+    return this.owner.mayRunAgain(server, client)
   }
 
   cancel(server: ServerSession): void {

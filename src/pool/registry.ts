@@ -18,7 +18,7 @@ import { Conditions } from './conditions.js'
 import type { Database } from './database.js'
 import { Databases } from './databases.js'
 import { Limits } from './limits.js'
-import { Pool, type PoolOwner } from './pool.js'
+import { Pool, type PoolOwner, type RefusedClient } from './pool.js'
 import { traceConnect } from './trace.js'
 
 export class Registry implements PoolOwner {
@@ -103,7 +103,7 @@ export class Registry implements PoolOwner {
   }
 
   /** Nobody knows here whether a host is in recovery. */
-  mayRunAgain(_server: ServerSession, _decide: (may: boolean) => void): boolean | 'later' {
+  mayRunAgain(_server: ServerSession, _client: RefusedClient): boolean | 'later' {
     return false
   }
 

@@ -1,18 +1,20 @@
-// hot path
 // A client that outlives its server: what it is told then, and when what it had asked for goes to another one.
 
 import * as backend from '../protocol/backend.js'
-import type { PgError } from '../protocol/errors.js'
+import { PgError } from '../protocol/errors.js'
 import { NoCopy } from './client-flow.js'
 import { ClientPlay } from './client-play.js'
-import { type Loss, LostBlock } from './lost-block.js'
+import { Loss, LostBlock } from './lost-block.js'
+import { OwnQuery } from './own-query.js'
 import type { ServerSide } from './pair.js'
 import { isUncountable, settle } from './settlement.js'
 import { Stake } from './stake.js'
 
 export abstract class ClientLoss extends ClientPlay {
-  // The error that it is not told for now.
+  // The answer that it is not told for now.
   private refusal: Buffer | null = null
+  /** What its next server is given before it goes on: the BEGIN of a block that has come to nothing else. */
+  protected opening: Buffer | null = null
 
   /** What may have been sent before is not known: until all is answered, it may have committed. */
   set outlivesServers(outlives: boolean) {
@@ -30,24 +32,20 @@ export abstract class ClientLoss extends ClientPlay {
     return !isUncountable(server.owed, this.dues, server.copyIn)
   }
 
-  /** It has been answered all, and sends more to this server: what begins at `at` of the chunk in hand. */
-  protected begin(stake: Stake, server: ServerSide, at: number): void {
-    stake.begin(server.status)
-    stake.kept.begin(this.cutter, at, server.status === backend.Idle && !this.unsynced)
-    this.socket.hasWritten = server.socket.hasWritten = false
-  }
-
   /**
-   * The server has refused the one statement that is under way, since it takes no writes (25006), with this error.
-   * @returns whether that is not told for now: it may be run again
+   * The server has refused what is under way, since it takes no writes (25006).
+   * @returns whether that is one statement, and not told for now: it may be run again
    */
-  waitToRunElsewhere(error: Buffer): boolean {
+  waitToRunElsewhere(): boolean {
     const { stake, server } = this
     if (stake === null || server === null || this.socket.hasWritten || this.unsynced) return false
-    if (!stake.kept.isOnly(this.cutter) || !this.frames.atBoundary) return false
-    this.refusal = error
+    return stake.kept.isOnly(this.cutter) && this.frames.atBoundary
+  }
+
+  /** It is not told this for now, and nothing more is sent. */
+  withhold(answer: Buffer): void {
+    this.refusal = answer
     this.stalled = this.runsAgain = true
-    return true
   }
 
   /** It has, and is asked what to do. */
@@ -57,9 +55,31 @@ export abstract class ClientLoss extends ClientPlay {
 
   /** The statement is run again; the client has no server any more. */
   runElsewhere(): void {
-    this.refusal = null
-    this.sendAgain(this.stake!.kept.take())
+    this.sendAgain()
     this.resume()
+  }
+
+  /** The server that the client has got is given the BEGIN that goes before its statement, which waits from `at` on. */
+  protected openBlock(at: number): boolean {
+    this.keep(this.cutter.chunk, at)
+    this.stalled = this.runsAgain = true
+    this.server!.ask(this.opening!, openingOf(this))
+    return false
+  }
+
+  /** The BEGIN has been answered with this status. */
+  onOpened(status: number): void {
+    this.opening = null
+    this.stalled = this.runsAgain = false
+    if (status === backend.InTransaction) this.resume()
+    else this.events.onViolation('server_crashed', '')
+  }
+
+  /** It waits no more for a server to run it on: its block has failed. */
+  protected failBlock(): void {
+    if (this.opening === null) return
+    this.opening = null
+    this.lost = failedBlock()
   }
 
   /** It is not: the client is told what the server said. */
@@ -81,25 +101,29 @@ export abstract class ClientLoss extends ClientPlay {
     return this.refusal !== null
   }
 
-  private sendAgain(bytes: Buffer | null): void {
+  private sendAgain(): void {
+    const { kept } = this.stake!
+    this.refusal = null
     this.stalled = this.runsAgain = this.unsynced = false
+    this.opening = kept.opening
+    const bytes = kept.take()
     if (bytes !== null) this.backlog.addFirst(bytes)
   }
 
   /** No byte of what it has sent has gone out, or it was refused, so that it can't have been carried out. */
   private isUntouched(server: ServerSide): boolean {
     if (this.refusal !== null) return true
-    return !server.socket.hasWritten && this.dues.length > 0 && this.stake!.kept.isOnly(this.cutter)
+    if (server.socket.hasWritten || server.status !== backend.Idle || this.dues.length === 0) return false
+    return this.stake!.kept.isOnly(this.cutter)
   }
 
   /** The server that it had is closed. It is told what that has left unanswered. @returns the error of that; null: there is none for now */
   outlive(server: ServerSide, loss: Loss): PgError | null {
     const { dues } = this
     if (this.isUntouched(server)) {
-      this.refusal = null
       server.owed.clear()
       this.forgetAnswers()
-      this.sendAgain(this.stake!.kept.take())
+      this.sendAgain()
       return null
     }
     const isInBatch = this.unsynced || this.skipping
@@ -146,4 +170,15 @@ export abstract class ClientLoss extends ClientPlay {
     super.close()
     if (this.stake !== null) this.stake.kept.giveUp()
   }
+}
+
+function openingOf(client: ClientLoss): OwnQuery {
+  return new OwnQuery((answer) => {
+    // Of a server that is lost meanwhile, the client asks another.
+    if (!(answer instanceof Error)) client.onOpened(answer.error === undefined ? answer.status : 0)
+  })
+}
+
+function failedBlock(): LostBlock {
+  return new LostBlock(new Loss(new PgError('server_lost'), ''), backend.InFailedTransaction, false, null)
 }

@@ -4,7 +4,7 @@
 import type { Socket } from '../io/socket.js'
 import type { Clock } from '../observe/clock.js'
 import type { Counters } from '../observe/stats.js'
-import { errorResponse, Idle, readyForQuery } from '../protocol/backend.js'
+import { errorResponse, Idle, InFailedTransaction, readyForQuery } from '../protocol/backend.js'
 import { type Condition, PgError } from '../protocol/errors.js'
 import { Cut, Message } from '../protocol/framing.js'
 import * as frontend from '../protocol/frontend.js'
@@ -16,6 +16,7 @@ import type { Note } from './note.js'
 import * as request from './outstanding.js'
 import type { ClientSide, ServerSide } from './pair.js'
 import type { ParameterSet } from './parameters.js'
+import type { Stake } from './stake.js'
 import type { ClientStatements } from './statements/client-statements.js'
 import { Done, Incomplete, Later, Wait } from './statements/outcome.js'
 import { StatementNames } from './statements/statement-names.js'
@@ -133,6 +134,7 @@ export class ClientRelay extends ClientLoss implements ClientSide {
   /** The exchange that waits for a server will not be carried out: `error` now, and ReadyForQuery in its place. */
   refuse(error: Buffer): void {
     this.refusing = true
+    this.failBlock()
     this.socket.write(error)
     this.resume()
   }
@@ -270,7 +272,7 @@ export class ClientRelay extends ClientLoss implements ClientSide {
     this.skip(at)
     if (this.refusing && frontend.isSyncPoint(code)) {
       this.refusing = false
-      this.socket.write(readyForQuery())
+      this.socket.write(readyForQuery(this.lost === null ? Idle : InFailedTransaction))
     }
     return true
   }
@@ -317,15 +319,23 @@ export class ClientRelay extends ClientLoss implements ClientSide {
       if (!this.unsynced) this.copy = NoCopy
       if (!this.unsynced && this.server.status === Idle) this.transactionSince = this.requestSince
     }
-    if (this.server !== null) return true
+    if (this.server !== null) return this.opening === null || this.openBlock(at)
     this.copy = NoCopy
     if (this.socket.blocked || !this.events.acquire()) {
       this.keep(this.cutter.chunk, at)
       return false
     }
     const server: ServerSide | null = this.server
-    if (this.stake !== null && server !== null) this.begin(this.stake, server, at)
+    if (server !== null && this.opening !== null) return this.openBlock(at)
+    if (server !== null && this.stake !== null) this.begin(this.stake, server, at)
     return server !== null
+  }
+
+  /** It has been answered all, and sends more to this server: what begins at `at` of the chunk in hand. */
+  private begin(stake: Stake, server: ServerSide, at: number): void {
+    stake.begin(server.status)
+    stake.kept.begin(this.cutter, at, this.unsynced ? 0 : server.status)
+    this.socket.hasWritten = server.socket.hasWritten = false
   }
 
   /** Lets `session` see the message at `at`. False: more of it has to be there first. */

@@ -1,7 +1,8 @@
 // hot path
-// The one statement that a client has sent outside of a transaction block, kept for the case that it is not carried out.
+// The one statement that a client has sent, behind nothing or a plain BEGIN, kept for the case that it is not carried out.
 
 import type { Cutter } from '../io/cutter.js'
+import { Idle, InTransaction } from '../protocol/backend.js'
 import { Parse } from '../protocol/frontend.js'
 
 /** Longest exchange that is kept, bytes. */
@@ -18,13 +19,30 @@ export class KeptExchange {
   private number = 0
   // What comes next is its second run, and there is no third.
   private isSecond = false
+  /** The BEGIN that all of the block so far consists of, before the statement at hand; null: it has none. */
+  opening: Buffer | null = null
+  // It is the exchange at hand.
+  private isOpening = false
+  private latest: Buffer | null = null
 
-  /** An exchange begins at `at` of the chunk in hand; `isOutside`: of any transaction block. */
-  begin(cutter: Cutter, at: number, isOutside: boolean): void {
+  /** An exchange begins at `at` of the chunk in hand, with this transaction status. */
+  begin(cutter: Cutter, at: number, status: number): void {
     this.giveUp()
-    this.from = isOutside && !this.isSecond ? at : -1
+    this.opening = this.isOpening && status === InTransaction ? this.latest : null
+    this.isOpening = false
+    this.from = !this.isSecond && (status === Idle || this.opening !== null) ? at : -1
     this.number = cutter.number
     this.isSecond = false
+  }
+
+  /** The same of a Query that is a plain BEGIN. */
+  keepBegin(cutter: Cutter, at: number, end: number): void {
+    this.keep(cutter, end)
+    if (this.room === null || this.opening !== null) return
+    const { chunk } = cutter
+    if (this.latest === null || this.latest.compare(chunk, at, end) !== 0)
+      this.latest = Buffer.from(chunk.subarray(at, end))
+    this.isOpening = true
   }
 
   /** It ends at `end`, and is one statement: keeps it, where nothing stands behind it. */

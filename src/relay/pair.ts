@@ -56,8 +56,10 @@ export interface ClientSide extends BlockedSource {
   runAgain(): void
   /** The server is in a COPY FROM STDIN of this client's. */
   onCopyBegun(): void
-  /** Returns whether this error, 25006, is not told for now: the statement may be run again elsewhere. */
-  waitToRunElsewhere(error: Buffer): boolean
+  /** Returns whether the one statement under way may be run again elsewhere: then its answer, 25006, is not told for now. */
+  waitToRunElsewhere(): boolean
+  /** That answer, but for its ReadyForQuery. */
+  withhold(answer: Buffer): void
   onRefusedAsReadOnly(): void
   /** The Sync that was sent does not count. */
   awaitSync(): void

@@ -98,8 +98,9 @@ export abstract class ServerAnswers extends ServerCopy {
     const { chunk } = this.cutter
     const { end } = this.frames
     if (owner.stake === null || !messages.isReadOnly(chunk, at, end) || this.owed.dues.readies !== 1) return false
-    if (!messages.isPreamble(chunk, at) || !owner.waitToRunElsewhere(Buffer.from(chunk.subarray(at, end)))) return false
-    gather.forget(owner.socket)
+    if (!messages.isPreamble(chunk, at) || !owner.waitToRunElsewhere()) return false
+    const before = gather.take(owner.socket)
+    owner.withhold(Buffer.concat([before, chunk.subarray(this.cutter.from, end)]))
     this.cutter.from = at
     if (this.owed.kind === request.Query) this.queryFailed = true
     else this.failed = true

@@ -76,6 +76,7 @@ export class Stake {
       this.seeQuery(control.kindOfText(chunk, at + 5, end, semicolon, hasEscapes(this)))
       if (semicolon >= 0 && semicolon < end - 2) this.statements++
       if (this.statements === 1) this.kept.keep(cutter, end)
+      else if (this.latest === control.Begin && this.statements === 2) this.kept.keepBegin(cutter, at, end)
     } else if (entry === request.Sync) {
       if (this.statements === 1) this.kept.keep(cutter, end)
     } else if (code === frontend.FunctionCall) {

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { commandComplete, errorResponse, FakeBackend, readyForQuery } from '../harness/fake-backend.js'
 import { startPooler, type TestPooler } from '../harness/pooler.js'
 import { endBackends, postgres } from '../harness/postgres.js'
-import { bind, cancel, execute, message, parse, query, type RawClient, sync } from '../harness/raw-client.js'
+import { bind, cancel, execute, extended, message, parse, query, RawClient, sync } from '../harness/raw-client.js'
 
 const user = 'trust_user'
 const lost = 'E ERROR 40001 the transaction was lost with its server connection, nothing of it is committed'
@@ -285,4 +285,23 @@ describe('a client in a lost transaction', () => {
     expect(await client.toTheEnd()).toEqual([lost, 'Z E', aborted, 'Z E'])
     await pooler.untilEmpty()
   })
+})
+
+test('a write that a standby refuses is told as the standby tells it', async () => {
+  const { standby } = postgres()
+  await using pooler = await start({}, standby)
+  const client = await pooler.raw({ user })
+  await using real = await RawClient.connect({ ...standby, parameters: { user, database: 'postgres' } })
+  const text = 'create table never (n int)'
+  for (const messages of [
+    [query(text)],
+    [extended(text), sync],
+    [parse(text, 'w'), bind([], 'w'), execute(), sync],
+    [query('begin')],
+    [query(text)],
+    [query('rollback')],
+    [query(`select 1; ${text}`)],
+  ]) {
+    expect(await client.ask(...messages)).toEqual(await real.ask(...messages))
+  }
 })

@@ -12,7 +12,7 @@ import { silentLog } from '../../src/observe/log.js'
 import { Database, User } from '../../src/pool/database.js'
 import type { Databases } from '../../src/pool/databases.js'
 import { Limits } from '../../src/pool/limits.js'
-import { Pool, type PoolOwner } from '../../src/pool/pool.js'
+import { Pool, type PoolOwner, type RefusedClient } from '../../src/pool/pool.js'
 import type { Condition } from '../../src/protocol/errors.js'
 import type { ClientRelay } from '../../src/relay/client-relay.js'
 import { trackedNames } from '../../src/relay/parameters.js'
@@ -270,9 +270,9 @@ export class Rig implements PoolOwner {
 
   // What the pool may do beyond itself.
 
-  mayRunAgain(server: ServerSession, decide: (may: boolean) => void): boolean | 'later' {
+  mayRunAgain(server: ServerSession, client: RefusedClient): boolean | 'later' {
     if (this.runsAgain !== false) server.retire('pause')
-    if (this.runsAgain === 'later') this.decide = decide
+    if (this.runsAgain === 'later') this.decide = (may) => client.decide(may)
     return this.runsAgain
   }
 
