@@ -157,7 +157,6 @@ export abstract class ClientLoss extends ClientPlay {
   private forgetAnswers(): void {
     this.stalled = this.runsAgain = this.flushed = this.skipping = false
     this.copy = NoCopy
-    if (this.frames.bodyLeft > 0) this.dropsRest = true
     this.names.forgetServer()
   }
 
