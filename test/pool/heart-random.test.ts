@@ -41,7 +41,11 @@ const base = {
 
 /** The configuration as it stands at first, and as a RELOAD may find it. */
 const configurations = [
-  { rig: 'host=127.0.0.1', forced: 'host=127.0.0.1 user=third', small: 'host=127.0.0.1 max_db_connections=1' },
+  {
+    rig: 'host=127.0.0.1 server_lost=error',
+    forced: 'host=127.0.0.1 user=third',
+    small: 'host=127.0.0.1 max_db_connections=1',
+  },
   { rig: 'host=127.0.0.2', forced: 'host=127.0.0.1 user=other', small: 'host=127.0.0.1 pool_mode=session' },
   { rig: 'host=127.0.0.1 pool_mode=statement', forced: 'host=127.0.0.1 user=rig', small: 'host=127.0.0.1' },
   { rig: 'host=127.0.0.1', small: 'host=127.0.0.1 pool_size=3' },

@@ -120,6 +120,27 @@ describe('cut anywhere, and lost there', () => {
   })
 })
 
+test('names stand for what they stood for, where what would have changed that was lost', () => {
+  const rig = new Rig({ database: 'lasting' })
+  const { client } = rig
+  client.send(wire.parse('a', 'rows 1 old'), wire.parse('b', 'rows 1 b'), wire.sync)
+  rig.settle()
+  client.send(wire.close('S', 'b'), wire.close('S', 'a'), wire.parse('a', 'rows 1 new'), wire.parse('c', 'rows 1 c'))
+  lose(rig.server, false)
+  client.send(wire.sync)
+  rig.settle()
+  client.socket.taken()
+  for (const [name, answer] of [
+    ['a', 'rows 1 old'],
+    ['b', 'rows 1 b'],
+    ['c', 'prepared statement "c" does not exist'],
+  ] as const) {
+    client.send(wire.bind(name), wire.execute(), wire.sync)
+    rig.settle()
+    expect(client.socket.taken().toString('latin1')).toContain(answer)
+  }
+})
+
 /** Exchanges of one ReadyForQuery each, whose rows have a token of their own. */
 const text = fc.constantFrom(
   ...['begin', 'begin', 'rows 1 @', 'rows 2 @', 'rows 1 @', 'fail', 'commit', 'commit', 'rollback', 'do', 'notice @'],
