@@ -7,7 +7,6 @@ import { AdminConsole, consoleParameters } from './admin/console.js'
 import { rowsOf, type Table } from './admin/table.js'
 import { type ShowName, type ShowRow, tableNamed } from './admin/tables.js'
 import { readAuthFiles } from './auth/auth-files.js'
-import { ScramKeyring } from './auth/scram-keys.js'
 import { Cancels } from './cancel/cancel.js'
 import { type Arrival, arrivalOf, listenOptions } from './client/arrivals.js'
 import { Clients } from './client/clients.js'
@@ -19,24 +18,20 @@ import { Janitor } from './control/janitor.js'
 import { Reloader } from './control/reload.js'
 import { closeEverything, type Ending, shutDown } from './control/shutdown.js'
 import { Statistics } from './control/statistics.js'
-import type { Administration, ShutdownMode } from './control/status.js'
+import type { Administration, HostStatus, ShutdownMode } from './control/status.js'
 import { InProcessClient } from './io/in-process.js'
 import { Listener } from './io/listener.js'
 import { Socket } from './io/socket.js'
 import { type Clock, systemClock } from './observe/clock.js'
-import { CloseCounts } from './observe/close-counts.js'
 import { type Log, type LogPeer, silentLog } from './observe/log.js'
 import { PoolCounters } from './observe/pool-counters.js'
 import { versionText } from './observe/version.js'
 import { AuthQuery } from './pool/auth-query.js'
 import { Registry } from './pool/registry.js'
-import { trackedNames } from './relay/parameters.js'
-import { StatementTable } from './relay/statements/statement-table.js'
-import type { Context } from './server/context.js'
-import { Resolver } from './server/hosts.js'
+import { Roles } from './pool/roles.js'
+import { type Context, newContext } from './server/context.js'
 import { leavePromise } from './server/leave-promise.js'
 import { TlsFiles } from './server/tls-files.js'
-import { Classifier } from './session-state/classify.js'
 
 export interface PoolerOptions {
   /** Path of a pgbouncer.ini, the settings as an object, or a Config that was loaded before. */
@@ -76,6 +71,8 @@ export interface Pooler extends AsyncDisposable {
   reload(): Promise<readonly string[]>
   /** The rows of a SHOW command, such as `pools`. */
   show<Name extends ShowName>(name: Name): Promise<readonly ShowRow<Name>[]>
+  /** Hosts of databases with `target_session_attrs`, and what is known of them. */
+  hosts(): readonly HostStatus[]
   /** The port of the first TCP listener; undefined while not listening. */
   readonly port: number | undefined
   readonly admin: Administration
@@ -149,27 +146,9 @@ class OwnPooler implements Pooler {
     for (const warning of tls.warnings) this.log.warning(warning)
     this.refuseClosed()
     const clock = this.options.clock ?? systemClock
-    const context: Context = {
-      config,
-      clock,
-      log: this.log,
-      keyring: new ScramKeyring(),
-      statements: new StatementTable(),
-      classifier: new Classifier(),
-      tracked: trackedNames(config.settings.track_extra_parameters),
-      resolver: new Resolver(
-        clock,
-        () => ({
-          maxTtl: context.config.settings.dns_max_ttl,
-          failureTtl: context.config.settings.dns_nxdomain_ttl,
-        }),
-        (name, addresses) => leavePromise(() => this.running?.clients.registry.retireAddresses(name, addresses)),
-      ),
-      tls,
-      isPaused: false,
-      closes: new CloseCounts(),
-      nextId: 1,
-    }
+    const context = newContext(config, tls, this.log, clock, (name, addresses) =>
+      leavePromise(() => this.running?.clients.registry.retireAddresses(name, addresses)),
+    )
     const registry = new Registry(context, files, new Cancels(context))
     const clients = new Clients(registry, new AuthQuery(registry), {
       open: (role, client, who) => this.openConsole(role, client, who),
@@ -186,6 +165,7 @@ class OwnPooler implements Pooler {
       shutdown: (mode) => this.shutdown(mode),
     })
     this.running = { context, clients, janitor, statistics, admin, reloader }
+    context.topology.start(new Roles(registry))
     janitor.start()
     statistics.start()
   }
@@ -265,6 +245,10 @@ class OwnPooler implements Pooler {
     return rowsOf(table, this.up().admin)
   }
 
+  hosts(): readonly HostStatus[] {
+    return this.up().admin.hosts()
+  }
+
   async shutdown(mode: ShutdownMode): Promise<void> {
     if (mode === 'now') return this.close()
     const ending: Ending = {
@@ -285,6 +269,7 @@ class OwnPooler implements Pooler {
     this.isStopped = true
     for (const listener of this.listeners) listener.close()
     try {
+      this.running?.context.topology.stop()
       this.running?.janitor.stop()
       this.running?.statistics.stop()
       if (this.running !== undefined) closeEverything(this.running.clients)

@@ -1,6 +1,5 @@
 // A pool with clients and servers that have no sockets: all that a transaction costs but for the kernel's part of it.
 
-import { ScramKeyring } from '../../src/auth/scram-keys.js'
 import type { Arrival } from '../../src/client/arrivals.js'
 import { ClientSession } from '../../src/client/client-session.js'
 import { PooledClient } from '../../src/client/pooled-client.js'
@@ -8,21 +7,16 @@ import { Seat } from '../../src/client/seat.js'
 import { type Config, loadConfig } from '../../src/config/load.js'
 import type { Socket } from '../../src/io/socket.js'
 import { systemClock } from '../../src/observe/clock.js'
-import { CloseCounts } from '../../src/observe/close-counts.js'
 import { silentLog } from '../../src/observe/log.js'
 import { Database, User } from '../../src/pool/database.js'
 import type { Databases, Entered } from '../../src/pool/databases.js'
 import { Limits } from '../../src/pool/limits.js'
 import { Pool } from '../../src/pool/pool.js'
-import { trackedNames } from '../../src/relay/parameters.js'
 import { ServerRelay } from '../../src/relay/server-relay.js'
 import { ServerStatements } from '../../src/relay/statements/server-statements.js'
-import { StatementTable } from '../../src/relay/statements/statement-table.js'
-import type { Context } from '../../src/server/context.js'
-import { Resolver } from '../../src/server/hosts.js'
+import { type Context, newContext } from '../../src/server/context.js'
 import { ServerSession } from '../../src/server/server-session.js'
 import { TlsFiles } from '../../src/server/tls-files.js'
-import { Classifier } from '../../src/session-state/classify.js'
 import type { Conversation } from './messages.js'
 
 /** Takes everything at once, and remembers how much. */
@@ -58,20 +52,7 @@ export class PoolFixture {
   #turn = 0
 
   private constructor(config: Config, tls: TlsFiles) {
-    this.#context = {
-      config,
-      clock: systemClock,
-      log: silentLog,
-      keyring: new ScramKeyring(),
-      statements: new StatementTable(),
-      classifier: new Classifier(),
-      tracked: trackedNames([]),
-      resolver: new Resolver(systemClock, () => ({ maxTtl: 15, failureTtl: 15 })),
-      tls,
-      isPaused: false,
-      closes: new CloseCounts(),
-      nextId: 1,
-    }
+    this.#context = newContext(config, tls, silentLog, systemClock)
     const databaseConfig = config.databases.get('bench')
     if (databaseConfig === undefined) throw new Error('no database')
     const database = new Database<Pool>(databaseConfig, false, 0)
@@ -83,10 +64,11 @@ export class PoolFixture {
     this.#pool = new Pool(this.#context, owner, database, user, new Limits(this.#context, database, user), login)
   }
 
-  static async make(clients: number, servers: number): Promise<PoolFixture> {
+  /** @param entry of [databases] */
+  static async make(clients: number, servers: number, entry = 'host=127.0.0.1'): Promise<PoolFixture> {
     const config = await loadConfig({
       pgbouncer: { pool_mode: 'transaction', max_prepared_statements: 200 },
-      databases: { bench: 'host=127.0.0.1' },
+      databases: { bench: entry },
     })
     const fixture = new PoolFixture(config, await TlsFiles.read(config))
     for (let i = 0; i < servers; i++) fixture.#addServer()

@@ -66,12 +66,14 @@ export class CommandFailed extends AdminError {
   }
 }
 
-/** `database?`: one, or none for all. `id`: from SHOW CLIENTS. */
-export type ArgumentRule = 'none' | 'database' | 'database?' | 'id' | 'shutdown mode'
+/** `database?`: one, or none for all. `id`: from SHOW CLIENTS. `host`: from SHOW HOSTS. */
+export type ArgumentRule = 'none' | 'database' | 'database?' | 'id' | 'shutdown mode' | 'host'
 
 export interface Verb {
   readonly name: string
   readonly argument: ArgumentRule
+  /** A number of seconds may follow the argument. */
+  readonly takesSeconds?: boolean
   /** The least that may. */
   readonly who: Role
   /** Answer to the console's own name as the database, which is none; `%s` is the name. */
@@ -84,6 +86,7 @@ export interface Verb {
     argument: string | undefined,
     signal: AbortSignal,
     tell: Tell,
+    seconds: number,
   ): void | Promise<void>
   undo?(administration: Administration, argument: string | undefined): void
 }
@@ -96,6 +99,13 @@ const shutdownModes = new Map<string | undefined, ShutdownMode>([
 
 /** All but SHOW, SELECT and SET, whose arguments are of other kinds. */
 export const verbs: readonly Verb[] = [
+  {
+    name: 'BAN HOST',
+    argument: 'host',
+    takesSeconds: true,
+    who: 'admin',
+    act: (administration, host, _signal, _tell, seconds) => administration.banHost(host ?? '', seconds),
+  },
   {
     name: 'DISABLE',
     argument: 'database',
@@ -171,6 +181,25 @@ export const verbs: readonly Verb[] = [
     undo: (administration) => administration.resume(undefined),
   },
   {
+    name: 'UNBAN HOST',
+    argument: 'host',
+    who: 'admin',
+    act: (administration, host, _signal, tell) => {
+      const notice = administration.unbanHost(host ?? '')
+      if (notice !== undefined) tell(notice.text, notice.detail)
+    },
+  },
+  {
+    name: 'WAIT PRIMARY',
+    argument: 'database',
+    takesSeconds: true,
+    who: 'admin',
+    consoleText: 'admin db has no primary: %s',
+    waits: true,
+    act: (administration, database, signal, _tell, seconds) =>
+      administration.waitPrimary(database ?? '', seconds, signal),
+  },
+  {
     name: 'WAIT_CLOSE',
     argument: 'database?',
     who: 'admin',
@@ -185,7 +214,7 @@ export const verbs: readonly Verb[] = [
  * @returns undefined where the argument is not one that the grammar has
  * @throws AdminError where the role may not, or the argument cannot be
  */
-export function actionFor(verb: Verb, argument: string | undefined, role: Role): Action | undefined {
+export function actionFor(verb: Verb, argument: string | undefined, role: Role, duration?: string): Action | undefined {
   // pgbouncer's order: what is not a command at all, then rights, then the argument.
   if (verb.argument === 'none' && argument !== undefined) return undefined
   if (verb.argument === 'shutdown mode' && !shutdownModes.has(argument?.toUpperCase())) return undefined
@@ -193,6 +222,10 @@ export function actionFor(verb: Verb, argument: string | undefined, role: Role):
   if (verb.argument === 'database' && !argument) throw new AdminError('a database is required')
   if (verb.argument === 'id' && !/^\d{1,15}$/.test(argument ?? '')) {
     throw new AdminError('invalid client pointer supplied')
+  }
+  if (verb.argument === 'host' && !argument) throw new AdminError('a host is required')
+  if (duration !== undefined && !(verb.takesSeconds && /^\d{1,9}(\.\d{1,3})?$/.test(duration))) {
+    throw new AdminError(verb.takesSeconds ? 'expected a number of seconds' : 'bad arguments')
   }
   if (verb.consoleText !== undefined && argument === 'pgbouncer') {
     throw new AdminError(verb.consoleText.replace('%s', argument))
@@ -206,7 +239,7 @@ export function actionFor(verb: Verb, argument: string | undefined, role: Role):
     endsWithClient,
     last: name === 'SHUTDOWN' && argument === undefined,
     afterAnswer: name === 'SHUTDOWN' && argument !== undefined,
-    act: (administration, signal, tell) => verb.act(administration, argument, signal, tell),
+    act: (administration, signal, tell) => verb.act(administration, argument, signal, tell, Number(duration ?? 0)),
     ...(verb.undo && { undo: (administration: Administration) => verb.undo?.(administration, argument) }),
     ...(failure && { failure }),
   }

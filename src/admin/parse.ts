@@ -3,7 +3,7 @@
 import type { Config } from '../config/load.js'
 import { AdminError } from '../control/status.js'
 import { byteLength } from '../protocol/byte-text.js'
-import { actionFor, type Command, type Role, requireRole, setAction, verbs } from './commands.js'
+import { actionFor, type Command, type Role, requireRole, setAction, type Verb, verbs } from './commands.js'
 import { driverStatement } from './driver-statements.js'
 import { helpDetail, helpText } from './show/help.js'
 import { parameterTable } from './show/parameters.js'
@@ -37,6 +37,9 @@ function readCommand(given: readonly Token[], role: Role): Command | undefined {
 
 function consoleCommand(tokens: readonly Token[], role: Role): Command | undefined {
   const [first, second] = tokens
+  const named = isWord(first) && isWord(second) ? `${first.value} ${second.value}`.toUpperCase() : ''
+  const pair = verbNamed.get(named)
+  if (pair !== undefined) return pairCommand(pair, tokens.slice(2), role)
   if (tokens.length > 2 || !isWord(first) || (second !== undefined && !isWord(second))) return undefined
   limit(first.value, longest.verb)
   limit(second?.value, longest.argument)
@@ -44,6 +47,14 @@ function consoleCommand(tokens: readonly Token[], role: Role): Command | undefin
   if (name === 'SHOW' || name === 'SELECT') return second && showCommand(second.value, role)
   const verb = verbNamed.get(name)
   return verb && actionFor(verb, second?.value, role)
+}
+
+/** A verb of two words, such as BAN HOST: what follows may be a text, since addresses are not names. */
+function pairCommand(verb: Verb, tokens: readonly Token[], role: Role): Command | undefined {
+  if (tokens.length > 2 || tokens.some(({ kind }) => kind === 'sign')) return undefined
+  const [argument, duration] = tokens
+  limit(argument?.value, verb.argument === 'host' ? longest.value : longest.argument)
+  return actionFor(verb, argument?.value, role, duration?.value)
 }
 
 function showCommand(name: string, role: Role): Command | undefined {

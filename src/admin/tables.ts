@@ -7,6 +7,7 @@ import { showConfig } from './show/config.js'
 import { showDatabases } from './show/databases.js'
 import { showDnsHosts } from './show/dns-hosts.js'
 import { showDnsZones } from './show/dns-zones.js'
+import { showHosts } from './show/hosts.js'
 import { showLists } from './show/lists.js'
 import { showMem } from './show/mem.js'
 import { showPeerPools } from './show/peer-pools.js'
@@ -31,6 +32,7 @@ export const tables = [
   showDatabases,
   showDnsHosts,
   showDnsZones,
+  showHosts,
   showLists,
   showMem,
   showPeerPools,

@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { ConfigError, located, systemReason } from '../config/config-error.js'
+import { ConfigError, located, quoted, systemReason } from '../config/config-error.js'
 import type { Settings } from '../config/settings.js'
 import { readLdapConf } from '../io/ldap-conf.js'
 import { textOf } from '../protocol/byte-text.js'
@@ -31,6 +31,10 @@ export async function readAuthFiles(settings: Settings): Promise<AuthFiles> {
       ? undefined
       : parseUserlist(await read('auth_file', settings.auth_file), settings.auth_file)
   warnings.push(...(userlist?.warnings ?? []))
+  const checker = settings.host_check_user
+  if (checker !== undefined && userlist?.users.has(checker) !== true) {
+    warnings.push(`host_check_user ${quoted(checker)} is not in auth_file: it may ask only hosts that want no password`)
+  }
   let hba: readonly HbaRule[] = []
   if (settings.auth_type === 'hba') {
     const identFile = settings.auth_ident_file

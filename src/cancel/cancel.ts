@@ -200,11 +200,11 @@ export class Cancels {
     }
   }
 
-  private async deliver({ target, tls, security, key }: ServerSession): Promise<void> {
-    if (target === undefined) return
+  private async deliver({ location, tls, security, key }: ServerSession): Promise<void> {
+    if (location === undefined) return
     const attempt = new Attempt()
     this.deliveries.add(attempt)
-    await deliverCancel(attempt, this.context, target, Buffer.concat([pidBytes(key.pid), key.secret]), {
+    await deliverCancel(attempt, this.context, location, Buffer.concat([pidBytes(key.pid), key.secret]), {
       tls: tls === '' ? undefined : security,
       limit: this.context.config.settings.cancel_wait_timeout * 1000,
     }).finally(() => this.deliveries.delete(attempt))

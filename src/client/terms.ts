@@ -1,6 +1,6 @@
 // What settings say of how a client is served: in force from its login on, and, where they change, from then on for everyone.
 
-import type { PoolMode } from '../config/settings.js'
+import type { PoolMode } from '../config/choices.js'
 import type { Pool } from '../pool/pool.js'
 import * as backend from '../protocol/backend.js'
 import { PgError } from '../protocol/errors.js'

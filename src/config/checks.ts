@@ -1,7 +1,8 @@
 // What settings must hold between themselves, whatever each of them may be alone.
 
+import { mustEncrypt } from './choices.js'
 import { ConfigError, type Place } from './config-error.js'
-import { mustEncrypt, type SettingName, type Settings } from './settings.js'
+import type { SettingName, Settings } from './settings.js'
 
 type PlaceOf = (name: SettingName) => Place | undefined
 type Mistake = readonly [blamed: SettingName, text: string]

@@ -2,6 +2,23 @@
 
 import { isIPv6 } from 'node:net'
 import { byteLength } from '../protocol/byte-text.js'
+import {
+  type LoadBalanceHosts,
+  loadBalanceHosts,
+  mustEncrypt,
+  type PoolMode,
+  poolMode,
+  type ServerLost,
+  type SessionStateMode,
+  type SslMode,
+  type SslNegotiation,
+  serverLost,
+  sessionState,
+  sslMode,
+  sslNegotiation,
+  type TargetSessionAttrs,
+  targetSessionAttrs,
+} from './choices.js'
 import { ConfigError, InvalidValue, type Place, quoted } from './config-error.js'
 import type { Conninfo } from './conninfo.js'
 import {
@@ -21,18 +38,7 @@ import {
   wordKey,
 } from './entry-keys.js'
 import { Secret } from './secret.js'
-import { authDatabase, oneOf, requireUtf8 } from './setting-types.js'
-import {
-  mustEncrypt,
-  type PoolMode,
-  poolMode,
-  type SessionStateMode,
-  type SslMode,
-  type SslNegotiation,
-  sessionState,
-  sslMode,
-  sslNegotiation,
-} from './settings.js'
+import { authDatabase, requireUtf8, seconds } from './setting-types.js'
 
 /** One database as clients see it. What is undefined is left to the user's entry or to the global setting. */
 export interface DatabaseConfig {
@@ -67,6 +73,10 @@ export interface DatabaseConfig {
   readonly connectQuery?: string | undefined
   /** Put into the startup packet to the server: client_encoding, datestyle, timezone, application_name. */
   readonly startupParameters: Readonly<Record<string, string>>
+  /** Which of the hosts its servers may be on, by their role; `any`: on each of them, as pgbouncer has it. */
+  readonly targetSessionAttrs: TargetSessionAttrs
+  /** Seconds that a standby may be behind; 0: any time. */
+  readonly maxReplicaLag?: number | undefined
   /** How its servers are connected to; what is undefined is left to the global server_tls_* settings. */
   readonly tls: DatabaseTls
   /** Where it is configured. */
@@ -83,16 +93,9 @@ export interface DatabaseTls {
   readonly sslkey?: string | undefined
 }
 
-type LoadBalanceHosts = 'round-robin' | 'disable'
-
-const serverLost = oneOf(['error', 'disconnect'])
-
-/** What becomes of a client that has a server when that is lost, in transaction and statement mode. */
-export type ServerLost = ReturnType<typeof serverLost.parse>
-
-/** The same, with what holds where the entry does not say: pgbouncer's way. */
-export function serverLostOf(database: { readonly serverLost?: ServerLost | undefined }): ServerLost {
-  return database.serverLost ?? 'disconnect'
+/** What becomes of clients whose server is lost: pgbouncer's way, unless the entry says so, or its hosts have roles. */
+export function serverLostOf({ serverLost, targetSessionAttrs }: DatabaseConfig): ServerLost {
+  return serverLost ?? (targetSessionAttrs === 'any' ? 'disconnect' : 'error')
 }
 
 /** The entry `*`: for databases without an entry, under their own name if it gives no dbname. */
@@ -107,8 +110,6 @@ type DatabaseDraft = Omit<Draft<DatabaseTemplate>, 'startupParameters' | 'tls'> 
 
 /** NAMEDATALEN of PostgreSQL, less one: bytes. */
 const longestName = 63
-
-const loadBalanceHosts = oneOf(['round-robin', 'disable'])
 
 export const databaseKeys = {
   host: listKey(
@@ -175,19 +176,29 @@ export const databaseKeys = {
     db.sessionState = word
   }),
   server_lost: wordKey(
-    '`disconnect` (unset): a client whose server is lost is closed, as by pgbouncer. `error`: it is told an error and stays, in transaction and statement mode; see [lost servers](protocol.md#lost-servers).',
+    '`disconnect`: a client whose server is lost is closed, as by pgbouncer. `error`: it is told an error and stays, in transaction and statement mode; see [lost servers](protocol.md#lost-servers). Unset: `error` with `target_session_attrs`, else `disconnect`. (Not in pgbouncer.)',
     serverLost,
     (db, word) => {
       db.serverLost = word
     },
   ),
   load_balance_hosts: wordKey(
-    '`round-robin` (unset): each new server connection goes to the next host. `disable`: to the same, until it fails.',
+    '`round-robin` (unset): each new server connection goes to the next host. `disable`: to the same, until it fails. `random`, or `least-connections`: to the host where this database has the fewest servers. (The last two are not in pgbouncer.)',
     loadBalanceHosts,
     (db, word) => {
       db.loadBalanceHosts = word
     },
   ),
+  target_session_attrs: wordKey(
+    'Which hosts servers may be on, and stay on when roles change: `primary`, `read-write`, `standby`, `read-only`, `prefer-standby`. `any` (unset): each host, whatever it is. (Not in pgbouncer.)',
+    targetSessionAttrs,
+    (db, word) => {
+      db.targetSessionAttrs = word
+    },
+  ),
+  max_replica_lag: numberKey('Instead of the global `max_replica_lag`. (Not in pgbouncer.)', (db, text) => {
+    db.maxReplicaLag = seconds.parse(text)
+  }),
   server_lifetime: numberKey('Seconds; 0: the global `server_lifetime`.', (db, text) => {
     db.serverLifetime = positiveSeconds(text)
   }),
@@ -244,6 +255,7 @@ export function readTemplate(name: string, given: string | Conninfo, place: Plac
     hosts: [],
     ports: [5432],
     loadBalanceHosts: 'round-robin',
+    targetSessionAttrs: 'any',
     startupParameters: {},
     tls: {},
     place: Object.freeze({ ...place }),
@@ -251,8 +263,9 @@ export function readTemplate(name: string, given: string | Conninfo, place: Plac
   readEntry(draft, given, grammar, place)
   if (draft.ports.length > 1 && draft.ports.length !== draft.hosts.length) {
     throw new ConfigError(
-      `database ${quoted(name)} has ${draft.hosts.length} hosts but ${draft.ports.length} ports`,
+      `database ${quoted(name)} has ${draft.hosts.length === 1 ? '1 host' : `${draft.hosts.length} hosts`} but ${draft.ports.length} ports`,
       place,
+      'expected one port for all hosts, or one for each',
     )
   }
   checkTls(draft.tls, place)

@@ -132,6 +132,7 @@ class Loader {
     const placeOf = (name: SettingName) => this.#assigned.get(name)?.place
     checkSettings(complete, placeOf)
     checkTlsSettings(complete, placeOf)
+    this.#warnings.push(...unaskedWarnings(complete, this.#databases.values()))
     return Object.freeze({
       file: this.#file,
       settings: complete,
@@ -247,6 +248,19 @@ export function warningsOf(name: string, setting: Setting<unknown>, assigned: As
     throw new ConfigError(`parameter ${name} is not supported`, assigned.place, support.reason)
   const where = assigned.place === undefined ? '' : ` (${describePlace(assigned.place)})`
   return [`parameter ${name}${where} has no effect: ${support.reason}`]
+}
+
+/** Where nobody is known who may ask hosts for their roles until a client has logged in. */
+function unaskedWarnings(given: Settings, databases: Iterable<DatabaseConfig>): string[] {
+  if (given.host_check_user !== undefined || given.auth_user !== undefined) return []
+  const unasked = [...databases].filter(({ targetSessionAttrs, authUser, user }) => {
+    return targetSessionAttrs !== 'any' && authUser === undefined && user === undefined
+  })
+  const [first] = unasked
+  if (first === undefined) return []
+  const names = unasked.map(({ name }) => quoted(name)).join(', ')
+  const where = `${names} (${describePlace(first.place)})`
+  return [`the roles of the hosts of ${where} are not known before a client has logged in: set host_check_user`]
 }
 
 /** A Map that refuses to be changed: Object.freeze does not reach what a Map holds. */

@@ -38,6 +38,7 @@ const decidesServers = [
   'authDbname',
   'authQuery',
   'loadBalanceHosts',
+  'targetSessionAttrs',
 ] as const
 
 export function diffConfig(old: Config, next: Config): ConfigChanges {

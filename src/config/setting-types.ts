@@ -56,17 +56,28 @@ export const flag: SettingType<boolean> = {
   show: (value) => (value ? '1' : '0'),
 }
 
+/** What is done more often than this, s, is a mistake. */
+const shortestPeriod = 0.01
+
 /** Seconds, with a fraction where wanted. */
 export const seconds: SettingType<number> = {
   name: 'time',
   unit: 'seconds',
-  parse(text) {
-    const value = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN
-    if (!Number.isFinite(value)) throw new InvalidValue('expected a number of seconds')
-    if (value < 0) throw new InvalidValue('expected 0 or more seconds')
-    return value
-  },
+  parse: (text) => parseSeconds(text, 0),
   show: String,
+}
+
+function parseSeconds(text: string, least: number): number {
+  const value = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN
+  if (!Number.isFinite(value)) throw new InvalidValue('expected a number of seconds')
+  if (value < least) throw new InvalidValue(`expected ${least} or more seconds`)
+  return value
+}
+
+/** Seconds between two of the same: never 0. */
+export const period: SettingType<number> = {
+  ...seconds,
+  parse: (text) => parseSeconds(text, shortestPeriod),
 }
 
 export const text: SettingType<string> = {

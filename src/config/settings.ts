@@ -1,5 +1,6 @@
 // THE table of the [pgbouncer] settings: type, default, reloadable or not, one line of meaning, and how far it is acted on.
 
+import { authType, facility, poolMode, sessionState, sslMode, sslNegotiation } from './choices.js'
 import {
   authDatabase,
   flag,
@@ -7,6 +8,7 @@ import {
   list,
   oneOf,
   optionalText,
+  period,
   type SettingType,
   seconds,
   secretText,
@@ -47,25 +49,6 @@ function warned(reason: string, except: readonly string[] = []): Support {
 const bytes = integer(0, 2147483647, 'bytes')
 const count = integer()
 const wholeSeconds = integer(0, 2147483647, 'seconds')
-export const sslMode = oneOf(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'])
-export type SslMode = ReturnType<typeof sslMode.parse>
-export const sslNegotiation = oneOf(['postgres', 'direct'])
-export type SslNegotiation = ReturnType<typeof sslNegotiation.parse>
-/** Returns whether this mode takes no connection in the clear. */
-export const mustEncrypt = (mode: SslMode): boolean => ['require', 'verify-ca', 'verify-full'].includes(mode)
-const authType = oneOf(['any', 'trust', 'plain', 'md5', 'cert', 'hba', 'ldap', 'scram-sha-256'], {
-  pam: 'PAM cannot be reached from Node.js; use ldap, cert, hba or a password method',
-  peer: 'Node.js does not tell who is at the other end of a Unix socket; use cert, hba or a password method',
-})
-const facility = oneOf([
-  ...(['auth', 'authpriv', 'daemon', 'user'] as const),
-  ...(['local0', 'local1', 'local2', 'local3', 'local4', 'local5', 'local6', 'local7'] as const),
-])
-export const poolMode = oneOf(['session', 'transaction', 'statement'])
-export type PoolMode = ReturnType<typeof poolMode.parse>
-export const sessionState = oneOf(['allow', 'warn', 'track'])
-export type SessionStateMode = ReturnType<typeof sessionState.parse>
-
 const noSocketOption = 'Node.js has no access to this socket option; the system value stays'
 
 /** In the order of SHOW CONFIG. Settings of our own, which pgbouncer does not know, stand where their names belong. */
@@ -154,6 +137,21 @@ export const settings = {
     'How often to check whether a DNS zone has changed. 0: never.',
     warned('the serial number of zones is not watched; lower dns_max_ttl instead'),
   ),
+  host_check_period: live(
+    period,
+    '1',
+    'How often each host of an entry with target_session_attrs is asked for its role. (Not in pgbouncer.)',
+  ),
+  host_check_timeout: live(
+    seconds,
+    '0',
+    'A host is down if it does not answer for this long. 0: host_check_period. (Not in pgbouncer.)',
+  ),
+  host_check_user: live(
+    optionalText,
+    null,
+    'User who asks hosts for their role, with the password in auth_file. Unset: auth_user, the user of the entry, or that of a pool, so that maybe nothing is known before a client has logged in. (Not in pgbouncer.)',
+  ),
   idle_transaction_timeout: live(
     seconds,
     '0',
@@ -192,6 +190,11 @@ export const settings = {
     count,
     '200',
     'Most prepared statements kept on each server in transaction and statement mode. 0: off.',
+  ),
+  max_replica_lag: live(
+    seconds,
+    '0',
+    'A standby that is further behind than this is not read from. 0: never too far. (Not in pgbouncer.)',
   ),
   max_user_client_connections: live(count, '0', 'Most clients for each user. 0: no limit.'),
   max_user_connections: live(count, '0', 'Most servers for each user, for all databases together. 0: no limit.'),

@@ -1,6 +1,7 @@
 // The entries of [users]: sizes, limits and timeouts of one user, which beat those of the database and the global ones.
 
 import { byteLength } from '../protocol/byte-text.js'
+import { type PoolMode, poolMode, type SessionStateMode, sessionState } from './choices.js'
 import { ConfigError, type Place, quoted } from './config-error.js'
 import type { Conninfo } from './conninfo.js'
 import {
@@ -14,7 +15,6 @@ import {
   size,
   wordKey,
 } from './entry-keys.js'
-import { type PoolMode, poolMode, type SessionStateMode, sessionState } from './settings.js'
 
 /** What is undefined is left to the database's entry or to the global setting. Timeouts are seconds. */
 export interface UserConfig {

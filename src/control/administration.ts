@@ -10,6 +10,7 @@ import type { Registry } from '../pool/registry.js'
 import { PgError } from '../protocol/errors.js'
 import { withoutPromise } from '../server/leave-promise.js'
 import { closeStatuses } from './closes.js'
+import { findHost, hostStatuses, pardon, waitPrimary } from './hosts.js'
 import { clientStatus, databaseStatus, listCounts, poolStatuses, serverStatus, userStatus } from './rows.js'
 import type { Statistics } from './statistics.js'
 import {
@@ -18,6 +19,7 @@ import {
   type CloseStatus,
   type DatabaseStatus,
   type DnsStatus,
+  type HostStatus,
   type ListCounts,
   type MemoryStatus,
   type Notice,
@@ -92,6 +94,10 @@ export class PoolAdministration implements Administration {
 
   lists(): ListCounts {
     return listCounts(this.everyone)
+  }
+
+  hosts(): HostStatus[] {
+    return hostStatuses(this.registry)
   }
 
   peers(): PeerStatus[] {
@@ -216,6 +222,22 @@ export class PoolAdministration implements Administration {
       }
       return true
     }, signal)
+  }
+
+  banHost(name: string, seconds: number): void {
+    withoutPromise(() => {
+      const { context } = this.registry
+      context.topology.ban(findHost(context, name), seconds * 1000)
+    })
+  }
+
+  unbanHost(name: string): Notice | undefined {
+    const { context } = this.registry
+    return withoutPromise(() => pardon(context, findHost(context, name)))
+  }
+
+  waitPrimary(name: string, seconds: number, signal: AbortSignal): Promise<void> {
+    return waitPrimary(this.registry, this.findOrMake(name), seconds, signal)
   }
 
   /** Reads nothing more from clients, and waits until what they asked for has been answered. */

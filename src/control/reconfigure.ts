@@ -6,14 +6,15 @@ import type { Credentials } from '../auth/server-login.js'
 import type { DatabaseConfig } from '../config/databases.js'
 import { autoDatabase } from '../config/load.js'
 import { needsOtherServers } from '../config/reload.js'
-import { Database } from '../pool/database.js'
+import type { Database } from '../pool/database.js'
 import { Limits } from '../pool/limits.js'
 import type { Pool } from '../pool/pool.js'
 import type { Registry } from '../pool/registry.js'
 
 /** The new configuration is in force already, and its TLS; the new auth files are put into force here. */
 export function reconfigure(registry: Registry, files: AuthFiles): void {
-  const { config, clock, tls } = registry.context
+  const { config, tls, topology } = registry.context
+  topology.reconfigure()
   const former = registry.files
   registry.files = files
   registry.cancels.peers.reconfigure()
@@ -30,7 +31,7 @@ export function reconfigure(registry: Registry, files: AuthFiles): void {
   }
   for (const next of config.databases.values()) {
     const { byName } = registry.databases
-    if (!byName.has(next.name)) byName.set(next.name, new Database(next, false, clock.now()))
+    if (!byName.has(next.name)) byName.set(next.name, registry.databases.make(next, false))
   }
   for (const user of registry.databases.users.values()) user.config = config.users.get(user.name)
   for (const pool of registry.pools()) {
@@ -53,6 +54,9 @@ function closeOwned(pool: Pool): void {
 function adopt(registry: Registry, database: Database<Pool>, next: DatabaseConfig): void {
   const former = database.config
   database.config = next
+  if (needsOtherServers(former, next) || former.maxReplicaLag !== next.maxReplicaLag) {
+    database.target = registry.context.topology.targetOf(next)
+  }
   const forced = former.user === undefined ? undefined : database.pools.get(former.user)
   if (forced !== undefined && next.user !== undefined && next.user !== former.user) {
     // Its clients are those of the new forced user from now on.

@@ -49,7 +49,7 @@ function servedState(client: PooledClient | undefined): string {
 
 export function serverStatus(server: ServerSession): SocketStatus {
   const stream = server.relay?.socket.stream as { localAddress?: string; localPort?: number } | undefined
-  const target = server.target
+  const { location } = server
   return {
     type: 'S',
     id: server.id,
@@ -58,10 +58,10 @@ export function serverStatus(server: ServerSession): SocketStatus {
     database: server.database,
     replication: server.pool.startup.replication,
     state: serverState(server),
-    addr: target === undefined ? '' : target.kind === 'unix' ? 'unix' : target.address,
-    port: target?.port ?? 0,
-    localAddr: target?.kind === 'unix' ? 'unix' : (stream?.localAddress ?? ''),
-    localPort: stream?.localPort ?? target?.port ?? 0,
+    addr: location === undefined ? '' : location.kind === 'unix' ? 'unix' : location.address,
+    port: location?.port ?? 0,
+    localAddr: location?.kind === 'unix' ? 'unix' : (stream?.localAddress ?? ''),
+    localPort: stream?.localPort ?? location?.port ?? 0,
     connectedAt: server.connectedDate,
     requestAt: dateAfter(server.connectedDate, (server.holder?.requestSince || server.idleSince) - server.connectedAt),
     waitMs: 0,

@@ -1,13 +1,13 @@
 // What an administrator may see and do: rows for SHOW, verbs for the console, signals and the library.
 
 import type { PeerPoolStatus } from '../cancel/peers.js'
+import type { PoolMode } from '../config/choices.js'
 import type { Config } from '../config/load.js'
-import type { PoolMode } from '../config/settings.js'
 import { Refusal } from '../protocol/errors.js'
 import type { DnsStatus } from '../server/hosts.js'
 
 export type { PeerPoolStatus } from '../cancel/peers.js'
-export type { PoolMode } from '../config/settings.js'
+export type { PoolMode } from '../config/choices.js'
 export type { DnsStatus } from '../server/hosts.js'
 
 /** One row of SHOW CLIENTS or SHOW SERVERS. `connectedAt`, `requestAt`: wall clock; `waitMs`: how long it has waited. */
@@ -147,6 +147,35 @@ export interface ListCounts {
   readonly dnsPending: number
 }
 
+/** One row of SHOW HOSTS: a host of entries with `target_session_attrs`. */
+export interface HostStatus {
+  /** `10.0.0.1:5432`, or the path of a Unix socket. */
+  readonly host: string
+  /** By its own word. */
+  readonly role: 'primary' | 'standby' | 'unknown'
+  /**
+   * `down`: it does not answer. `starting`: it serves nobody yet. `fenced`: it says that it is a primary, and another one is.
+   * `foreign`: it belongs to another cluster. `banned`: by an administrator. `late`: further behind than an entry
+   * that reads from it allows (`max_replica_lag`).
+   */
+  readonly state: 'unknown' | 'up' | 'starting' | 'down' | 'fenced' | 'foreign' | 'banned' | 'late'
+  /** Writes go there. */
+  readonly isPrimary: boolean
+  readonly timeline: number | undefined
+  readonly systemId: string | undefined
+  /** ms behind the primary. */
+  readonly lag: number | undefined
+  /** When its state or role last changed. */
+  readonly since: Date
+  readonly lastError: string
+  /** Servers there that clients have, that nobody has, and that are being connected or checked. */
+  readonly active: number
+  readonly idle: number
+  readonly other: number
+  /** How often the primary's role came to it from another host. */
+  readonly failovers: number
+}
+
 export interface PeerStatus {
   readonly peerId: number
   readonly host: string
@@ -188,6 +217,7 @@ export interface Administration {
   /** Of pools that are there: what a pool has counted goes with it. */
   closes(): readonly CloseStatus[]
   lists(): ListCounts
+  hosts(): readonly HostStatus[]
   peers(): readonly PeerStatus[]
   /** Of peers that requests have been passed on to. */
   peerPools(): readonly PeerPoolStatus[]
@@ -207,6 +237,15 @@ export interface Administration {
   killClient(id: number): void
   reconnect(database: string | undefined): void
   waitClose(database: string | undefined, signal: AbortSignal): Promise<void>
+  /**
+   * A host of entries with roles is given no servers any more, and those there are retired.
+   * @param seconds 0: until `unbanHost`
+   */
+  banHost(host: string, seconds: number): void
+  /** Lifts a ban or a fence, and accepts the system identifier that the host has now; gives what is to be told of it. */
+  unbanHost(host: string): Notice | undefined
+  /** Resolves when a primary is known. @param seconds after which it is refused; 0: never */
+  waitPrimary(database: string, seconds: number, signal: AbortSignal): Promise<void>
   suspend(signal: AbortSignal): Promise<void>
   shutdown(mode: ShutdownMode): void
 }

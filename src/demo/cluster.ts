@@ -1,5 +1,6 @@
 // A primary and a standby that streams from it: initialised, started, stopped.
 
+import { join } from 'node:path'
 import type { Binaries } from './binaries.js'
 import { EmbeddedPostgres, type ServerPlan, type ServerSettings } from './embedded.js'
 import { loopback } from './port.js'
@@ -35,6 +36,8 @@ export class Cluster implements AsyncDisposable {
   readonly primary: EmbeddedPostgres
   readonly standby: EmbeddedPostgres
   readonly #workspace: Workspace
+  /** The old primary, once it has come back as a standby. */
+  #returned: EmbeddedPostgres | undefined
 
   private constructor(plan: ClusterPlan, archive: string) {
     this.#workspace = plan.workspace
@@ -60,6 +63,18 @@ export class Cluster implements AsyncDisposable {
     const mode = this.#workspace.keep ? 'fast' : 'immediate'
     await this.primary.stop(mode)
     await this.standby.stop(mode)
+    await this.#returned?.stop(mode)
+  }
+
+  /** The old primary, which has been stopped in good order, follows the standby that was promoted. */
+  async returnAsStandby(signal?: AbortSignal): Promise<void> {
+    const { plan } = this.primary
+    const { synchronous_standby_names: _, ...settings } = plan.settings
+    const follows = primaryConninfo(this.#workspace, { host: loopback, port: this.standby.plan.port }, 'standby2')
+    await writeFor(plan.binaries.user, join(plan.data, 'standby.signal'), '')
+    this.#returned = new EmbeddedPostgres({ ...plan, settings: { ...settings, primary_conninfo: follows } })
+    await this.#returned.start(signal)
+    await this.#returned.untilStreaming(signal)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

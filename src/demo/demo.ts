@@ -3,6 +3,7 @@
 import { type Binaries, prepareBinaries } from './binaries.js'
 import { Cluster } from './cluster.js'
 import { DemoError } from './demo-error.js'
+import { type DemoLoad, showFailover } from './failover.js'
 import { type PoolerPorts, writeAuthFile, writePoolerConfig } from './pooler-files.js'
 import { findFreePort, loopback, requireFreePort } from './port.js'
 import { lookupStatements, makeSecret, type Role, roleStatement } from './roles.js'
@@ -18,6 +19,8 @@ export interface DemoOptions {
   readonly data?: string | undefined
   /** Keeps the temporary folder that is used without `data`. */
   readonly keep?: boolean | undefined
+  /** Where given: shows what clients see of a switchover, and ends. Puts load on the pooler that listens on this port. */
+  readonly failover?: ((port: number) => Promise<DemoLoad>) | undefined
   /** Takes one line for people. */
   readonly print: (line: string) => void
   /** Resolves when the pooler listens. */
@@ -68,11 +71,15 @@ async function runIn(workspace: Workspace, options: DemoOptions): Promise<void> 
 
   signal.throwIfAborted()
   print(`  starting the pooler on port ${port}`)
-  const pooler = await startPooler(await writePoolerConfig(workspace, ports))
+  const pooler = await startPooler(await writePoolerConfig(workspace, ports, options.failover !== undefined))
   try {
     signal.throwIfAborted()
-    for (const line of instructions(workspace, ports)) print(line)
-    await untilOver(cluster, options)
+    if (options.failover !== undefined) {
+      await showFailover(cluster, await options.failover(port), print, signal)
+    } else {
+      for (const line of instructions(workspace, ports)) print(line)
+      await untilOver(cluster, options)
+    }
     print('Stopping')
   } finally {
     await pooler.stop()
@@ -143,7 +150,7 @@ function instructions(workspace: Workspace, ports: PoolerPorts): readonly string
     `  psql ${url('postgres', 'pg_rw')}                        the primary`,
     `  psql ${url('postgres', 'pg_ro')}                        the standby, read only`,
     `  psql ${url('postgres', 'pgbouncer')} -c 'show pools'    the pooler itself`,
-    `  pg_basebackup -h ${loopback} -p ${ports.pooler} -U postgres -D copy           a copy of the primary`,
+    `  pg_basebackup -d ${url('postgres', '')} -D copy         a copy of the primary`,
     '',
     'or, in a folder with the npm package pg, such as a clone of this project:',
     '',

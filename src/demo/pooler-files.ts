@@ -11,10 +11,17 @@ export interface PoolerPorts {
   readonly standby: number
 }
 
-/** Written anew at every start, since the servers' ports differ each time; its path. */
-export async function writePoolerConfig(workspace: Workspace, ports: PoolerPorts): Promise<string> {
+/**
+ * Written anew at every start, since the servers' ports differ each time; its path.
+ * @param hasRoles the entries follow the roles of both servers
+ */
+export async function writePoolerConfig(workspace: Workspace, ports: PoolerPorts, hasRoles: boolean): Promise<string> {
   const path = workspace.file('pgbouncer.ini')
-  await writeFile(path, poolerConfig(ports, authFilePath(workspace)), { mode: 0o600 })
+  await writeFile(
+    path,
+    poolerConfig(hasRoles ? roleEntries(ports) : entries(ports), ports.pooler, authFilePath(workspace)),
+    { mode: 0o600 },
+  )
   return path
 }
 
@@ -27,19 +34,29 @@ function authFilePath(workspace: Workspace): string {
   return workspace.file('userlist.txt')
 }
 
-function poolerConfig(ports: PoolerPorts, userlist: string): string {
+function entries({ primary, standby }: PoolerPorts): string {
+  return `pg_rw = host=${loopback} port=${primary} dbname=chensen
+pg_ro = host=${loopback} port=${standby} dbname=chensen
+chensen = host=${loopback} port=${primary}
+; the name that libpq asks for in physical replication: pg_basebackup, pg_receivewal, standbys
+replication = host=${loopback} port=${primary}`
+}
+
+function roleEntries({ primary, standby }: PoolerPorts): string {
+  const hosts = `host=${loopback},${loopback} port=${primary},${standby} dbname=chensen`
+  return `pg_rw = ${hosts} target_session_attrs=read-write
+pg_ro = ${hosts} target_session_attrs=prefer-standby`
+}
+
+function poolerConfig(databases: string, port: number, userlist: string): string {
   return `; Written by the demo at every start: the servers' ports differ each time.
 
 [databases]
-pg_rw = host=${loopback} port=${ports.primary} dbname=chensen
-pg_ro = host=${loopback} port=${ports.standby} dbname=chensen
-chensen = host=${loopback} port=${ports.primary}
-; the name that libpq asks for in physical replication: pg_basebackup, pg_receivewal, standbys
-replication = host=${loopback} port=${ports.primary}
+${databases}
 
 [pgbouncer]
 listen_addr = ${loopback}
-listen_port = ${ports.pooler}
+listen_port = ${port}
 unix_socket_dir =
 
 auth_type = md5

@@ -78,6 +78,11 @@ export class Socket {
     stream.on('close', () => this.gone())
   }
 
+  /** Of the stream's own count: what was read so far, encrypted where it is. */
+  get bytesRead(): number {
+    return (this.stream as Partial<NetSocket>).bytesRead ?? 0
+  }
+
   /** A connection that a server accepted with `pauseOnConnect`; reads nothing until `resume`. */
   static accepted(accepted: NetSocket, owner: SocketOwner): Socket {
     const handle = (accepted as Handled)._handle

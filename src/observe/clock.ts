@@ -12,7 +12,7 @@ export interface Clock {
   now(): number
   /** Wall clock, for what people read. */
   date(): Date
-  /** Runs once after `ms`; does not keep the process alive. */
+  /** Runs once after `ms`, at most 24 days; does not keep the process alive. */
   after(ms: number, run: () => void): Timer
   /** Runs every `ms`; does not keep the process alive. */
   every(ms: number, run: () => void): Timer
@@ -23,11 +23,14 @@ export function dateAfter(date: Date, ms: number): Date {
   return new Date(date.getTime() + ms)
 }
 
+/** A timer of Node.js takes no more, ms; one that is to run later than that would run at once. */
+const longestTimer = 2 ** 31 - 1
+
 export const systemClock: Clock = {
   now: () => performance.now(),
   date: () => new Date(),
   after(ms, run) {
-    const timer = setTimeout(run, ms).unref()
+    const timer = setTimeout(run, Math.min(ms, longestTimer)).unref()
     return { cancel: () => clearTimeout(timer) }
   },
   every(ms, run) {

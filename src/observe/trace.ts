@@ -57,6 +57,24 @@ export interface TracedCancel {
   readonly outcome: string
 }
 
+/** A host of entries with `target_session_attrs` is something else than before. */
+export interface TracedHost {
+  /** Its name in SHOW HOSTS: `10.0.0.9:5432`. */
+  readonly host: string
+  readonly state: 'unknown' | 'up' | 'starting' | 'down'
+  /** By its own word. */
+  readonly role: 'primary' | 'standby' | 'unknown'
+  readonly before: { readonly state: TracedHost['state']; readonly role: TracedHost['role'] }
+}
+
+/** Writes go to another host than before. */
+export interface TracedFailover {
+  /** All hosts that it may be: `10.0.0.8:5432,10.0.0.9:5432`. */
+  readonly hosts: string
+  readonly from: string
+  readonly to: string
+}
+
 /** Payloads by the names of channels. There is no text of SQL in them, and no parameter but application_name. */
 export interface TraceEvents {
   /** A connection was accepted; it has said nothing yet. */
@@ -69,6 +87,8 @@ export interface TraceEvents {
   readonly 'tsbouncer:server.close': TracedServer & TracedClose
   readonly 'tsbouncer:exchange': TracedExchange
   readonly 'tsbouncer:cancel': TracedCancel
+  readonly 'tsbouncer:host': TracedHost
+  readonly 'tsbouncer:failover': TracedFailover
 }
 
 /** To be asked for subscribers before a payload is made. */
@@ -100,3 +120,5 @@ export const serverConnects = traceChannel('tsbouncer:server.connect')
 export const serverCloses = traceChannel('tsbouncer:server.close')
 export const exchanges = traceChannel('tsbouncer:exchange')
 export const cancels = traceChannel('tsbouncer:cancel')
+export const hostChanges = traceChannel('tsbouncer:host')
+export const failovers = traceChannel('tsbouncer:failover')

@@ -3,18 +3,23 @@
 import type { DatabaseConfig } from '../config/databases.js'
 import type { UserConfig } from '../config/users.js'
 import { HostList } from '../server/host-list.js'
+import type { ServerSession } from '../server/server-session.js'
+import type { Target } from '../server/topology/target.js'
 
 /** A pool, as far as its database has to do with it. */
 interface PoolOfDatabase {
   readonly user: User
   readonly size: number
   readonly waiting: { readonly size: number }
+  servers(): readonly ServerSession[]
 }
 
 export class Database<Pool extends PoolOfDatabase = PoolOfDatabase> {
   config: DatabaseConfig
   readonly name: string
   readonly hosts = new HostList()
+  /** Where its servers may be; undefined where its entry says nothing of roles. */
+  target: Target | undefined
   /** By the user that its servers log in as. */
   readonly pools = new Map<string, Pool>()
   /** Apart from those of clients: for auth_query. */
@@ -30,8 +35,9 @@ export class Database<Pool extends PoolOfDatabase = PoolOfDatabase> {
   /** Since when it has had neither clients nor servers, ms on the clock. */
   emptySince: number
 
-  constructor(config: DatabaseConfig, isAuto: boolean, now: number) {
+  constructor(config: DatabaseConfig, isAuto: boolean, now: number, target?: Target) {
     this.config = config
+    this.target = target
     this.name = config.name
     this.isAuto = isAuto
     this.emptySince = now
@@ -42,6 +48,13 @@ export class Database<Pool extends PoolOfDatabase = PoolOfDatabase> {
     if (this.clients > 0 || this.servers > 0) return false
     for (const pool of this.specialPools.values()) if (pool.waiting.size > 0) return false
     return true
+  }
+
+  /** Servers for clients of which that is true, those of replication clients apart. */
+  countServers(isTrue: (server: ServerSession) => boolean): number {
+    let count = 0
+    for (const pool of this.pools.values()) count += pool.servers().filter(isTrue).length
+    return count
   }
 
   /** Servers of replication clients that are logged in to as this user. */

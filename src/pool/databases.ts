@@ -1,5 +1,6 @@
 // The databases and users that clients may name: configured ones, those that `*` makes up, and who is in them.
 
+import type { DatabaseConfig } from '../config/databases.js'
 import { autoDatabase } from '../config/load.js'
 import * as logTexts from '../observe/log-texts.js'
 import { PgError } from '../protocol/errors.js'
@@ -28,7 +29,7 @@ export class Databases {
   constructor(context: Context) {
     this.context = context
     for (const config of context.config.databases.values()) {
-      this.byName.set(config.name, new Database(config, false, context.clock.now()))
+      this.byName.set(config.name, this.make(config, false))
     }
   }
 
@@ -46,7 +47,13 @@ export class Databases {
     if (known !== undefined) return known
     const config = autoDatabase(this.context.config, name)
     if (config === undefined) return undefined
-    return new Database(config, true, this.context.clock.now())
+    return this.make(config, true)
+  }
+
+  /** @param isAuto made for a name that only `*` covers */
+  make(config: DatabaseConfig, isAuto: boolean): Database<Pool> {
+    const { clock, topology } = this.context
+    return new Database(config, isAuto, clock.now(), topology.targetOf(config))
   }
 
   /** The database of this name, remembered from now on. */

@@ -2,11 +2,19 @@
 
 import * as logTexts from '../observe/log-texts.js'
 import { PgError } from '../protocol/errors.js'
+import { serverCloseTexts } from '../server/close-reason.js'
 import type { Context } from '../server/context.js'
 import type { ServerSession } from '../server/server-session.js'
+import type { Reach } from '../server/topology/target.js'
 import type { Database, User } from './database.js'
 import type { Borrower } from './lease.js'
 import type { Limits } from './limits.js'
+
+/** Connections of a pool to hosts with roles that are opened at a time. */
+const mostConnecting = 8
+
+/** After the first failure at a host with a role, ms; doubled with each. */
+const firstPause = 50
 
 /** Waits for the parameters that the servers of a pool have, and for no server. */
 export interface Arriving {
@@ -36,6 +44,7 @@ export interface LaunchingPool {
   readonly tested: { readonly size: number }
   readonly used: Iterable<ServerSession>
   readonly usual: { readonly isKnown: boolean }
+  readonly reach: Reach
   check(server: ServerSession): void
   /** Returns whether the limits that span pools leave room for one more server; others may be closed for it. */
   makeRoom(mayEvict: boolean): boolean
@@ -45,6 +54,9 @@ export interface LaunchingPool {
 export class Launcher {
   /** The latest attempt's failure, until one succeeds. */
   failure: PgError | undefined
+  /** When connections to hosts with roles may be tried again, ms on the clock; and how often they failed since one succeeded. */
+  private retryAt = 0
+  private failedHosts = 0
   /** The same for those who come later. */
   private cached: PgError | undefined
   private failedAt = 0
@@ -58,6 +70,12 @@ export class Launcher {
   get refusal(): PgError | undefined {
     if (this.failure === undefined || this.pool.size > 0 || this.pauseLeft === 0) return undefined
     return this.cached
+  }
+
+  /** The same for this one, who may not want to wait for a host with the role that is wanted. */
+  refusalOf({ isImpatient }: Borrower): PgError | undefined {
+    const isRefused = isImpatient && this.lacksHost
+    return this.refusal ?? (isRefused ? new PgError('server_login_failing', serverCloseTexts.no_host) : undefined)
   }
 
   /** Starts what is needed for those who wait: a check of a used server, or new connections. */
@@ -90,6 +108,30 @@ export class Launcher {
 
   succeeded(): void {
     this.failure = undefined
+    this.failedHosts = 0
+  }
+
+  /** A host with a role could not be connected to, or did not have it: whoever waits does so, and it is tried again soon. */
+  failedHost(): void {
+    const { clock, config } = this.pool.context
+    if (clock.now() < this.retryAt) return // several were under way
+    const longest = Math.max(config.settings.server_login_retry * 1000, firstPause)
+    const pause = Math.min(firstPause * 2 ** this.failedHosts++, longest)
+    this.retryAt = clock.now() + pause
+    clock.after(pause, () => this.demand())
+  }
+
+  /** Other hosts fit than before: what has failed before says nothing of them. */
+  hostsChanged(): void {
+    this.failure = undefined
+    this.retryAt = 0
+    this.failedHosts = 0
+  }
+
+  /** Returns whether hosts have roles here, and none has the one that is wanted. */
+  private get lacksHost(): boolean {
+    const { database, user, reach } = this.pool
+    return database.target !== undefined && !database.target.hasAny(user.name, reach)
   }
 
   /**
@@ -125,6 +167,7 @@ export class Launcher {
   /** After a failure one attempt at a time; with pauses, unless there is another host to try. */
   private mayConnect(): boolean {
     const { pool } = this
+    if (pool.database.target !== undefined && !this.mayUseHost()) return false
     if (this.failure !== undefined && (pool.connecting.size > 0 || this.pauseLeft > 0)) return false
     const { counted, limits } = pool
     if (counted < limits.poolSize) return true
@@ -136,6 +179,12 @@ export class Launcher {
     return true
   }
 
+  /** Those who waited for a host are not all let loose on it at once. */
+  private mayUseHost(): boolean {
+    if (this.pool.connecting.size >= mostConnecting) return false
+    return !this.lacksHost && this.pool.context.clock.now() >= this.retryAt
+  }
+
   /** What is left of the pause after a failure (`server_login_retry`), ms; there is none where another host has not failed. */
   get pauseLeft(): number {
     if (this.failure === undefined || this.hasOtherHost) return 0
@@ -145,6 +194,7 @@ export class Launcher {
 
   private get hasOtherHost(): boolean {
     const { database, user, context } = this.pool
+    if (database.target !== undefined) return false
     return database.hosts.hasOther(database.config, user.name, context)
   }
 }

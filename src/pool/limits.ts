@@ -1,7 +1,7 @@
 // What holds for one pool, taken from the entries of its user and its database and from the settings.
 
-import { type ServerLost, serverLostOf } from '../config/databases.js'
-import type { PoolMode, SessionStateMode } from '../config/settings.js'
+import type { PoolMode, ServerLost, SessionStateMode } from '../config/choices.js'
+import { serverLostOf } from '../config/databases.js'
 import type { Context } from '../server/context.js'
 import type { Database, User } from './database.js'
 

@@ -3,10 +3,12 @@
 
 import type { Credentials } from '../auth/server-login.js'
 import { PoolCounters } from '../observe/pool-counters.js'
+import { ofTheServer } from '../relay/parameters.js'
 import type { ServerCloseReason } from '../server/close-reason.js'
 import type { Context } from '../server/context.js'
 import type { ServerOwner, ServerSession, ServerStartup } from '../server/server-session.js'
 import { mayMove, type ServerState } from '../server/server-states.js'
+import type { Reach } from '../server/topology/target.js'
 import { align } from './align.js'
 import type { Database, User } from './database.js'
 import { type Arriving, Launcher, type LaunchingPool } from './launch.js'
@@ -49,6 +51,8 @@ export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
   readonly counters: PoolCounters
   readonly context: Context
   readonly startup: ServerStartup
+  /** For look-ups of the pooler's own any host does that is well. */
+  reach: Reach = 'role'
   /** What its servers log in with; the latest client login knows best. */
   credentials: Credentials
   /** What clients have that set nothing themselves. */
@@ -168,7 +172,7 @@ export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
     if (!this.isPaused) {
       const server = this.waiting.size === 0 ? this.takeIdle() : null
       if (server !== null) return this.grant(borrower, server, borrower.waitingSince)
-      const { refusal } = this.launcher
+      const refusal = this.launcher.refusalOf(borrower)
       if (refusal !== undefined) {
         borrower.refused(refusal)
         return false
@@ -336,6 +340,7 @@ export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
   }
 
   onParameter(server: ServerSession, name: string, value: string, isChecked: boolean): void {
+    if (name === ofTheServer && server.roleHost !== undefined) this.context.topology.suspect(server.roleHost)
     this.usual.learn(server, name, value, isChecked)
   }
 
@@ -345,6 +350,7 @@ export class Pool implements ServerOwner, Lender, LaunchingPool, ServerPool {
   }
 
   onServerLost(server: ServerSession, reason: ServerCloseReason): void {
+    if (server.roleHost !== undefined && reason === 'server_crashed') this.context.topology.suspect(server.roleHost)
     if (server.holder === null) server.close(reason)
     else server.holder.lost(reason)
     this.demand()

@@ -10,8 +10,9 @@ import { serverConnects } from '../observe/trace.js'
 import { Idle } from '../protocol/backend.js'
 import { type Condition, PgError } from '../protocol/errors.js'
 import type { ServerCloseReason } from '../server/close-reason.js'
-import type { ConnectFailed } from '../server/connect-failed.js'
+import { type ConnectFailed, failed, isFull, isRefusal } from '../server/connect-failed.js'
 import type { Context } from '../server/context.js'
+import { pauseOf } from '../server/host-list.js'
 import { ServerSession } from '../server/server-session.js'
 import { Budget } from './budget.js'
 import { Conditions } from './conditions.js'
@@ -19,6 +20,7 @@ import type { Database } from './database.js'
 import { Databases } from './databases.js'
 import { Limits } from './limits.js'
 import { Pool, type PoolOwner, type RefusedClient } from './pool.js'
+import { Refusals } from './refusals.js'
 import { traceConnect } from './trace.js'
 
 export class Registry implements PoolOwner {
@@ -26,6 +28,7 @@ export class Registry implements PoolOwner {
   readonly databases: Databases
   readonly cancels: Cancels
   readonly conditions: Conditions
+  readonly refusals: Refusals
   files: AuthFiles
   private readonly budget = new Budget(() => this.pools())
 
@@ -34,6 +37,7 @@ export class Registry implements PoolOwner {
     this.files = files
     this.cancels = cancels
     this.conditions = new Conditions(context.clock)
+    this.refusals = new Refusals(context)
     this.databases = new Databases(context)
   }
 
@@ -51,7 +55,9 @@ export class Registry implements PoolOwner {
   authPool(asked: Database<Pool>, user: string): Pool {
     const stored = this.files.users.get(user) ?? { kind: 'none' as const }
     const database = this.databases.registeredForLookUp(asked)
-    return this.pool(database, database.specialPools, { user, stored })
+    const pool = this.pool(database, database.specialPools, { user, stored })
+    pool.reach = 'anywhere'
+    return pool
   }
 
   forcedCredentials(database: Database<Pool>, user: string): Credentials {
@@ -68,6 +74,7 @@ export class Registry implements PoolOwner {
     const user = this.databases.user(credentials.user)
     const pool = new Pool(this.context, this, database, user, new Limits(this.context, database, user), credentials)
     pools.set(credentials.user, pool)
+    if (database.target !== undefined) this.context.topology.hurry(database.target.group) // it may be the first to log in as
     return pool
   }
 
@@ -102,9 +109,8 @@ export class Registry implements PoolOwner {
     void this.cancels.stop(server)
   }
 
-  /** Nobody knows here whether a host is in recovery. */
-  mayRunAgain(_server: ServerSession, _client: RefusedClient): boolean | 'later' {
-    return false
+  mayRunAgain(server: ServerSession, client: RefusedClient): boolean | 'later' {
+    return this.refusals.add(server, client) ? 'later' : false
   }
 
   makeRoom(pool: Pool, mayEvict: boolean): boolean {
@@ -128,7 +134,11 @@ export class Registry implements PoolOwner {
   }
 
   private onConnected(pool: Pool, server: ServerSession): void {
-    pool.database.hosts.connected(server.host!, server.target!, pool.user.name)
+    const { roleHost } = server
+    if (roleHost === undefined) pool.database.hosts.connected(server.host!, server.location!, pool.user.name)
+    else if (pool.database.target?.standing(roleHost, pool.reach) !== 'fit') {
+      return this.onHostFailed(pool, server, failed('role_changed'))
+    }
     if (serverConnects.hasSubscribers) {
       serverConnects.publish({ ...server.traced, durationMs: this.context.clock.now() - server.connectedAt })
     }
@@ -142,13 +152,38 @@ export class Registry implements PoolOwner {
     }
     if (failure.said !== undefined) this.context.log.warning(`${failure.message}: ${failure.said}`, server)
     const { database, user } = pool
+    if ((isRefusal(failure) || isFull(failure)) && this.hasHostToTry(pool, server)) {
+      server.close(failure.reason, failure.detail)
+      return pool.demand()
+    }
+    if (database.target !== undefined && !isRefusal(failure)) return this.onHostFailed(pool, server, failure)
     // A server that has said no may have done so to this user alone.
     const refused = failure.error === undefined ? undefined : user.name
     if (server.host !== undefined)
-      database.hosts.failed(database.config, server.host, server.target, refused, this.context)
+      database.hosts.failed(database.config, server.host, server.location, refused, this.context)
     pool.launcher.failed(failure.error, failure.message)
     server.close(failure.reason, failure.detail)
     if (database.hosts.hasOther(database.config, user.name, this.context)) pool.demand()
+  }
+
+  /** A host with a role has said no to a user. Returns whether there is another, which may not. */
+  private hasHostToTry({ database, user, reach }: Pool, { roleHost }: ServerSession): boolean {
+    const { target } = database
+    if (target === undefined || roleHost === undefined) return false
+    target.noteMisfit(roleHost, user.name, pauseOf(this.context))
+    if (target.hasAny(user.name, reach)) return true
+    // One that has not spoken yet may fit as well: whether it does is known when its time is over.
+    const isOnly = target.group.hasSpoken
+    target.noteMisfit(roleHost, user.name, isOnly ? 0 : this.context.topology.checkTimeout)
+    return !isOnly
+  }
+
+  /** A host with a role is not there, or has it no longer: that is for its probe to find out, and who waits waits. */
+  private onHostFailed(pool: Pool, server: ServerSession, failure: ConnectFailed): void {
+    const { roleHost } = server
+    pool.launcher.failedHost()
+    server.close(failure.reason, failure.detail)
+    if (roleHost !== undefined) this.context.topology.suspect(roleHost)
   }
 
   onServerClosed(pool: Pool): void {
@@ -187,14 +222,14 @@ export class Registry implements PoolOwner {
   retireAddresses(name: string, addresses: readonly string[]): void {
     for (const pool of this.pools()) {
       for (const server of pool.servers()) {
-        const { target } = server
-        if (target?.kind !== 'tcp' || target.name !== name || !addresses.includes(target.address)) continue
+        const { location } = server
+        if (location?.kind !== 'tcp' || location.name !== name || !addresses.includes(location.address)) continue
         this.retire(pool, server, 'dns_changed')
       }
     }
   }
 
-  private retire(pool: Pool, server: ServerSession, reason: ServerCloseReason): void {
+  retire(pool: Pool, server: ServerSession, reason: ServerCloseReason): void {
     server.retire(reason)
     if (server.state === 'idle' || server.state === 'used' || server.state === 'connecting') server.close(reason)
     else if (this.mustNotWait(pool, server)) server.holder?.fail(new PgError('database_changed'))

@@ -21,9 +21,11 @@ export interface DemoCommand {
   readonly port: number
   readonly data: string | undefined
   readonly keep: boolean
+  /** Ends by itself when it has shown a switchover. */
+  readonly failover: boolean
 }
 
-/** OwnQuery whether the pooler of this configuration answers. */
+/** Asks whether the pooler of this configuration answers. */
 export interface PingCommand {
   readonly name: 'ping'
   readonly file: string
@@ -75,7 +77,7 @@ function versionLines(): string {
 }
 
 const serveUsage = '[-d] [-q] [-R] [-u USER] [-v...] CONFIG_FILE'
-const demoUsage = 'demo [--port N] [--data DIR] [--keep]'
+const demoUsage = 'demo [--port N] [--data DIR] [--keep] [--failover]'
 const pingUsage = 'ping CONFIG_FILE'
 const usages: readonly (readonly [name: string, usage: string])[] = [
   ['', serveUsage],
@@ -113,12 +115,14 @@ async function parseDemo(words: readonly string[], program: string): Promise<Com
     .strict()
     .option('port', { type: 'string', requiresArg: true, describe: 'port of the pooler; without it, 5439' })
     .option('data', { type: 'string', requiresArg: true, describe: 'folder for everything, kept and used again' })
+    .option('failover', { type: 'boolean', describe: 'show what clients see when the primary moves, and end' })
     .option('keep', { type: 'boolean', describe: 'keep the temporary folder that is used without --data' })
   const given = await parser.parseAsync(words)
   if (given.help) return { name: 'say', text: await parser.getHelp(), exitCode: 0 }
-  const { port = '5439', data, keep = false } = given
+  const { port = '5439', data, keep = false, failover = false } = given
+  if (failover && data !== undefined) throw new Error('--failover needs a new cluster: it goes without --data')
   if (!/^[1-9]\d{0,4}$/.test(port) || Number(port) > 65535) throw new Error(`--port ${port}: expected 1 to 65535`)
-  return { name: 'demo', port: Number(port), data, keep }
+  return { name: 'demo', port: Number(port), data, keep, failover }
 }
 
 async function parsePing(words: readonly string[], program: string): Promise<Command> {

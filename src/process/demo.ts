@@ -6,6 +6,7 @@ import { DemoError } from '../demo/demo-error.js'
 import { createLog, type Log } from '../observe/log.js'
 import type { createPooler } from '../pooler.js'
 import type { DemoCommand } from './cli.js'
+import { startLoad } from './demo-load.js'
 import { catchTheRest, stackOf } from './last-resort.js'
 
 const interrupts = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
@@ -25,6 +26,7 @@ export async function runDemoCommand(command: DemoCommand, create: typeof create
       keep: command.keep,
       print: (line) => process.stdout.write(`${line}\n`),
       startPooler: (file) => startPooler(file, log, create),
+      failover: command.failover ? startLoad : undefined,
       signal: interrupted.signal,
     })
     return 0

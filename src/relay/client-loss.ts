@@ -11,14 +11,24 @@ import { isUncountable, settle } from './settlement.js'
 import { Stake } from './stake.js'
 
 export abstract class ClientLoss extends ClientPlay {
-  // The answer that it is not told for now.
+  // The answer that it is not told for now: its statement was refused as a write.
   private refusal: Buffer | null = null
+  // As the settings say. Amid what takes a stake it keeps that until all is answered.
+  private outlives = false
   /** What its next server is given before it goes on: the BEGIN of a block that has come to nothing else. */
   protected opening: Buffer | null = null
 
   /** What may have been sent before is not known: until all is answered, it may have committed. */
   set outlivesServers(outlives: boolean) {
-    if (outlives !== (this.stake !== null)) this.stake = outlives ? new Stake(this.parameters) : null
+    this.outlives = outlives
+    if (outlives) this.stake ??= new Stake(this.parameters)
+    else this.dropStake()
+  }
+
+  private dropStake(): void {
+    if (this.stake === null || this.lost !== null || this.refusal !== null || this.opening !== null) return
+    this.stake.kept.giveUp()
+    this.stake = null
   }
 
   /** It is in a transaction that was lost, without a server. */
@@ -28,7 +38,7 @@ export abstract class ClientLoss extends ClientPlay {
 
   /** Returns whether it can go on without this server, which it still has: told exactly what it is owed. */
   mayOutlive(server: ServerSide): boolean {
-    if (this.stake === null || server.inquiry !== null || server.isAmid(this)) return false
+    if (!this.outlives || server.inquiry !== null || server.isAmid(this)) return false
     return !isUncountable(server.owed, this.dues, server.copyIn)
   }
 
@@ -42,18 +52,18 @@ export abstract class ClientLoss extends ClientPlay {
     return stake.kept.isOnly(this.cutter) && this.frames.atBoundary
   }
 
-  /** It is not told this for now, and nothing more is sent. */
+  /** The client is not told this refusal for now, and nothing more of it is sent. */
   withhold(answer: Buffer): void {
     this.refusal = answer
     this.stalled = this.runsAgain = true
   }
 
-  /** It has, and is asked what to do. */
+  /** The server owes nothing more: its session says what is to become of the refused statement. */
   onRefusedAsReadOnly(): void {
     this.events.onRefusedAsReadOnly()
   }
 
-  /** The statement is run again; the client has no server any more. */
+  /** The refused statement is run again; the client has no server any more. */
   runElsewhere(): void {
     this.sendAgain()
     this.resume()
@@ -75,14 +85,14 @@ export abstract class ClientLoss extends ClientPlay {
     else this.events.onViolation('server_crashed', '')
   }
 
-  /** It waits no more for a server to run it on: its block has failed. */
+  /** No server is waited for any more, to run a refused statement on: the block that it was in has failed. */
   protected failBlock(): void {
     if (this.opening === null) return
     this.opening = null
     this.lost = failedBlock()
   }
 
-  /** It is not: the client is told what the server said. */
+  /** The refused statement is not run again: the client is told what the server said, and this status. */
   tellRefusal(status: number): void {
     const { refusal } = this
     if (refusal === null) return
@@ -96,7 +106,7 @@ export abstract class ClientLoss extends ClientPlay {
     this.releaseIfQuiet()
   }
 
-  /** It waits for that to be decided. */
+  /** A refused statement waits for it to be decided whether it is run again. */
   get isRefused(): boolean {
     return this.refusal !== null
   }
@@ -110,14 +120,21 @@ export abstract class ClientLoss extends ClientPlay {
     if (bytes !== null) this.backlog.addFirst(bytes)
   }
 
-  /** No byte of what it has sent has gone out, or it was refused, so that it can't have been carried out. */
+  /**
+   * What it has sent can't have been carried out: no byte of it has gone out, or it was refused. Or it is a plain BEGIN, of
+   * whose answer the client has nothing: with the server it left nothing behind.
+   */
   private isUntouched(server: ServerSide): boolean {
     if (this.refusal !== null) return true
-    if (server.socket.hasWritten || server.status !== backend.Idle || this.dues.length === 0) return false
-    return this.stake!.kept.isOnly(this.cutter)
+    const { kept } = this.stake!
+    if (server.status !== backend.Idle || this.dues.length === 0 || !kept.isOnly(this.cutter)) return false
+    return !server.socket.hasWritten || (kept.isBegin && !this.socket.hasWritten)
   }
 
-  /** The server that it had is closed. It is told what that has left unanswered. @returns the error of that; null: there is none for now */
+  /**
+   * The server that it had is closed: it is told what that has left unanswered, or has it carried out by another.
+   * @returns the first error that it was told; null: none for now
+   */
   outlive(server: ServerSide, loss: Loss): PgError | null {
     const { dues } = this
     if (this.isUntouched(server)) {
@@ -162,6 +179,7 @@ export abstract class ClientLoss extends ClientPlay {
 
   override onServerQuiet(status: number, isAsk: boolean): void {
     if (this.stake !== null && this.refusal === null) this.stake.kept.giveUp()
+    if (!this.outlives) this.dropStake()
     super.onServerQuiet(status, isAsk)
   }
 

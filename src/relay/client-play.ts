@@ -108,14 +108,18 @@ export abstract class ClientPlay extends ClientFlow {
     return block.refuse()
   }
 
+  private waitsForRest(at: number): boolean {
+    const { end } = this.frames
+    if (end <= this.cutter.chunk.length) return false
+    this.hold(at, end - at)
+    return true
+  }
+
   private playQuery(at: number, block: LostBlock): number {
     const { chunk } = this.cutter
     const { end } = this.frames
     const isLong = end - at > longestExit
-    if (end > chunk.length && !isLong) {
-      this.hold(at, end - at)
-      return Held
-    }
+    if (!isLong && this.waitsForRest(at)) return Held
     this.unsynced = false
     this.closeStatement('', block)
     const text = isLong ? '' : chunk.toString('latin1', at + 5, end - 1)
@@ -150,10 +154,7 @@ export abstract class ClientPlay extends ClientFlow {
     const { chunk } = this.cutter
     const { end } = this.frames
     const isLong = end - at > longestExit
-    if (end > chunk.length && !isLong) {
-      this.hold(at, end - at)
-      return Held
-    }
+    if (!isLong && this.waitsForRest(at)) return Held
     this.unsynced = true
     const isRefused = isLong || block.status === backend.Idle
     const told = isRefused ? null : this.extended(chunk.subarray(at + 5, end), code, block)

@@ -11,6 +11,9 @@ const longest = 16 * 1024
 /** Where they are kept while they are under way: a client has one only for so long. */
 const rooms: Buffer[] = []
 
+/** Rooms that nobody needs just now, of which more are let go: 16 MiB. */
+const mostSpare = 1024
+
 export class KeptExchange {
   private room: Buffer | null = null
   private length = 0
@@ -62,6 +65,11 @@ export class KeptExchange {
     return this.room !== null && this.number === cutter.number
   }
 
+  /** Returns whether what is kept is a plain BEGIN. */
+  get isBegin(): boolean {
+    return this.room !== null && this.isOpening
+  }
+
   /** The exchange, to be run once more; null: there is none. */
   take(): Buffer | null {
     const { room } = this
@@ -73,7 +81,7 @@ export class KeptExchange {
   }
 
   giveUp(): void {
-    if (this.room !== null) rooms.push(this.room)
+    if (this.room !== null && rooms.length < mostSpare) rooms.push(this.room)
     this.room = null
     this.from = -1
   }

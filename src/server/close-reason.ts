@@ -14,6 +14,12 @@ export const serverCloseTexts = {
   pause: 'pause mode',
   server_shutting_down: 'server shutting down',
   pooler_shutting_down: 'pooler is shutting down',
+  // its host
+  host_down: 'host is down',
+  host_replaced: 'host is not the primary any more',
+  role_changed: 'host does not have the role that is wanted',
+  host_banned: 'host is banned',
+  host_returned: 'another host is back and takes its share',
   // its client
   client_disconnect: 'client disconnect while server was not ready',
   replication_closed: 'replication client was closed',
@@ -28,6 +34,7 @@ export const serverCloseTexts = {
   // before it was there
   connect_timeout: 'connect timeout',
   connect_failed: 'connect failed',
+  no_host: 'no host has the role that is wanted',
   dns_failed: 'server DNS lookup failed',
   tls_failed: '%s',
   login_refused: '%s',

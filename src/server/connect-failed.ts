@@ -48,3 +48,17 @@ export function connectFailure(error: unknown): ConnectFailed {
   if (error instanceof ConnectionLost) return failed('server_crashed')
   return failed(error instanceof TlsFailed ? 'tls_failed' : 'login_failed', (error as Error).message)
 }
+
+/** A server that is about to end: 57P01, 57P02. */
+const ending: ReadonlySet<string> = new Set(['57P01', '57P02'])
+
+/** Returns whether it is the user or the database that a server does not want; else it is the server that is not well. */
+export function isRefusal(failure: ConnectFailed): boolean {
+  const { error } = failure
+  return error !== undefined && !ending.has(error.sqlstate) && !isFull(failure)
+}
+
+/** Returns whether a server has no room for now: insufficient resources, among them too many connections. */
+export function isFull({ error }: ConnectFailed): boolean {
+  return error?.sqlstate.startsWith('53') === true
+}

@@ -1,15 +1,16 @@
 // What everything in one pooler shares: configuration, clock, log, and the tables that span pools.
 
-import type { ScramKeyring } from '../auth/scram-keys.js'
+import { ScramKeyring } from '../auth/scram-keys.js'
 import type { Config } from '../config/load.js'
 import type { Clock } from '../observe/clock.js'
-import type { CloseCounts } from '../observe/close-counts.js'
+import { CloseCounts } from '../observe/close-counts.js'
 import type { Log } from '../observe/log.js'
-import type { TrackedNames } from '../relay/parameters.js'
-import type { StatementTable } from '../relay/statements/statement-table.js'
-import type { Classifier } from '../session-state/classify.js'
-import type { Resolver } from './hosts.js'
+import { type TrackedNames, trackedNames } from '../relay/parameters.js'
+import { StatementTable } from '../relay/statements/statement-table.js'
+import { Classifier } from '../session-state/classify.js'
+import { type DnsLimits, Resolver } from './hosts.js'
 import type { TlsFiles } from './tls-files.js'
+import { Topology } from './topology/topology.js'
 
 export interface Context {
   /** Replaced as a whole by a reload. */
@@ -21,6 +22,8 @@ export interface Context {
   readonly classifier: Classifier
   readonly tracked: TrackedNames
   readonly resolver: Resolver
+  /** Hosts with roles; none, where no entry has `target_session_attrs`. */
+  readonly topology: Topology
   /** Certificates and keys, read at start and at each reload. */
   tls: TlsFiles
   /** PAUSE of everything: no server is given to anyone. */
@@ -29,6 +32,36 @@ export interface Context {
   readonly closes: CloseCounts
   /** Numbers for clients and servers, counted up. */
   nextId: number
+}
+
+/** @param onGone is told of addresses that a name does not have any more */
+export function newContext(
+  config: Config,
+  tls: TlsFiles,
+  log: Log,
+  clock: Clock,
+  onGone?: (name: string, addresses: readonly string[]) => void,
+): Context {
+  const limits = (): DnsLimits => ({
+    maxTtl: context.config.settings.dns_max_ttl,
+    failureTtl: context.config.settings.dns_nxdomain_ttl,
+  })
+  const base = {
+    config,
+    clock,
+    log,
+    keyring: new ScramKeyring(),
+    statements: new StatementTable(),
+    classifier: new Classifier(),
+    tracked: trackedNames(config.settings.track_extra_parameters),
+    resolver: new Resolver(clock, limits, onGone),
+    tls,
+    isPaused: false,
+    closes: new CloseCounts(),
+    nextId: 1,
+  }
+  const context: Context = Object.assign(base, { topology: new Topology(base) })
+  return context
 }
 
 /** SHOW's `ptr` of the client or server with this number. */

@@ -1,8 +1,9 @@
-// The hosts of one database, in turn or the first that answers (`load_balance_hosts`), and which of them failed lately.
+// The hosts of one database without roles, which of them is next, and which of them failed lately.
 
 import type { DatabaseConfig } from '../config/databases.js'
+import { nextHost } from './balance.js'
 import type { Context } from './context.js'
-import { type Host, locate, type ServerAddress } from './hosts.js'
+import { locate, type NamedHost, namedHostsOf, type ServerAddress } from './hosts.js'
 
 /** What is needed of the Context: `server_login_retry`, `unix_socket_dir`, the time, and the addresses of names. */
 export type HostContext = Pick<Context, 'clock' | 'config' | 'resolver'>
@@ -23,21 +24,26 @@ export class HostList {
   /** When they failed, ms on the clock, by `keyOf`. */
   private readonly failures = new Map<string, number>()
 
-  /** The host to connect to next. Where all have failed, the one for which that is longest ago. */
-  next(database: DatabaseConfig, user: string, context: HostContext): Host {
+  /**
+   * The host to connect to next. Where all have failed, the one for which that is longest ago.
+   * @param count servers of the database that are on a host
+   */
+  next(database: DatabaseConfig, user: string, context: HostContext, count: (host: NamedHost) => number): NamedHost {
     const hosts = hostsOf(database, context)
     const inTurn = hosts.map((_, n) => hosts[(this.turn + n) % hosts.length]!)
     const failures = inTurn.map((host) => this.failureOf(host, user, context))
-    const best = failures.indexOf(Math.min(...failures))
-    if (database.loadBalanceHosts === 'round-robin') this.turn = (this.turn + best + 1) % hosts.length
-    return inTurn[best]!
+    const earliest = Math.min(...failures)
+    const best = inTurn.filter((_, n) => failures[n] === earliest)
+    const next = nextHost(database.loadBalanceHosts, best, 0, count)!
+    if (database.loadBalanceHosts === 'round-robin') this.turn = (hosts.indexOf(next) + 1) % hosts.length
+    return next
   }
 
   /**
    * Where a host is: one of its addresses, those that have not failed before the others.
    * @throws LookupFailed
    */
-  locate({ name, port }: Host, user: string, context: HostContext): Promise<ServerAddress> {
+  locate({ name, port }: NamedHost, user: string, context: HostContext): Promise<ServerAddress> {
     const isFailing = (address: string): boolean => this.since(keyOf(address, port), user, context) !== never
     return locate(name, port, context.resolver, isFailing)
   }
@@ -53,7 +59,7 @@ export class HostList {
    */
   failed(
     database: DatabaseConfig,
-    host: Host,
+    host: NamedHost,
     target: ServerAddress | undefined,
     user: string | undefined,
     context: HostContext,
@@ -71,7 +77,7 @@ export class HostList {
     if (name === host.name && port === host.port) this.turn = (this.turn + 1) % hosts.length
   }
 
-  connected({ name, port }: Host, target: ServerAddress, user: string): void {
+  connected({ name, port }: NamedHost, target: ServerAddress, user: string): void {
     if (this.failures.size === 0) return
     for (const where of [name, target.kind === 'tcp' ? target.address : name]) {
       this.failures.delete(keyOf(where, port))
@@ -80,7 +86,7 @@ export class HostList {
   }
 
   /** When a host failed, with all its addresses, ms on the clock; `never`: it has not, or long enough ago. */
-  private failureOf({ name, port }: Host, user: string, context: HostContext): number {
+  private failureOf({ name, port }: NamedHost, user: string, context: HostContext): number {
     const own = this.since(keyOf(name, port), user, context)
     const addresses = context.resolver.addressesOf(name)
     if (own !== never || addresses.length === 0) return own
@@ -95,7 +101,8 @@ export class HostList {
 
 const never = Number.NEGATIVE_INFINITY
 
-function pauseOf({ config }: HostContext): number {
+/** How long a host that has failed, or has said no, is passed over while there are others, ms. */
+export function pauseOf({ config }: HostContext): number {
   return Math.max(config.settings.server_login_retry * 1000, shortestPause)
 }
 
@@ -103,8 +110,6 @@ function keyOf(where: string, port: number, user?: string): string {
   return user === undefined ? `${where}\0${port}` : `${where}\0${port}\0${user}`
 }
 
-/** As configured; without any, the folder of our own Unix socket. */
-function hostsOf({ hosts, ports }: DatabaseConfig, { config }: HostContext): Host[] {
-  const names = hosts.length === 0 ? [config.settings.unix_socket_dir || '/tmp'] : hosts
-  return names.map((name, n) => ({ name, port: (ports.length > 1 ? ports[n] : ports[0]) ?? 5432 }))
+function hostsOf(database: DatabaseConfig, { config }: HostContext): NamedHost[] {
+  return namedHostsOf(database, config.settings.unix_socket_dir)
 }

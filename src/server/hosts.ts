@@ -2,6 +2,7 @@
 
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
+import type { DatabaseTemplate } from '../config/databases.js'
 import type { Clock } from '../observe/clock.js'
 
 export interface DnsStatus {
@@ -12,7 +13,7 @@ export interface DnsStatus {
 }
 
 /** As configured: name, address, folder of a Unix socket. */
-export interface Host {
+export interface NamedHost {
   readonly name: string
   readonly port: number
 }
@@ -88,6 +89,11 @@ export class Resolver {
     return address
   }
 
+  /** All addresses of the name; none where it can't be looked up. */
+  async addresses(name: string): Promise<readonly string[]> {
+    return isIP(name) !== 0 ? [name] : (await this.find(name)).addresses
+  }
+
   /** What is known of a name without looking it up; none: nothing. */
   addressesOf(name: string): readonly string[] {
     return isIP(name) !== 0 ? [name] : (this.known.get(name)?.addresses ?? [])
@@ -135,7 +141,30 @@ export async function locate(
   resolver: Resolver,
   isFailing?: (address: string) => boolean,
 ): Promise<ServerAddress> {
+  return unixPlace(host, port) ?? { kind: 'tcp', name: host, address: await resolver.address(host, isFailing), port }
+}
+
+/** The same, all of its addresses; none where the name can't be looked up. */
+export async function placesOf({ name, port }: NamedHost, resolver: Resolver): Promise<ServerAddress[]> {
+  const socket = unixPlace(name, port)
+  if (socket !== undefined) return [socket]
+  return (await resolver.addresses(name)).map((address) => ({ kind: 'tcp', name, address, port }))
+}
+
+function unixPlace(host: string, port: number): ServerAddress | undefined {
   if (host.startsWith('/')) return { kind: 'unix', path: `${host}/.s.PGSQL.${port}`, port }
   if (host.startsWith('@')) return { kind: 'unix', path: `\0${host.slice(1)}/.s.PGSQL.${port}`, port }
-  return { kind: 'tcp', name: host, address: await resolver.address(host, isFailing), port }
+  return undefined
+}
+
+/**
+ * The hosts of an entry, as configured.
+ * @param ownFolder of the Unix socket, for an entry that names none (`unix_socket_dir`)
+ */
+export function namedHostsOf(
+  { hosts, ports }: Pick<DatabaseTemplate, 'hosts' | 'ports'>,
+  ownFolder: string,
+): NamedHost[] {
+  const names = hosts.length === 0 ? [ownFolder || '/tmp'] : hosts
+  return names.map((name, n) => ({ name, port: (ports.length > 1 ? ports[n] : ports[0]) ?? 5432 }))
 }

@@ -1,9 +1,8 @@
 // One server connection: connecting, idle, active, tested, closed; who has it, and whose it is.
 
-import { type BackendKey, type Credentials, logIn } from '../auth/server-login.js'
+import type { BackendKey, Credentials } from '../auth/server-login.js'
 import type { DatabaseConfig } from '../config/databases.js'
 import { hostAndPort } from '../io/listener.js'
-import type { Socket } from '../io/socket.js'
 import type { LogPeer } from '../observe/log.js'
 import * as logTexts from '../observe/log-texts.js'
 import type { Counters } from '../observe/stats.js'
@@ -13,9 +12,8 @@ import { ConnectionLost } from '../protocol/conversation.js'
 import type { PgError } from '../protocol/errors.js'
 import * as frontend from '../protocol/frontend.js'
 import type { ServerEvents } from '../relay/events.js'
-import { MessageReader } from '../relay/message-reader.js'
 import { type Answer, OwnQuery } from '../relay/own-query.js'
-import { ParameterSet } from '../relay/parameters.js'
+import { ofTheServer, ParameterSet } from '../relay/parameters.js'
 import { ServerRelay } from '../relay/server-relay.js'
 import { ServerStatements } from '../relay/statements/server-statements.js'
 import { noSettings, type SettingSet } from '../session-state/settings.js'
@@ -24,13 +22,15 @@ import { Attempt } from './attempt.js'
 import { type ServerCloseReason, serverCloseText } from './close-reason.js'
 import { type ConnectFailed, connectFailure, failed } from './connect-failed.js'
 import { type Context, pointer } from './context.js'
-import { dial } from './dial.js'
-import type { HostList } from './host-list.js'
-import type { Host, ServerAddress } from './hosts.js'
+import { type HostList, pauseOf } from './host-list.js'
+import type { NamedHost, ServerAddress } from './hosts.js'
 import { leavePromise } from './leave-promise.js'
+import { openServer } from './open-server.js'
 import type { ServerState } from './server-states.js'
-import { secureServer } from './server-tls.js'
 import type { ServerTls } from './tls-files.js'
+import type { Host } from './topology/host.js'
+import { type SessionRole, sessionRoleOf, sessionRoleQuestion } from './topology/session-role.js'
+import type { Reach, Target } from './topology/target.js'
 
 /** Whoever a server has been given to, as far as a server and SHOW want to know. */
 export interface Holder {
@@ -52,7 +52,15 @@ export interface ServerStartup {
 
 /** The pool that a server belongs to: where it goes and as whom it logs in, and who hears what becomes of it. */
 export interface ServerOwner {
-  readonly database: { readonly name: string; readonly config: DatabaseConfig; readonly hosts: HostList }
+  readonly database: {
+    readonly name: string
+    readonly config: DatabaseConfig
+    readonly hosts: HostList
+    readonly target: Target | undefined
+    countServers(isTrue: (server: ServerSession) => boolean): number
+  }
+  /** Which hosts its servers may be on, where hosts have roles. */
+  readonly reach: Reach
   readonly user: { readonly name: string }
   readonly credentials: Credentials
   readonly startup: ServerStartup
@@ -80,9 +88,12 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
   /** Whoever it is lent to; written by the Lease alone. */
   holder: Holder | null = null
   key: BackendKey = { pid: 0, secret: Buffer.alloc(4) }
-  /** Which of its database's hosts it is for, and where that is. */
-  host: Host | undefined
-  target: ServerAddress | undefined
+  /** Which of its database's hosts it is for. */
+  host: NamedHost | undefined
+  /** The same, where hosts have roles. */
+  roleHost: Host | undefined
+  /** Where that is. */
+  location: ServerAddress | undefined
   tls = ''
   /** How it was to be connected to. */
   security: ServerTls | undefined
@@ -131,10 +142,10 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
   }
 
   get address(): string {
-    const target = this.target
-    if (target === undefined) return '(nohost)'
-    if (target.kind === 'unix') return `unix:${target.port}`
-    return hostAndPort(target.address, target.port)
+    const { location } = this
+    if (location === undefined) return '(nohost)'
+    if (location.kind === 'unix') return `unix:${location.port}`
+    return hostAndPort(location.address, location.port)
   }
 
   get logPrefix(): string {
@@ -188,24 +199,15 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
 
   private async open(attempt: Attempt): Promise<void> {
     const { config, log } = this.context
-    const database = this.pool.database
+    const { database } = this.pool
     this.security = this.context.tls.serversOf(database.config)
-    this.host = database.hosts.next(database.config, this.pool.user.name, this.context)
-    this.target = await attempt.wait(database.hosts.locate(this.host, this.pool.user.name, this.context))
-    const { target } = this
-    if (log.verbose > 1 && target.kind === 'tcp') log.noise(`dns: ${target.name} = ${target.address}`, this)
-    const socket = this.openSocket(this.target)
-    const reader = new MessageReader(socket)
-    attempt.onGivenUp(() => {
-      reader.fail(new ConnectionLost('given up'))
-      reader.socket.destroy()
-    })
-    await attempt.wait(connected(socket))
-    if (config.settings.log_connections) {
-      log.info(logTexts.newServer(socket.stream as { localAddress?: string; localPort?: number }), this)
-    }
-    const channelBinding = await attempt.wait(this.secure(reader, this.target))
-    const login = logIn(reader, {
+    const location = await attempt.wait(this.locate())
+    this.location = location
+    if (log.verbose > 1 && location.kind === 'tcp') log.noise(`dns: ${location.name} = ${location.address}`, this)
+    const { reader, key } = await openServer(attempt, {
+      address: location,
+      security: this.security,
+      settings: config.settings,
       credentials: this.pool.credentials,
       parameters: {
         database: database.config.dbname,
@@ -213,14 +215,20 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
         ...this.pool.startup.parameters,
       },
       keyring: this.context.keyring,
-      channelBinding,
+      onConnected: ({ stream }) => {
+        if (config.settings.log_connections)
+          log.info(logTexts.newServer(stream as { localAddress?: string; localPort?: number }), this)
+      },
+      onSecured: (tls) => {
+        this.tls = tls
+        if (config.settings.log_connections) log.info(logTexts.tlsEstablished(tls), this)
+      },
       onParameter: (name, value) => {
         this.parameters.report(name, value)
         this.reported.set(name, value)
       },
     })
-    this.key = await attempt.wait(login)
-    attempt.check()
+    this.key = key
     if (log.verbose > 0) log.debug(`S: login ok, backend ${this.key.pid}`, this)
     const relay = new ServerRelay(
       reader.socket,
@@ -233,27 +241,54 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
     reader.socket.owner = relay
     if (reader.rest.length > 0) relay.onBytes(reader.rest)
     reader.socket.resume()
+    await attempt.wait(this.checkRole())
     await attempt.wait(this.runConnectQuery())
   }
 
-  private openSocket(address: ServerAddress): Socket {
-    const { settings } = this.context.config
-    return dial(address, {
-      noDelay: true,
-      keepAlive: settings.tcp_keepalive,
-      keepAliveInitialDelay: settings.tcp_keepidle * 1000,
-    })
+  /** Where it connects to: a host in turn, or one that has the role that its database wants. */
+  private async locate(): Promise<ServerAddress> {
+    const { database, user, reach } = this.pool
+    const { target } = database
+    if (target === undefined) {
+      this.host = database.hosts.next(database.config, user.name, this.context, ({ name, port }) =>
+        database.countServers(({ host }) => host?.name === name && host.port === port),
+      )
+      return database.hosts.locate(this.host, user.name, this.context)
+    }
+    const found = target.choose(user.name, reach, (host) => database.countServers(({ roleHost }) => roleHost === host))
+    if (found === undefined) throw failed('no_host')
+    this.host = found.named
+    this.roleHost = found.host
+    return found.address
   }
 
-  /** TLS as the configuration wants it; gives the data for channel binding. */
-  private async secure(reader: MessageReader, address: ServerAddress): Promise<Buffer | undefined> {
-    if (address.kind === 'unix') return undefined
-    const secured = await secureServer(reader, this.security!, address.name)
-    if (secured === undefined) return undefined
-    this.tls = secured.description
-    const { log, config } = this.context
-    if (config.settings.log_connections) log.info(logTexts.tlsEstablished(this.tls), this)
-    return secured.channelBinding
+  /** What its login says of its host is held against what was heard, and against what its database wants. */
+  private async checkRole(): Promise<void> {
+    const { roleHost, pool } = this
+    const { target } = pool.database
+    if (roleHost === undefined || target === undefined || pool.startup.replication === 'physical') return
+    const role = await this.sessionRole()
+    const { topology } = this.context
+    leavePromise(() => topology.hearLogin(roleHost, role.isInRecovery))
+    if (target.accepts(role, pool.reach)) {
+      // What clients are told is what their database asks for, whichever of its hosts they are on.
+      if (this.reported.has(ofTheServer)) this.onParameter(ofTheServer, target.inHotStandby)
+      this.parameters.report(ofTheServer, this.reported.get(ofTheServer))
+      return
+    }
+    if (target.standing(roleHost, pool.reach) === 'fit' && roleHost.report?.isInRecovery === role.isInRecovery) {
+      target.noteMisfit(roleHost, pool.user.name, pauseOf(this.context))
+    }
+    throw failed('role_changed')
+  }
+
+  /** Reported since PostgreSQL 14, asked for before. */
+  private async sessionRole(): Promise<SessionRole> {
+    const reported = sessionRoleOf(this.reported)
+    if (reported !== undefined) return reported
+    const { rows, error } = await this.query(frontend.query(sessionRoleQuestion))
+    if (error !== undefined) throw error
+    return { isInRecovery: rows[0]?.[0] === 't', isReadOnly: rows[0]?.[1] === 'on' }
   }
 
   private async runConnectQuery(): Promise<void> {
@@ -342,14 +377,4 @@ export class ServerSession implements ServerEvents, StatefulServer, LogPeer {
     if (this.state === 'connecting') this.reported.set(name, value)
     else this.pool.onParameter(this, name, value, this.isChecked)
   }
-}
-
-function connected(socket: Socket): Promise<void> {
-  return new Promise((resolve, reject) => {
-    socket.stream.once('connect', resolve)
-    socket.stream.once('error', ({ code, message }: NodeJS.ErrnoException) =>
-      reject(failed('connect_failed', '', code ?? message)),
-    )
-    socket.stream.once('close', () => reject(failed('connect_failed')))
-  })
 }

@@ -1,7 +1,7 @@
 // TLS with a server: asked for and begun, or begun directly, before anything else is said on the connection.
 // https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
 
-import { mustEncrypt } from '../config/settings.js'
+import { mustEncrypt } from '../config/choices.js'
 import { endPointBinding } from '../io/end-point-binding.js'
 import { applicationProtocol, connectTls, describeTls, tlsReason } from '../io/tls.js'
 import { sslRequest } from '../protocol/frontend.js'

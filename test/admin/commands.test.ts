@@ -38,6 +38,28 @@ const commands: readonly (readonly [text: string, admin: string, call: string | 
   ['RECONNECT pg', 'C RECONNECT', 'reconnect pg', denied],
   ['RECONNECT pgbouncer', 'E ERROR 08P01 cannot reconnect admin db: pgbouncer', undefined, denied],
   ['WAIT_CLOSE pgbouncer', 'E ERROR 08P01 cannot wait in admin db: pgbouncer', undefined, denied],
+  ['BAN HOST 10.0.0.1:5432', 'C BAN HOST', 'banHost 10.0.0.1:5432 0', denied],
+  ['ban host [2001:db8::1]:5432 60', 'C BAN HOST', 'banHost [2001:db8::1]:5432 60', denied],
+  ["BAN HOST '/tmp/a b/.s.PGSQL.5432' 0.5;", 'C BAN HOST', 'banHost /tmp/a b/.s.PGSQL.5432 0.5', denied],
+  [`BAN HOST '/${'x'.repeat(90)}/.s.PGSQL.5432'`, 'C BAN HOST', `banHost /${'x'.repeat(90)}/.s.PGSQL.5432 0`, denied],
+  [`BAN HOST ${'x'.repeat(256)}`, 'E ERROR 08P01 bad arguments', undefined, 'E ERROR 08P01 bad arguments'],
+  ['BAN HOST "Db.Example"', 'C BAN HOST', 'banHost Db.Example 0', denied],
+  ['BAN HOST', 'E ERROR 08P01 a host is required', undefined, denied],
+  ["BAN HOST ''", 'E ERROR 08P01 a host is required', undefined, denied],
+  ['BAN HOST a soon', 'E ERROR 08P01 expected a number of seconds', undefined, denied],
+  ['BAN HOST a -1', 'E ERROR 08P01 expected a number of seconds', undefined, denied],
+  ['BAN HOST a 1e3', 'E ERROR 08P01 expected a number of seconds', undefined, denied],
+  ['BAN HOST a 1234567890', 'E ERROR 08P01 expected a number of seconds', undefined, denied],
+  ['BAN HOST a 1 2', invalid('BAN HOST a 1 2'), undefined, invalid('BAN HOST a 1 2')],
+  ['BAN HOST a, b', invalid('BAN HOST a, b'), undefined, invalid('BAN HOST a, b')],
+  ['BAN', invalid('BAN'), undefined, invalid('BAN')],
+  ['BAN a', invalid('BAN a'), undefined, invalid('BAN a')],
+  ['UNBAN HOST 10.0.0.1:5432', 'C UNBAN HOST', 'unbanHost 10.0.0.1:5432', denied],
+  ['UNBAN HOST', 'E ERROR 08P01 a host is required', undefined, denied],
+  ['UNBAN HOST a 5', 'E ERROR 08P01 bad arguments', undefined, denied],
+  ['WAIT PRIMARY', 'E ERROR 08P01 a database is required', undefined, denied],
+  ['WAIT PRIMARY pg later', 'E ERROR 08P01 expected a number of seconds', undefined, denied],
+  ['WAIT PRIMARY pgbouncer', 'E ERROR 08P01 admin db has no primary: pgbouncer', undefined, denied],
   ['SHUTDOWN WAIT_FOR_SERVERS', 'C SHUTDOWN', 'shutdown wait_for_servers', denied],
   ['shutdown wait_for_clients', 'C SHUTDOWN', 'shutdown wait_for_clients', denied],
   ['SHUTDOWN x', invalid('SHUTDOWN x'), undefined, invalid('SHUTDOWN x')],
@@ -55,12 +77,26 @@ const waiting = [
   ['SUSPEND', 'suspend'],
   ['WAIT_CLOSE', 'waitClose'],
   ['WAIT_CLOSE pg', 'waitClose pg'],
+  ['WAIT PRIMARY pg', 'waitPrimary pg 0'],
+  ['wait primary "pg" 2.5', 'waitPrimary pg 2.5'],
 ] as const
+
+/** The verb that a command begins with: one word, or two. */
+const verbOf = (text: string) => verbs.find(({ name }) => `${text.toUpperCase()} `.startsWith(`${name} `))?.name
 
 test.each(commands)('%s, by an admin: %s', async (text, answer, call) => {
   const client = new ConsoleClient('admin')
   expect(await client.query(text)).toEqual([answer, 'Z I'])
   expect(client.administration.calls).toEqual(call === undefined ? [] : [call])
+})
+
+test('UNBAN HOST tells that the host is fenced again', async () => {
+  const client = new ConsoleClient('admin')
+  expect(await client.query('UNBAN HOST fenced')).toEqual([
+    'N NOTICE 00000 fenced is fenced again',
+    'C UNBAN HOST',
+    'Z I',
+  ])
 })
 
 test.each(commands)('%s, by a stats user, does nothing', async (text, _admin, _call, answer) => {
@@ -74,7 +110,7 @@ test.each(waiting)('%s waits until it is true', async (text, call) => {
   expect(await client.query(text)).toEqual([])
   expect(client.administration.calls).toEqual([call])
   client.administration.finish()
-  expect(await client.ask()).toEqual([`C ${text.split(' ')[0]}`, 'Z I'])
+  expect(await client.ask()).toEqual([`C ${verbOf(text)}`, 'Z I'])
 })
 
 test.each(waiting)('%s, by a stats user, does nothing', async (text) => {
@@ -84,7 +120,7 @@ test.each(waiting)('%s, by a stats user, does nothing', async (text) => {
 })
 
 test('every verb is among the commands above, for both roles', () => {
-  const tested = [...commands, ...waiting].map(([text]) => text.split(' ')[0]?.toUpperCase())
+  const tested = [...commands, ...waiting].map(([text]) => verbOf(text))
   for (const { name } of verbs) expect(tested, name).toContain(name)
 })
 
@@ -110,8 +146,9 @@ test('SHOW HELP is a notice that names every verb and every SHOW', async () => {
   const { S, C, M, D } = fieldsOf(messages[0]!)
   expect([S, C, M]).toEqual(['NOTICE', '00000', 'Console usage'])
   expect(D).toMatch(/^\n\tSHOW HELP\|CONFIG\|DATABASES\|POOLS\|CLIENTS\|SERVERS\|USERS\|VERSION\n/)
-  const words = D?.split(/[\s|]+/)
-  for (const { name } of [...verbs, ...tables]) expect(words).toContain(name)
+  const words = D?.split(/[\t\n| ]+/)
+  for (const { name } of tables) expect(words).toContain(name)
+  for (const { name } of verbs) expect(D).toMatch(new RegExp(`[\\t|]${name}(?=[ |\\n]|$)`))
 })
 
 test('what has worked is logged as pgbouncer does, and what has not as a warning', async () => {

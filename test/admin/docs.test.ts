@@ -41,10 +41,11 @@ const argument: Record<ArgumentRule, string> = {
   'database?': ' [db]',
   id: ' id',
   'shutdown mode': ' [mode]',
+  host: ' host',
 }
 
 test('the page has every command with its argument, and none that is not', () => {
-  const commands = verbs.map((verb) => `${verb.name}${argument[verb.argument]}`)
+  const commands = verbs.map((verb) => `${verb.name}${argument[verb.argument]}${verb.takesSeconds ? ' [seconds]' : ''}`)
   const shows = tables.map((table) => `SHOW ${table.name}`)
   expect([...sections.keys()].sort()).toEqual(
     [...commands, ...shows, 'SHOW what', 'SELECT what', 'SET key = value', 'SHOW HELP', 'SHOW FDS'].sort(),

@@ -4,6 +4,7 @@ import { type Config, loadConfig } from '../../src/config/load.js'
 import type {
   Administration,
   DatabaseStatus,
+  HostStatus,
   PeerPoolStatus,
   PeerStatus,
   PoolStatus,
@@ -160,6 +161,23 @@ export class FakeAdministration implements Administration {
   peers = () => [peer]
   peerPools = () => [peerPool]
   dnsHosts = () => [{ hostname: 'db.example', ttl: 15, addresses: ['10.0.0.1:5432', '10.0.0.2:5432'] }]
+  hosts = (): HostStatus[] => [
+    {
+      host: '10.0.0.1:5432',
+      role: 'primary',
+      state: 'up',
+      isPrimary: true,
+      timeline: 3,
+      systemId: '7000000000000000001',
+      lag: undefined,
+      since: new Date(2026, 0, 5, 12, 0, 0),
+      lastError: '',
+      active: 1,
+      idle: 2,
+      other: 3,
+      failovers: 1,
+    },
+  ]
   memory = () => [{ name: 'heap', size: 1, used: 2, free: 3, total: 4 }]
   state = () => ({ active: !this.suspended, paused: false, suspended: this.suspended })
   lists = () => ({
@@ -203,6 +221,13 @@ export class FakeAdministration implements Administration {
   killClient = (id: number) => this.#note('killClient', String(id))
   reconnect = (name: string | undefined) => this.#note('reconnect', name)
   waitClose = (name: string | undefined, signal: AbortSignal) => this.#wait(signal, 'waitClose', name)
+  banHost = (host: string, seconds: number) => this.#note('banHost', host, String(seconds))
+  unbanHost = (host: string) => {
+    this.#note('unbanHost', host)
+    return host === 'fenced' ? { text: 'fenced is fenced again', detail: 'It is not.' } : undefined
+  }
+  waitPrimary = (name: string, seconds: number, signal: AbortSignal) =>
+    this.#wait(signal, 'waitPrimary', name, String(seconds))
   suspend = (signal: AbortSignal) => {
     this.suspended = true
     return this.#wait(signal, 'suspend')

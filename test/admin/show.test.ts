@@ -19,6 +19,9 @@ const debugSockets = `${sockets}, recv_pos i, pkt_pos i, pkt_remain i, send_pos 
 const expected: Record<string, string> = {
   ACTIVE_SOCKETS: debugSockets,
   CLIENTS: sockets,
+  HOSTS:
+    'host s, role s, state s, writes s, timeline q, lag_ms q, since s, sv_active i, sv_idle i, sv_other i, ' +
+    'failovers N, system_identifier s, last_error s', // not in pgbouncer
   CLOSES: 'kind s, database s, user s, reason s, count N', // not in pgbouncer
   CONFIG: 'key s, value s, default s, changeable s',
   DATABASES:
@@ -70,7 +73,7 @@ async function rows(show: string, administration = new FakeAdministration()): Pr
   return messages.filter(({ code }) => code === 'D').map(textsOf)
 }
 
-test('there is a table for each SHOW of pgbouncer that has rows, FDS apart, and CLOSES', () => {
+test('there is a table for each SHOW of pgbouncer that has rows, FDS apart, and CLOSES and HOSTS', () => {
   expect(tables.map((table) => table.name).sort()).toEqual(Object.keys(expected).sort())
 })
 

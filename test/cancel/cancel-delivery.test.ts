@@ -18,7 +18,7 @@ async function scene(sink: CancelSink): Promise<Scene> {
   const heart = await Heart.open({ cancel_wait_timeout: 10 })
   const [client, second] = [await heart.connect(), await heart.connect()]
   const [server] = heart.servers as [RigServer]
-  server.session.target = sink.address
+  server.session.location = sink.address
   server.session.key = { pid: 77, secret: Buffer.from('5ec8e7', 'hex') }
   client.send(query('rows 1 a'))
   second.send(query('rows 1 b'))

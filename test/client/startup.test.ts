@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Arrival } from '../../src/client/arrivals.js'
 import { negotiateStartup } from '../../src/client/startup.js'
-import { mustEncrypt, type SslMode } from '../../src/config/settings.js'
+import { mustEncrypt, type SslMode } from '../../src/config/choices.js'
 import { silentLog } from '../../src/observe/log.js'
 import { ConnectionLost } from '../../src/protocol/conversation.js'
 import { PgError } from '../../src/protocol/errors.js'

@@ -16,6 +16,7 @@ test('a database without keys is itself, over the Unix socket', async () => {
     hosts: [],
     ports: [5432],
     loadBalanceHosts: 'round-robin',
+    targetSessionAttrs: 'any',
     startupParameters: {},
     tls: {},
     place: { file: 'x.ini', line: 3 },
@@ -27,7 +28,7 @@ test('all keys of a database are read', async () => {
     (await database(
       `host=h port=1 dbname=d user=u password=p auth_user=au auth_query='select $1' auth_dbname=ad pool_size=1
        min_pool_size=2 reserve_pool_size=3 max_db_connections=4 max_db_client_connections=5 pool_mode=STATEMENT
-       session_state=Track server_lost=Error load_balance_hosts=disable server_lifetime=6 query_wait_timeout=7.5 connect_query='select ''x''' client_encoding=c
+       session_state=Track server_lost=Error load_balance_hosts=disable target_session_attrs=Read-Write max_replica_lag=2.5 server_lifetime=6 query_wait_timeout=7.5 connect_query='select ''x''' client_encoding=c
        datestyle=ISO timezone='A/B' application_name=app sslmode=verify-full sslnegotiation=direct sslrootcert=r
        sslcert=c sslkey=k`.replace(/\n */g, ' '),
     )) ?? {}
@@ -50,6 +51,8 @@ test('all keys of a database are read', async () => {
     sessionState: 'track',
     serverLost: 'error',
     loadBalanceHosts: 'disable',
+    targetSessionAttrs: 'read-write',
+    maxReplicaLag: 2.5,
     serverLifetime: 6,
     queryWaitTimeout: 7.5,
     connectQuery: "select 'x'",
@@ -120,6 +123,18 @@ test.each([
     'invalid value for pool_mode in configuration (x.ini:3): expected one of session, transaction, statement',
   ],
   [
+    'a = target_session_attrs=master',
+    'invalid value for target_session_attrs in configuration (x.ini:3): expected one of any, read-write, read-only, primary, standby, prefer-standby',
+  ],
+  [
+    'a = load_balance_hosts=least',
+    'invalid value for load_balance_hosts in configuration (x.ini:3): expected one of round-robin, disable, random, least-connections',
+  ],
+  [
+    'a = max_replica_lag=-1',
+    'invalid value for max_replica_lag in configuration (x.ini:3): expected 0 or more seconds',
+  ],
+  [
     'a = query_wait_timeout=-2',
     'invalid value for query_wait_timeout in configuration (x.ini:3): expected 0 or more seconds',
   ],
@@ -133,7 +148,14 @@ test.each([
     'a = host=a:5432',
     'invalid value for host in configuration (x.ini:3): a host with a colon is no IPv6 address (is a port meant?)',
   ],
-  ['a = host=a,b port=1,2,3', 'database "a" has 2 hosts but 3 ports (x.ini:3)'],
+  [
+    'a = host=a port=1,2',
+    'database "a" has 1 host but 2 ports (x.ini:3): expected one port for all hosts, or one for each',
+  ],
+  [
+    'a = host=a,b port=1,2,3',
+    'database "a" has 2 hosts but 3 ports (x.ini:3): expected one port for all hosts, or one for each',
+  ],
   ['* = nonsense', "syntax error in connection string (x.ini:3): expected 'key=value'"],
 ])('the database %j is refused', async (line, message) => {
   await expect(load('databases', line)).rejects.toThrow(expect.objectContaining({ message, file: 'x.ini', line: 3 }))

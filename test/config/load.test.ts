@@ -175,6 +175,27 @@ test('a setting without effect gives a warning by name, unless its value asks fo
   expect((await load('[pgbouncer]\npkt_buf = 0x1000\ntcp_defer_accept = 1')).warnings).toEqual([])
 })
 
+test('hosts that nobody may be asked as before a client has logged in give one warning', async () => {
+  const entries = `[databases]
+one = host=a,b target_session_attrs=primary
+two = host=a,b target_session_attrs=standby
+any = host=a,b
+own = host=a,b target_session_attrs=primary user=app
+`
+  expect((await load(`${entries}[pgbouncer]`)).warnings).toEqual([
+    'the roles of the hosts of "one", "two" (x.ini:2) are not known before a client has logged in: set host_check_user',
+  ])
+  expect((await load(`${entries}[pgbouncer]\nhost_check_user = checker`)).warnings).toEqual([])
+  expect((await load(`${entries}[pgbouncer]\nauth_user = asker`)).warnings).toEqual([])
+})
+
+test('a period says what the least is, whatever is wrong with it', async () => {
+  for (const value of ['0', '-1']) {
+    const { message } = await failure(`[pgbouncer]\nhost_check_period = ${value}`)
+    expect(message).toMatch(/: expected 0\.01 or more seconds$/)
+  }
+})
+
 test('a setting that may not be passed over is refused', () => {
   const setting = { ...settings.pkt_buf, support: { kind: 'refused', reason: 'not here' } } as const
   const place = { file: 'x.ini', line: 2 }

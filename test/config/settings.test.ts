@@ -30,7 +30,8 @@ const live =
   tcp_defer_accept tcp_keepalive tcp_keepcnt tcp_keepidle tcp_keepintvl tcp_socket_buffer tcp_user_timeout
   transaction_timeout verbose`.split(/\s+/)
 
-const ours = ['auth_failure_delay', 'server_tls_sslnegotiation', 'log_format', 'session_state', 'shutdown_timeout']
+const ours = `auth_failure_delay host_check_period host_check_timeout host_check_user log_format max_replica_lag
+  server_tls_sslnegotiation session_state shutdown_timeout`.split(/\s+/)
 
 test('all settings of pgbouncer are there, each reloadable or not as in pgbouncer', () => {
   expect([...settingNames].sort()).toEqual([...bootOnly, ...live, ...ours].sort())
@@ -80,10 +81,12 @@ test('every commented line of the sample configuration may be put into force', a
   const entries = (await readIni('sample', async () => text)).filter(({ kind }) => kind === 'entry')
   expect(entries.length).toBeGreaterThan(rows.length + 6)
   const config = await loadConfig('sample', { readFile: async () => text })
-  expect([...config.databases.keys()]).toEqual(['pg_rw', 'pg_ro', 'app', 'local', 'my database'])
+  expect([...config.databases.keys()]).toEqual(['pg_rw', 'pg_ro', 'app_rw', 'app_ro', 'app', 'local', 'my database'])
   expect(config.peers.size).toBe(2)
   expect(config.users.size).toBe(1)
-  expect(config.warnings).toEqual([])
+  expect(config.warnings).toEqual([
+    expect.stringMatching(/^the roles of the hosts of "app_rw", "app_ro" .*: set host_check_user$/),
+  ])
 })
 
 test('docs/settings.md is what the tables say', async () => {

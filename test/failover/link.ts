@@ -95,11 +95,13 @@ export abstract class Link implements AsyncDisposable {
   protected abstract resume(): Promise<void>
 
   protected async command(name: 'listen' | 'refuse'): Promise<void> {
-    const answered = once(this.#answers, 'line')
-    const ended = once(this.#child, 'exit').then(() => Promise.reject(new Error('the forwarder of a link has ended')))
-    ended.catch(() => {})
+    const over = new AbortController() // after an answer no listener is left
+    const answered = once(this.#answers, 'line', over)
+    const ended = once(this.#child, 'exit', over).then(() =>
+      Promise.reject(new Error('the forwarder of a link has ended')),
+    )
     this.#child.stdin!.write(`${name}\n`)
-    await Promise.race([answered, ended])
+    await Promise.race([answered, ended]).finally(() => over.abort())
   }
 
   protected signal(name: 'SIGSTOP' | 'SIGCONT'): void {

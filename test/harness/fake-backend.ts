@@ -116,9 +116,10 @@ export class FakeBackend implements AsyncDisposable {
   static async start(
     serve: (connection: BackendConnection) => Promise<void>,
     host = '127.0.0.1',
+    port = 0,
   ): Promise<FakeBackend> {
     const server = createServer()
-    await new Promise<void>((resolve) => server.listen(0, host, resolve))
+    await new Promise<void>((resolve) => server.listen(port, host, resolve))
     return new FakeBackend(server, serve)
   }
 

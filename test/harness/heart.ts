@@ -2,7 +2,6 @@
 
 import { setImmediate } from 'node:timers/promises'
 import { type AuthFiles, readAuthFiles } from '../../src/auth/auth-files.js'
-import { ScramKeyring } from '../../src/auth/scram-keys.js'
 import { Cancels } from '../../src/cancel/cancel.js'
 import type { ClientSession } from '../../src/client/client-session.js'
 import { Clients } from '../../src/client/clients.js'
@@ -13,19 +12,14 @@ import { loadConfig, withSetting } from '../../src/config/load.js'
 import type { SettingName } from '../../src/config/settings.js'
 import { Janitor } from '../../src/control/janitor.js'
 import { reconfigure } from '../../src/control/reconfigure.js'
-import { CloseCounts } from '../../src/observe/close-counts.js'
 import { type Log, silentLog } from '../../src/observe/log.js'
 import { PoolCounters } from '../../src/observe/pool-counters.js'
 import { AuthQuery } from '../../src/pool/auth-query.js'
 import type { Pool } from '../../src/pool/pool.js'
 import { Registry } from '../../src/pool/registry.js'
 import { startupMessage } from '../../src/protocol/frontend.js'
-import { trackedNames } from '../../src/relay/parameters.js'
-import { StatementTable } from '../../src/relay/statements/statement-table.js'
-import type { Context } from '../../src/server/context.js'
-import { Resolver } from '../../src/server/hosts.js'
+import { type Context, newContext } from '../../src/server/context.js'
 import { TlsFiles } from '../../src/server/tls-files.js'
-import { Classifier } from '../../src/session-state/classify.js'
 import { linesOf, message, z } from '../protocol/wire.js'
 import { FakeSocket } from '../relay/fake-socket.js'
 import { arrival, RigServer } from '../relay/relay-rig.js'
@@ -134,20 +128,7 @@ export class Heart {
     const logged: string[] = []
     const note = (text: string): void => void logged.push(text)
     const log: Log = { ...silentLog, info: note, warning: note, error: note }
-    const context: Context = {
-      config,
-      clock,
-      log,
-      keyring: new ScramKeyring(),
-      statements: new StatementTable(),
-      classifier: new Classifier(),
-      tracked: trackedNames([]),
-      resolver: new Resolver(clock, () => ({ maxTtl: 15, failureTtl: 15 })),
-      tls: await TlsFiles.read(config),
-      closes: new CloseCounts(),
-      isPaused: false,
-      nextId: 1,
-    }
+    const context = newContext(config, await TlsFiles.read(config), log, clock)
     const files = await readAuthFiles(config.settings)
     const known = new Map(users.map((name) => [name, { kind: 'none' as const }]))
     return new Heart(context, clock, { ...files, users: known }, logged)

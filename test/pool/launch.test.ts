@@ -1,10 +1,13 @@
 // What becomes of those who wait, and of those who come, when connecting to servers fails.
 
 import { describe, expect, test } from 'vitest'
+import { Launcher, type LaunchingPool } from '../../src/pool/launch.js'
+import type { Borrower } from '../../src/pool/lease.js'
 import type { Pool } from '../../src/pool/pool.js'
 import { PoolQuery } from '../../src/pool/pool-query.js'
 import { PgError } from '../../src/protocol/errors.js'
 import { Heart } from '../harness/heart.js'
+import { ManualClock } from '../harness/manual-clock.js'
 import { query } from '../protocol/wire.js'
 
 const said = new PgError({ sqlstate: '28P01', severity: 'FATAL', text: 'no entry' })
@@ -13,7 +16,7 @@ const said = new PgError({ sqlstate: '28P01', severity: 'FATAL', text: 'no entry
 function fail(heart: Heart, error?: PgError): void {
   const [pool] = [...heart.registry.pools()].filter(({ connecting }) => connecting.size > 0) as [Pool]
   const { database, user, context } = pool
-  const host = database.hosts.next(database.config, user.name, context)
+  const host = database.hosts.next(database.config, user.name, context, () => 0)
   database.hosts.failed(database.config, host, undefined, undefined, context)
   pool.launcher.failed(error, 'connect failed')
   for (const session of [...pool.connecting].slice(0, 1)) session.close('connect_failed')
@@ -124,4 +127,98 @@ test('one server is opened for however many wait to be welcomed', async () => {
   expect([heart.pool().arriving.size, heart.servers.length]).toEqual([3, 1])
   heart.settle()
   expect([heart.pool().arriving.size, heart.pool().clients.size]).toEqual([0, 3])
+})
+
+describe('hosts with roles', () => {
+  /** A pool in which nine wait, and that opens what it may. */
+  function launching(isThere = () => true) {
+    const clock = new ManualClock()
+    let opened = 0
+    const connecting = new Set<number>()
+    const pool = {
+      context: { clock, config: { settings: { server_login_retry: 15, reserve_pool_timeout: 0 } } },
+      database: { target: { hasAny: isThere } },
+      user: { name: 'u' },
+      limits: { poolSize: 20, reservePoolSize: 0 },
+      isPaused: false,
+      size: 0,
+      counted: 0,
+      waiting: new Set(Array.from({ length: 9 }, () => ({}))),
+      arriving: new Set(),
+      connecting,
+      tested: new Set(),
+      used: [],
+      usual: { isKnown: true },
+      reach: 'role',
+      makeRoom: () => true,
+      connect: () => void connecting.add(++opened),
+    }
+    const launcher = new Launcher(pool as unknown as LaunchingPool)
+    const failAll = (): void => {
+      for (const one of [...connecting]) {
+        launcher.failedHost()
+        connecting.delete(one)
+      }
+    }
+    /** How long it is until it opens more, ms. */
+    const pause = (): number => {
+      const before = opened
+      let ms = 0
+      for (; opened === before && ms < 60_000; ms += 5) {
+        clock.advance(0.005)
+        launcher.demand()
+      }
+      return ms
+    }
+    return { launcher, connecting, failAll, pause, opened: () => opened }
+  }
+
+  test('eight connections at a time', () => {
+    const { launcher, connecting } = launching()
+    launcher.demand()
+    expect(connecting.size).toBe(8)
+  })
+
+  test('none where no host fits', () => {
+    const { launcher, connecting } = launching(() => false)
+    launcher.demand()
+    expect(connecting.size).toBe(0)
+  })
+
+  test('the pause after a failure doubles, however many failed together, up to server_login_retry', () => {
+    const { launcher, failAll, pause } = launching()
+    launcher.demand()
+    const pauses = Array.from({ length: 11 }, () => {
+      failAll()
+      return pause()
+    })
+    expect(pauses).toEqual([50, 100, 200, 400, 800, 1600, 3200, 6400, 12_800, 15_000, 15_000])
+  })
+
+  test('there is none after a success, nor where other hosts fit', () => {
+    const { launcher, failAll, pause, opened } = launching()
+    launcher.demand()
+    for (let round = 0; round < 5; round++) {
+      failAll()
+      pause()
+    }
+    launcher.succeeded()
+    failAll()
+    expect(pause()).toBe(50)
+    failAll()
+    const before = opened()
+    launcher.hostsChanged()
+    launcher.demand()
+    expect(opened()).toBe(before + 8)
+    failAll()
+    expect(pause()).toBe(50)
+  })
+
+  test('who does not want to wait is refused where no host fits', () => {
+    const [there, away] = [launching(), launching(() => false)]
+    const refusal = (rig: typeof there, isImpatient: boolean) =>
+      rig.launcher.refusalOf({ isImpatient } as Borrower)?.message
+    expect([refusal(there, true), refusal(away, false)]).toEqual([undefined, undefined])
+    expect(refusal(away, true)).toBe(remembered('no host has the role that is wanted'))
+  })
 })

@@ -150,13 +150,13 @@ describe('retireServers', () => {
 test('the servers at addresses that a name does not have any more are retired, and no others', async () => {
   const heart = await Heart.open({ default_pool_size: 5 })
   const at = (server: RigServer, name: string, address: string): void => {
-    server.session.target = { kind: 'tcp', name, address, port: 5432 }
+    server.session.location = { kind: 'tcp', name, address, port: 5432 }
   }
   const [gone, kept, namesake, unix] = heart.idle(4) as [RigServer, RigServer, RigServer, RigServer]
   at(gone, 'db', '10.0.0.1')
   at(kept, 'db', '10.0.0.2')
   at(namesake, 'other', '10.0.0.1')
-  unix.session.target = { kind: 'unix', path: '/tmp/x', port: 5432 }
+  unix.session.location = { kind: 'unix', path: '/tmp/x', port: 5432 }
   heart.registry.retireAddresses('db', ['10.0.0.1', '10.0.0.9'])
   expect(states(heart)).toEqual(['closed', 'idle', 'idle', 'idle'])
 })

@@ -53,13 +53,16 @@ Try "tsbouncer --help" for more information.`,
 })
 
 test('demo has flags of its own', async () => {
-  expect(await parse('demo')).toEqual({ name: 'demo', port: 5439, data: undefined, keep: false })
+  expect(await parse('demo')).toEqual({ name: 'demo', port: 5439, data: undefined, keep: false, failover: false })
   expect(await parse('demo', '--port', '7000', '--data', '/tmp/x', '--keep')).toEqual({
     name: 'demo',
     port: 7000,
     data: '/tmp/x',
     keep: true,
+    failover: false,
   })
+  expect(await parse('demo', '--failover')).toMatchObject({ failover: true })
+  expect(await parse('demo', '--failover', '--data', '/tmp/x')).toMatchObject({ exitCode: 1 })
   for (const port of ['0', '65536', '70000', 'x', '-1', '1e3']) {
     expect(await parse('demo', `--port=${port}`)).toMatchObject({
       exitCode: 1,

@@ -188,3 +188,40 @@ test('defaults fill what is missing', () => {
   set.follow(setOf({ TimeZone: 'UTC', DateStyle: 'ISO' }))
   expect([set.get('TimeZone'), set.get('DateStyle')]).toEqual(['Asia/Tokyo', 'ISO'])
 })
+
+test('what was set since a mark is taken back, and told; what it had inherited follows the defaults again', () => {
+  const set = setOf({ DateStyle: 'ISO, DMY' })
+  set.follow(setOf({ TimeZone: 'UTC' }))
+  expect(set.revert()).toEqual([])
+  set.mark()
+  for (const [name, value] of [
+    ['TimeZone', 'Asia/Tokyo'],
+    ['DateStyle', 'ISO, YMD'],
+    ['DateStyle', 'ISO, MDY'],
+    ['IntervalStyle', 'iso_8601'],
+  ] as const)
+    set.set(name, value)
+  expect(set.revert()).toEqual([
+    ['TimeZone', 'UTC'],
+    ['DateStyle', 'ISO, DMY'],
+  ])
+  expect(set.get('IntervalStyle')).toBeUndefined()
+  expect(set.revert()).toEqual([])
+  expect(set.follow(setOf({ TimeZone: 'Europe/Zurich', DateStyle: 'SQL' }))).toEqual([['TimeZone', 'Europe/Zurich']])
+})
+
+test('a value that nobody else can be given is taken back, and comes back, with all that it means', () => {
+  const long = 'x'.repeat(10_001)
+  const set = setOf({ application_name: 'a' })
+  set.mark()
+  set.set('application_name', long)
+  expect(set.isCarried).toBe(false)
+  expect(set.revert()).toEqual([['application_name', 'a']])
+  expect(set.isCarried).toBe(true)
+  set.set('application_name', long)
+  set.mark()
+  set.set('application_name', 'b')
+  expect(set.isCarried).toBe(true)
+  expect(set.revert()).toEqual([])
+  expect(set.isCarried).toBe(false)
+})

@@ -141,6 +141,58 @@ test('names stand for what they stood for, where what would have changed that wa
   }
 })
 
+test('what commits was bound to a portal before all was answered: it may be what is executed', () => {
+  for (const preparedLimit of [0, 100]) {
+    for (const [text, sqlstate] of [
+      ['commit', '08007'],
+      ['rows 1', '40001'],
+    ] as const) {
+      const rig = new Rig({ preparedLimit, database: 'lasting' })
+      const { client } = rig
+      client.send(wire.query('begin'))
+      rig.settle()
+      client.send(wire.parse('c', text), wire.bind('c', 'p'), wire.sync)
+      rig.settle()
+      client.socket.taken()
+      client.send(wire.execute('p'), wire.sync)
+      lose(rig.server, false)
+      expect(wire.linesOf(client.socket.taken())[0]).toContain(preparedLimit === 0 ? '08007' : sqlstate)
+    }
+  }
+})
+
+test('with a parameter that no other server can be given, a client is closed', () => {
+  const rig = new Rig({ database: 'lasting' })
+  const { client } = rig
+  client.send(wire.query('begin'))
+  rig.settle()
+  client.relay.parameters.set('application_name', 'x'.repeat(10_001))
+  lose(rig.server, false)
+  expect(client.socket.ended).toBe(true)
+})
+
+test('clients are not to outlive their servers any more: one in a lost transaction is played it to the end, and then does not', () => {
+  for (const preparedLimit of [0, 100]) {
+    const rig = new Rig({ preparedLimit, database: 'lasting' })
+    const { client } = rig
+    client.send(wire.query('begin'))
+    rig.settle()
+    lose(rig.server, false)
+    client.relay.outlivesServers = false
+    client.send(wire.parse('', 'rollback'), wire.bind(''), wire.execute(), wire.sync)
+    rig.replaceClosed()
+    expect(wire.linesOf(client.socket.taken()).at(-1)).toBe('Z I')
+    client.send(wire.query('rows 1'))
+    rig.settle()
+    expect(wire.linesOf(client.socket.taken()).at(-1)).toBe('Z I')
+    expect([client.relay.isInLostBlock, client.relay.stake, client.closed]).toEqual([false, null, ''])
+    client.send(wire.query('begin'))
+    rig.settle()
+    lose(client.server!, false)
+    expect(client.socket.ended).toBe(true)
+  }
+})
+
 /** Exchanges of one ReadyForQuery each, whose rows have a token of their own. */
 const text = fc.constantFrom(
   ...['begin', 'begin', 'rows 1 @', 'rows 2 @', 'rows 1 @', 'fail', 'commit', 'commit', 'rollback', 'do', 'notice @'],

@@ -1,13 +1,11 @@
 // Clients, servers and a pool in transaction mode, as they are but for sockets, logins, time and PostgreSQL.
 
-import { ScramKeyring } from '../../src/auth/scram-keys.js'
 import type { Arrival } from '../../src/client/arrivals.js'
 import { ClientSession } from '../../src/client/client-session.js'
 import { PooledClient } from '../../src/client/pooled-client.js'
 import { Seat } from '../../src/client/seat.js'
 import { loadConfig } from '../../src/config/load.js'
 import type { Clock } from '../../src/observe/clock.js'
-import { CloseCounts } from '../../src/observe/close-counts.js'
 import { silentLog } from '../../src/observe/log.js'
 import { Database, User } from '../../src/pool/database.js'
 import type { Databases } from '../../src/pool/databases.js'
@@ -15,16 +13,13 @@ import { Limits } from '../../src/pool/limits.js'
 import { Pool, type PoolOwner, type RefusedClient } from '../../src/pool/pool.js'
 import type { Condition } from '../../src/protocol/errors.js'
 import type { ClientRelay } from '../../src/relay/client-relay.js'
-import { trackedNames } from '../../src/relay/parameters.js'
 import { ServerRelay } from '../../src/relay/server-relay.js'
 import { ServerStatements } from '../../src/relay/statements/server-statements.js'
-import { StatementTable } from '../../src/relay/statements/statement-table.js'
-import type { Context } from '../../src/server/context.js'
-import { Resolver } from '../../src/server/hosts.js'
+import type { StatementTable } from '../../src/relay/statements/statement-table.js'
+import { type Context, newContext } from '../../src/server/context.js'
 import { ServerSession } from '../../src/server/server-session.js'
 import type { ServerState } from '../../src/server/server-states.js'
 import { TlsFiles } from '../../src/server/tls-files.js'
-import { Classifier } from '../../src/session-state/classify.js'
 import { FakeBackend } from './fake-backend.js'
 import { FakeSocket } from './fake-socket.js'
 
@@ -52,20 +47,7 @@ function contextOf(preparedLimit: number, servers: number): Context {
     default_pool_size: servers,
     max_packet_size: 0x7fffffff,
   }
-  return {
-    config: { ...config, settings },
-    clock,
-    log: silentLog,
-    keyring: new ScramKeyring(),
-    statements: new StatementTable(),
-    classifier: new Classifier(),
-    tracked: trackedNames([]),
-    resolver: new Resolver(clock, () => ({ maxTtl: 15, failureTtl: 15 })),
-    tls,
-    isPaused: false,
-    closes: new CloseCounts(),
-    nextId: 1,
-  }
+  return newContext({ ...config, settings }, tls, silentLog, clock)
 }
 
 /** Remembers what becomes of it. */

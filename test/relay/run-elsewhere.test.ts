@@ -69,6 +69,7 @@ describe('a statement that is refused as a write', () => {
     ['before another', [insert, wire.query('rows 1')]],
     ['in a batch of several', [...batch('rows 1').slice(0, 4), ...batch('insert')]],
     ['with a name that it makes', batch('insert', 'a')],
+    ['longer than what is kept', [wire.query(`insert${' '.repeat(16 * 1024)}`)]],
   ])('%s, it is told', (_what, messages) => {
     const { rig, second } = open(true)
     rig.client.send(...messages)
@@ -103,6 +104,20 @@ describe('a statement that is refused as a write', () => {
     rig.settle()
     expect(told(rig)).toEqual(['C INSERT 0 1|', 'Z T', 'C COMMIT|', 'Z I'])
     expect([rig.client.relay.server, rig.client.relay.dues.length]).toEqual([null, 0])
+  })
+
+  test('the BEGIN before it is the one that this block began with, not one of a former block', () => {
+    const { rig, first, second } = open(true)
+    rig.client.send(wire.query('begin'))
+    rig.settle()
+    rig.client.send(wire.query('rollback'))
+    rig.settle()
+    rig.client.send(wire.query('begin isolation level serializable'))
+    rig.settle()
+    rig.client.send(insert)
+    first.work()
+    first.answer()
+    expect(second.socket.taken()).toEqual(wire.query('begin isolation level serializable'))
   })
 
   test('behind a BEGIN, where nobody says that it may, it is told, and the block has failed', () => {
@@ -182,6 +197,19 @@ describe('a statement that is refused as a write', () => {
     expect(second.backend.inserts).toBe(1)
   })
 
+  test.each([true, false])('clients are not to outlive their servers any more before that is decided: %s', (may) => {
+    const { rig, second } = open('later')
+    rig.client.send(insert)
+    rig.settle()
+    rig.client.relay.outlivesServers = false
+    rig.decide(may)
+    rig.settle()
+    expect(told(rig)).toEqual(may ? ['C INSERT 0 1|', 'Z I'] : [refused, 'Z I'])
+    rig.client.send(wire.query('rows 1'))
+    rig.settle()
+    expect([second.backend.inserts, rig.client.relay.stake]).toEqual([may ? 1 : 0, null])
+  })
+
   test('its client leaves before that is decided', () => {
     const { rig, second } = open('later')
     rig.client.send(insert)
@@ -222,5 +250,67 @@ describe('a server that was gone before the first byte of a statement', () => {
         .map((line) => line.slice(9, 15)),
     ).toEqual(['C08007', 'C08007'])
     expect(second.backend.inserts).toBe(0)
+  })
+})
+
+describe('a plain BEGIN that its server was lost with', () => {
+  test.each(['begin', 'BEGIN ISOLATION LEVEL SERIALIZABLE'])('%s goes to another', (text) => {
+    const { rig, first, second } = open(false)
+    rig.client.send(wire.query(text))
+    first.work()
+    first.relay.onGone()
+    rig.settle()
+    expect(told(rig).at(-1)).toBe('Z T')
+    rig.client.send(insert, wire.query('commit'))
+    rig.settle()
+    expect(told(rig)).toEqual(['C INSERT 0 1|', 'Z T', 'C COMMIT|', 'Z I'])
+    expect(second.backend.inserts).toBe(1)
+  })
+
+  test('and what stands behind it comes behind it', () => {
+    const { rig, first, second } = open(false)
+    rig.client.send(wire.query('begin'))
+    first.work()
+    rig.client.socket.taken()
+    first.relay.onGone()
+    rig.client.send(insert)
+    rig.settle()
+    expect([told(rig).slice(-2), second.backend.status]).toEqual([['C INSERT 0 1|', 'Z T'], 'T'])
+  })
+
+  test.each([
+    ['with a statement behind it', [wire.query('begin'), wire.query('rows 1')]],
+    ['with a statement in its text', [wire.query('begin;rows 1')]],
+  ])('%s is not sent again', (_what, messages) => {
+    const { rig, first, second } = open(false)
+    rig.client.send(...messages)
+    first.work()
+    first.relay.onGone()
+    rig.settle()
+    expect(told(rig)[0]).toContain('C08007')
+    expect(second.backend.status).toBe('I')
+  })
+
+  test('of whose answer a part was passed on, is not sent again', () => {
+    const { rig, first, second } = open(false)
+    rig.client.send(wire.query('begin'))
+    first.work()
+    first.answer(12) // its CommandComplete, and no more
+    expect(told(rig)).toEqual(['C BEGIN|'])
+    first.relay.onGone()
+    rig.settle()
+    expect(told(rig)[0]).toContain('C08007')
+    expect(second.backend.status).toBe('I')
+  })
+
+  test('whose second server is lost as well, is told', () => {
+    const { rig, first, second } = open(false)
+    rig.client.send(wire.query('begin'))
+    first.work()
+    first.relay.onGone()
+    second.work()
+    second.relay.onGone()
+    rig.settle()
+    expect(told(rig)[0]).toContain('C08007')
   })
 })

@@ -1,7 +1,7 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { DatabaseConfig } from '../../src/config/databases.js'
 import { type HostContext, HostList } from '../../src/server/host-list.js'
-import type { Host, ServerAddress } from '../../src/server/hosts.js'
+import type { NamedHost, ServerAddress } from '../../src/server/hosts.js'
 import { ManualClock } from '../harness/manual-clock.js'
 
 const database = (hosts: string[], ports: number[] = [], loadBalanceHosts = 'round-robin'): DatabaseConfig =>
@@ -16,11 +16,13 @@ function contextOf(addresses: Record<string, string[]> = {}): HostContext & { cl
   } as unknown as HostContext & { clock: ManualClock }
 }
 
-const text = ({ name, port }: Host): string => `${name}:${port}`
+const text = ({ name, port }: NamedHost): string => `${name}:${port}`
 const at = (address: string, port = 5432): ServerAddress => ({ kind: 'tcp', name: address, address, port })
 
+const none = () => 0
+
 function picks(list: HostList, config: DatabaseConfig, count: number, context = contextOf(), user = 'u'): string[] {
-  return Array.from({ length: count }, () => text(list.next(config, user, context)))
+  return Array.from({ length: count }, () => text(list.next(config, user, context, none)))
 }
 
 test('hosts are taken in turn, each with its port', () => {
@@ -44,7 +46,7 @@ test('a host that has failed is passed over for server_login_retry, and taken ag
   const context = contextOf()
   const list = new HostList()
   const config = database(['10.0.0.1', '10.0.0.2', '10.0.0.3'])
-  const [first] = [list.next(config, 'u', context)]
+  const [first] = [list.next(config, 'u', context, none)]
   list.failed(config, first!, at('10.0.0.1'), undefined, context)
   expect(picks(list, config, 3, context)).toEqual(['10.0.0.2:5432', '10.0.0.3:5432', '10.0.0.2:5432'])
   expect(list.hasOther(config, 'u', context)).toBe(true)
@@ -102,4 +104,28 @@ test('with load_balance_hosts=disable the first is taken until it fails, however
   expect(picks(list, config, 2, context)).toEqual(['10.0.0.2:5432', '10.0.0.2:5432'])
   context.clock.advance(20)
   expect(picks(list, config, 1, context), 'it stays where it is').toEqual(['10.0.0.2:5432'])
+})
+
+describe('load_balance_hosts', () => {
+  const three = ['10.0.0.1', '10.0.0.2', '10.0.0.3']
+
+  test('random: each of those that have not failed, and no other', () => {
+    const [context, list, config] = [contextOf(), new HostList(), database(three, [], 'random')]
+    expect(new Set(picks(list, config, 100, context)).size).toBe(3)
+    list.failed(config, { name: '10.0.0.1', port: 5432 }, at('10.0.0.1'), undefined, context)
+    expect(new Set(picks(list, config, 100, context))).toEqual(new Set(['10.0.0.2:5432', '10.0.0.3:5432']))
+  })
+
+  test('least-connections: the one with the fewest servers, of those that have not failed', () => {
+    const [context, list, config] = [contextOf(), new HostList(), database(three, [], 'least-connections')]
+    const servers = new Map([
+      ['10.0.0.1', 2],
+      ['10.0.0.2', 0],
+      ['10.0.0.3', 1],
+    ])
+    const next = () => list.next(config, 'u', context, ({ name }) => servers.get(name) ?? 0).name
+    expect(next()).toBe('10.0.0.2')
+    list.failed(config, { name: '10.0.0.2', port: 5432 }, at('10.0.0.2'), undefined, context)
+    expect(next()).toBe('10.0.0.3')
+  })
 })
