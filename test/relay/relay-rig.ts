@@ -216,7 +216,10 @@ export class Rig implements PoolOwner {
     let moved = true
     while (moved) {
       moved = this.replaceClosed()
-      for (const { socket } of [...this.clients, ...this.servers]) socket.drain()
+      for (const { socket } of [...this.clients, ...this.servers]) {
+        moved ||= socket.blocked // whoever waited for it may have more to say, also without a server
+        socket.drain()
+      }
       for (const server of this.servers) {
         moved ||= server.socket.writes.length > 0
         server.work()
