@@ -2,7 +2,6 @@
 
 import type { AuthFiles } from '../auth/auth-files.js'
 import { learnt } from '../auth/credentials.js'
-import type { StoredSecret } from '../auth/secrets.js'
 import type { Credentials } from '../auth/server-login.js'
 import type { Cancels } from '../cancel/cancel.js'
 import * as logTexts from '../observe/log-texts.js'
@@ -53,16 +52,20 @@ export class Registry implements PoolOwner {
 
   /** The pool for the pooler's own look-ups. */
   authPool(asked: Database<Pool>, user: string): Pool {
-    const stored = this.files.users.get(user) ?? { kind: 'none' as const }
+    const credentials = this.storedCredentials(user)
     const database = this.databases.registeredForLookUp(asked)
-    const pool = this.pool(database, database.specialPools, { user, stored })
+    const pool = this.pool(database, database.specialPools, credentials)
     pool.reach = 'anywhere'
     return pool
   }
 
   forcedCredentials(database: Database<Pool>, user: string): Credentials {
-    const stored: StoredSecret = this.files.users.get(user) ?? { kind: 'none' }
-    return { user, stored, password: database.config.password }
+    return { ...this.storedCredentials(user), password: database.config.password }
+  }
+
+  /** What auth_file has of a user. */
+  storedCredentials(user: string): Credentials {
+    return { user, stored: this.files.users.get(user) ?? { kind: 'none' } }
   }
 
   private pool(database: Database<Pool>, pools: Map<string, Pool>, credentials: Credentials): Pool {

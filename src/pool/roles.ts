@@ -55,17 +55,13 @@ export class Roles implements HostUsers {
     for (const database of this.registry.databases) {
       if (database.target === undefined || !groups.includes(database.target.group)) continue
       const named = checker === undefined ? [database.config.authUser ?? asker] : [checker]
-      const known = named.filter((user) => user !== undefined).map((user) => this.stored(user))
+      const known = named.filter((user) => user !== undefined).map((user) => this.registry.storedCredentials(user))
       const { user: forced } = database.config
       if (checker === undefined && forced !== undefined) known.push(this.registry.forcedCredentials(database, forced))
       if (checker === undefined) for (const pool of database.pools.values()) known.push(pool.credentials)
       for (const credentials of known) logins.push({ database, credentials })
     }
     return logins
-  }
-
-  private stored(user: string): Credentials {
-    return { user, stored: this.registry.files.users.get(user) ?? { kind: 'none' } }
   }
 
   bytesFrom(host: Host): ReadonlyMap<object, number> {

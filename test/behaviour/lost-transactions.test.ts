@@ -120,37 +120,48 @@ function readiesOf(name: string, messages: readonly Buffer[]): number {
 
 const theEnd = query("select 'the end' as mark")
 
+/** A client of PostgreSQL itself, whose transaction has failed. */
+async function failed(): Promise<RawClient> {
+  const real = await direct()
+  await real.ask(query('begin'))
+  await real.ask(query('select 1/0'))
+  return real
+}
+
+/** Both are told the same, message by message, and then the end. */
+async function expectSame(
+  client: RawClient,
+  real: RawClient,
+  name: string,
+  messages: readonly Buffer[],
+): Promise<void> {
+  const count = readiesOf(name, messages) + 1
+  real.send(...messages, theEnd)
+  client.send(...messages, theEnd)
+  expect([name, ...(await client.answer(count))]).toEqual([name, ...(await real.answer(count))])
+}
+
 describe('a transaction that was lost is as PostgreSQL has one that failed', () => {
   test('each script, by who knows that it failed', async () => {
     await using pooler = await start()
     for (const [name, ...messages] of scriptsOf(postgres().version)) {
-      await using real = await direct()
-      await real.ask(query('begin'))
-      await real.ask(query('select 1/0'))
+      await using real = await failed()
       await using client = await inLostBlock(pooler)
       expect(await client.ask(query('select 1'))).toEqual([lost, 'Z E'])
-      const count = readiesOf(name, messages) + 1
-      real.send(...messages, theEnd)
-      client.send(...messages, theEnd)
-      expect([name, ...(await client.answer(count))]).toEqual([name, ...(await real.answer(count))])
+      await expectSame(client, real, name, messages)
     }
   })
 
   test('and of one that had failed before its server was lost', async () => {
     await using pooler = await start()
     for (const [name, ...messages] of scriptsOf(postgres().version).filter((_, n) => n % 4 === 0)) {
-      await using real = await direct()
-      await real.ask(query('begin'))
-      await real.ask(query('select 1/0'))
+      await using real = await failed()
       await using client = await pooler.raw({ user })
       await client.ask(query('begin'))
       const pid = await pidOf(client)
       await client.ask(query('select 1/0'))
       await lose(pooler, pid)
-      const count = readiesOf(name, messages) + 1
-      real.send(...messages, theEnd)
-      client.send(...messages, theEnd)
-      expect([name, ...(await client.answer(count))]).toEqual([name, ...(await real.answer(count))])
+      await expectSame(client, real, name, messages)
     }
   })
 
@@ -158,9 +169,7 @@ describe('a transaction that was lost is as PostgreSQL has one that failed', () 
     await using pooler = await start({ max_prepared_statements: 0 })
     const chosen = ['extended rollback', 'a statement described', 'a portal described', 'two batches', 'commit, two']
     for (const [name, ...messages] of allScripts.filter(([name]) => chosen.includes(name))) {
-      await using real = await direct()
-      await real.ask(query('begin'))
-      await real.ask(query('select 1/0'))
+      await using real = await failed()
       await using client = await inLostBlock(pooler)
       expect(await client.ask(query('select 1'))).toEqual([lost, 'Z E'])
       const count = readiesOf(name, messages) + 1

@@ -15,7 +15,7 @@ export const errorResponse = (sqlstate: string, text: string, severity = 'ERROR'
   message('E', Buffer.from(`S${severity}\0V${severity}\0C${sqlstate}\0M${text}\0\0`))
 
 /** What a server says of itself, so that the pooler has nothing to align. */
-const reported: Readonly<Record<string, string>> = {
+export const reported: Readonly<Record<string, string>> = {
   server_version: '18.0',
   client_encoding: 'UTF8',
   DateStyle: 'ISO, MDY',

@@ -9,6 +9,7 @@ import {
   FakeBackend,
   parameterStatus,
   readyForQuery,
+  reported,
 } from './fake-backend.js'
 import { message } from './raw-client.js'
 
@@ -88,13 +89,7 @@ export class FakeHost implements AsyncDisposable {
     all.add(connection)
     void connection.ended.then(() => all.delete(connection))
     const parameters = {
-      server_version: '18.0',
-      client_encoding: 'UTF8',
-      DateStyle: 'ISO, MDY',
-      TimeZone: 'UTC',
-      standard_conforming_strings: 'on',
-      application_name: '',
-      IntervalStyle: 'postgres',
+      ...reported,
       in_hot_standby: self.isInRecovery ? 'on' : 'off',
       default_transaction_read_only: 'off',
     }

@@ -30,6 +30,8 @@ export class Target {
   private readonly misfits = new Map<string, number>()
   /** Hosts that fit since the last update, and did not before; none where servers stay with one host. */
   returned: readonly Host[] = []
+  /** Hosts that are late since the last update, and were not before, or the other way round. */
+  lateChanges: readonly Host[] = []
   /** Servers that are to be opened on a host before its turn, so that it gets its part. */
   private readonly owed = new Map<Host, number>()
 
@@ -41,9 +43,6 @@ export class Target {
     this.maxLag = maxLag
     this.update()
   }
-
-  /** Hosts that are late since the last update, and were not before, or the other way round. */
-  lateChanges: readonly Host[] = []
 
   /** Looks at all hosts again. @returns whether any of them is something else than before */
   update(): boolean {
